@@ -1,0 +1,94 @@
+//! Settings, checked once at start.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::domain::names::PoolName;
+use crate::domain::plan::LabelSettings;
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where HTTP is served.
+    pub http: Vec<SocketAddr>,
+    /// Where health, metrics and the API are served.
+    pub admin: SocketAddr,
+    /// None: no Docker (`--docker off`).
+    pub docker: Option<DockerAddress>,
+    /// Pools written down rather than found.
+    pub pools: Vec<StaticPool>,
+    /// Threads of the data plane; none: one per CPU that we may use.
+    pub workers: Option<NonZeroUsize>,
+    /// The uid to drop to once the listeners are bound.
+    pub user: Option<u32>,
+    pub labels: LabelSettings,
+    /// Whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
+    pub log: String,
+    pub access_log: AccessLogFormat,
+}
+
+/// How to reach the Docker Engine API, as the Docker CLI would.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DockerAddress {
+    Unix(PathBuf),
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    /// `ca.pem`, `cert.pem` and `key.pem` stand in `certificates`.
+    Tls {
+        host: String,
+        port: u16,
+        certificates: PathBuf,
+        verify: bool,
+    },
+}
+
+/// A pool without containers. Its rule and settings are labels too, without
+/// their prefix.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StaticPool {
+    pub name: PoolName,
+    pub servers: Vec<Server>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A server to be resolved.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Server {
+    pub host: Arc<str>,
+    pub port: u16,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AccessLogFormat {
+    /// Apache's combined format with our fields after it.
+    #[default]
+    Combined,
+    Json,
+    Off,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http: vec![([0, 0, 0, 0], 80).into()],
+            admin: ([127, 0, 0, 1], 9090).into(),
+            docker: Some(DockerAddress::Unix("/var/run/docker.sock".into())),
+            pools: Vec::new(),
+            workers: None,
+            user: None,
+            labels: LabelSettings::default(),
+            trusted_proxies: Vec::new(),
+            log: "info".to_owned(),
+            access_log: AccessLogFormat::default(),
+        }
+    }
+}

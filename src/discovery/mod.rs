@@ -1,0 +1,4 @@
+//! Where workloads come from.
+//!
+//! A source reports all that it sees, whenever that changes, as whole
+//! observations; it reconnects by itself, for ever.

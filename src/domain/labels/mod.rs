@@ -1,0 +1,1 @@
+//! What a container asks for, read from its labels.

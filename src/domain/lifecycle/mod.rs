@@ -1,0 +1,140 @@
+//! Whether an endpoint takes requests.
+
+use crate::domain::world::{Health, RunState};
+
+/// Where an endpoint stands: `Starting` → `Ready` ⇄ `Unhealthy`, `Suspect`,
+/// `Paused` → `Draining` → `Gone`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum State {
+    /// Not seen to answer yet.
+    Starting,
+    Ready,
+    /// Its HEALTHCHECK says so.
+    Unhealthy,
+    /// A connection to it failed; it is being re-checked.
+    Suspect,
+    Paused,
+    /// It has its stop signal: it finishes what it has.
+    Draining,
+    Gone,
+}
+
+/// What our own connection attempts say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Probe {
+    Untried,
+    Passed,
+    Failed,
+}
+
+/// All that is known of an endpoint's fitness.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Signs {
+    pub run: RunState,
+    pub health: Health,
+    pub probe: Probe,
+}
+
+/// Judges an endpoint by its signs. What the engine says of the process counts
+/// before its HEALTHCHECK, and that before our own probe; without a
+/// HEALTHCHECK an accepted connection makes it ready.
+pub fn state(signs: Signs) -> State {
+    match signs.run {
+        RunState::Created | RunState::Restarting | RunState::Stopped => State::Gone,
+        RunState::Paused => State::Paused,
+        RunState::Stopping => State::Draining,
+        RunState::Running => match (signs.health, signs.probe) {
+            (Health::Unhealthy, _) => State::Unhealthy,
+            (Health::Starting, _) | (Health::None, Probe::Untried) => State::Starting,
+            (Health::Healthy | Health::None, Probe::Failed) => State::Suspect,
+            (Health::Healthy, Probe::Untried | Probe::Passed) | (Health::None, Probe::Passed) => {
+                State::Ready
+            }
+        },
+    }
+}
+
+impl State {
+    pub const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Ready,
+        Self::Unhealthy,
+        Self::Suspect,
+        Self::Paused,
+        Self::Draining,
+        Self::Gone,
+    ];
+
+    /// Whether new requests may go there.
+    pub fn serves(self) -> bool {
+        self == Self::Ready
+    }
+
+    /// Whether new requests may go there when no endpoint is ready.
+    pub fn serves_at_last(self) -> bool {
+        matches!(self, Self::Ready | Self::Unhealthy | Self::Suspect)
+    }
+
+    /// Whether idle connections to it are worth keeping.
+    pub fn keeps_connections(self) -> bool {
+        !matches!(self, Self::Draining | Self::Gone)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Unhealthy => "unhealthy",
+            Self::Suspect => "suspect",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// The state with this discriminant; an unknown one takes no requests.
+    pub fn from_u8(value: u8) -> Self {
+        Self::ALL.into_iter().find(|&state| state as u8 == value).unwrap_or(Self::Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_are_judged_in_the_order_process_healthcheck_probe() {
+        use Health::{Healthy, None, Starting, Unhealthy};
+        use Probe::{Failed, Passed, Untried};
+        use RunState::{Created, Paused, Restarting, Running, Stopped, Stopping};
+        let table = [
+            (Running, None, Untried, State::Starting),
+            (Running, None, Passed, State::Ready),
+            (Running, None, Failed, State::Suspect),
+            (Running, Starting, Passed, State::Starting),
+            (Running, Healthy, Untried, State::Ready),
+            (Running, Healthy, Passed, State::Ready),
+            (Running, Healthy, Failed, State::Suspect),
+            (Running, Unhealthy, Passed, State::Unhealthy),
+            (Paused, Healthy, Passed, State::Paused),
+            (Stopping, Healthy, Passed, State::Draining),
+            (Stopped, Healthy, Passed, State::Gone),
+            (Restarting, None, Passed, State::Gone),
+            (Created, None, Untried, State::Gone),
+        ];
+        for (run, health, probe, expected) in table {
+            let signs = Signs { run, health, probe };
+            assert_eq!(state(signs), expected, "{signs:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_survives_its_number() {
+        for state in State::ALL {
+            assert_eq!(State::from_u8(state as u8), state);
+        }
+        assert_eq!(State::from_u8(200), State::Gone);
+    }
+}

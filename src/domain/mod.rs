@@ -1,0 +1,14 @@
+//! The rules of the balancer, with no I/O, no clock and no runtime.
+
+pub mod balance;
+pub mod http;
+pub mod labels;
+pub mod lifecycle;
+pub mod names;
+pub mod plan;
+pub mod pool;
+pub mod problem;
+pub mod routing;
+pub mod suggest;
+pub mod units;
+pub mod world;

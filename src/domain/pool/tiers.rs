@@ -1,0 +1,55 @@
+//! Which endpoints are asked first.
+
+use crate::domain::balance;
+use crate::domain::lifecycle::State;
+use crate::domain::pool::Endpoint;
+
+/// The endpoints of a pool, by when they are chosen.
+#[derive(Debug, Default)]
+pub struct Tiers {
+    /// Ready, and no backup.
+    pub primary: Tier,
+    /// Ready, and chosen only when no primary one is.
+    pub backup: Tier,
+    /// Unhealthy or suspect: better than no answer at all.
+    pub last: Tier,
+}
+
+/// Endpoints of one rank, as places in the pool's list.
+#[derive(Debug, Default)]
+pub struct Tier {
+    /// Each once.
+    pub members: Vec<u16>,
+    /// Each as often as its weight says, spread evenly.
+    pub ring: Vec<u16>,
+}
+
+impl Tiers {
+    pub fn build(endpoints: &[Endpoint]) -> Self {
+        let chosen = |test: &dyn Fn(&Endpoint) -> bool| {
+            let slots = (0..u16::MAX).zip(endpoints);
+            Tier::build(slots.filter(|(_, it)| test(it)).map(|(slot, it)| (slot, it.weight)))
+        };
+        let serves = |it: &Endpoint| it.vitals.state().serves();
+        Self {
+            primary: chosen(&|it| serves(it) && !it.backup),
+            backup: chosen(&|it| serves(it) && it.backup),
+            last: chosen(&|it| matches!(it.vitals.state(), State::Unhealthy | State::Suspect)),
+        }
+    }
+}
+
+impl Tier {
+    /// Members of weight 0 take no part: nothing but a pin chooses them.
+    fn build(members: impl Iterator<Item = (u16, u16)>) -> Self {
+        let weighted: Vec<_> = members.filter(|&(_, weight)| weight > 0).collect();
+        Self {
+            members: weighted.iter().map(|&(slot, _)| slot).collect(),
+            ring: balance::ring(&weighted),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+}

@@ -1,0 +1,121 @@
+//! The signs of life of an endpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use crate::domain::lifecycle::{Probe, State};
+
+/// The signs of life of an endpoint. They outlive the table that lists it.
+#[derive(Debug)]
+pub struct Vitals {
+    serial: u64,
+    state: AtomicU8,
+    probe: AtomicU8,
+    in_flight: AtomicU32,
+    attempts: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// Counts one request against an endpoint until it is dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<Vitals>);
+
+impl Vitals {
+    /// `serial` is unique in the life of the process.
+    pub fn new(serial: u64) -> Self {
+        Self {
+            serial,
+            state: AtomicU8::new(State::Starting as u8),
+            probe: AtomicU8::new(Probe::Untried as u8),
+            in_flight: AtomicU32::new(0),
+            attempts: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub fn state(&self) -> State {
+        State::from_u8(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Only the control loop calls this: it alone knows every sign.
+    pub fn set_state(&self, state: State) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// A socket said that the endpoint may be gone: it is not chosen while
+    /// another is ready. Whether this is news.
+    pub fn suspect(&self) -> bool {
+        let (ready, suspect) = (State::Ready as u8, State::Suspect as u8);
+        self.state.compare_exchange(ready, suspect, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    pub fn probe(&self) -> Probe {
+        match self.probe.load(Ordering::Relaxed) {
+            value if value == Probe::Passed as u8 => Probe::Passed,
+            value if value == Probe::Failed as u8 => Probe::Failed,
+            _ => Probe::Untried,
+        }
+    }
+
+    pub fn set_probe(&self, probe: Probe) {
+        self.probe.store(probe as u8, Ordering::Relaxed);
+    }
+
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Attempts begun since the endpoint was first seen.
+    pub fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    pub fn record_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Attempts that ended without a whole answer from the replica.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_in_flight_until_its_guard_is_dropped() {
+        let vitals = Arc::new(Vitals::new(1));
+        let request = vitals.begin();
+        assert_eq!(vitals.in_flight(), 1);
+        drop(request);
+        assert_eq!((vitals.in_flight(), vitals.attempts()), (0, 1));
+    }
+
+    #[test]
+    fn only_a_ready_endpoint_becomes_suspect_and_only_once() {
+        let vitals = Vitals::new(1);
+        assert!(!vitals.suspect());
+        vitals.set_state(State::Ready);
+        assert!(vitals.suspect());
+        assert!(!vitals.suspect());
+        assert_eq!(vitals.state(), State::Suspect);
+    }
+}

@@ -1,0 +1,162 @@
+//! What the sources see, in the words of the balancer.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::names::SourceName;
+
+/// The last observation of each source.
+pub type World = BTreeMap<SourceName, Observation>;
+
+/// All that one source sees at one moment.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Observation {
+    pub workloads: Vec<Workload>,
+    pub vantage: Vantage,
+}
+
+/// A running thing that may take traffic, whoever runs it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Workload {
+    pub id: WorkloadId,
+    /// What users call it: the container's name.
+    pub name: Arc<str>,
+    /// The compose project or stack.
+    pub project: Option<Arc<str>>,
+    /// The compose service.
+    pub service: Option<Arc<str>>,
+    /// Every label, spelled as it was written.
+    pub labels: BTreeMap<String, String>,
+    pub run: RunState,
+    pub health: Health,
+    /// When it was created, in nanoseconds since the epoch; orders "newest".
+    pub created: i64,
+    pub place: Place,
+    /// Made by `docker-compose run` rather than `up`.
+    pub oneoff: bool,
+}
+
+/// One life of a container: its id, and how many lives it had before.
+///
+/// Addresses are no identity, since the engine re-uses them at once.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct WorkloadId {
+    pub id: Arc<str>,
+    pub life: u32,
+}
+
+/// What is known of a container's process.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum RunState {
+    /// Created, not started yet.
+    Created,
+    Running,
+    Paused,
+    /// It has its stop signal and finishes what it has.
+    Stopping,
+    /// Dead, to be started again by its restart policy.
+    Restarting,
+    Stopped,
+}
+
+/// The verdict of the container's own HEALTHCHECK.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Health {
+    /// The container has no HEALTHCHECK.
+    None,
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+/// Where a workload can be found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// A container: the planner chooses network and port.
+    Container {
+        mode: NetworkMode,
+        networks: Vec<Attachment>,
+        /// TCP ports that the image or the container exposes, ascending.
+        exposed: Vec<u16>,
+    },
+    /// A server written down with its address.
+    Fixed(SocketAddr),
+}
+
+/// How a container is connected, after Docker's `HostConfig.NetworkMode`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NetworkMode {
+    /// Networks of its own.
+    Own,
+    /// The host's network.
+    Host,
+    /// The network of the container with this id (`network_mode: service:x`).
+    Container(Arc<str>),
+    /// `none`: no network at all.
+    None,
+}
+
+/// One network that a container is connected to.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Attachment {
+    pub name: Arc<str>,
+    /// Names may be double on old engines; ids are not.
+    pub network: Arc<str>,
+    /// None while the container does not run.
+    pub address: Option<IpAddr>,
+}
+
+/// Where the balancer itself stands, which decides what it can reach.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Vantage {
+    /// On the host: every bridge address is in reach, and loopback is the host's.
+    #[default]
+    Host,
+    /// In a container of the same engine.
+    Container {
+        /// The full id of our own container.
+        id: Arc<str>,
+        name: Arc<str>,
+        /// We run in the host's network (`network_mode: host`).
+        host_network: bool,
+        networks: Vec<OwnNetwork>,
+    },
+}
+
+/// A network of our own container.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OwnNetwork {
+    pub name: Arc<str>,
+    pub network: Arc<str>,
+    /// Reaches the host; none on internal networks.
+    pub gateway: Option<IpAddr>,
+    pub address: Option<IpAddr>,
+}
+
+/// What a source tells the control loop.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// All it sees now.
+    Seen { source: SourceName, observation: Observation },
+    /// It is connected, or is not and why.
+    Health { source: SourceName, health: SourceHealth },
+}
+
+/// Whether a source can be heard.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SourceHealth {
+    Connected {
+        /// What answers, such as `Docker 28.5.2, API 1.51`.
+        peer: String,
+    },
+    /// The last observation stands meanwhile.
+    Away {
+        /// What failed, such as "cannot open /var/run/docker.sock: permission denied".
+        message: String,
+        /// How to mend it; may be empty.
+        hint: String,
+        retry_in: Duration,
+    },
+}

@@ -1,0 +1,1 @@
+//! Readiness: whether a replica accepts connections.

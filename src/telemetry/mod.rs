@@ -1,0 +1,1 @@
+//! What operators see: the log, the access log, metrics.
