@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("config", &["domain"]),
     ("live", &["domain"]),
-    ("telemetry", &["domain", "config", "live"]),
+    ("telemetry", &["domain", "config"]),
     ("discovery", &["domain", "config", "telemetry"]),
     ("control", &["domain", "config", "telemetry", "live"]),
     ("probe", &["domain", "config", "telemetry", "live"]),
