@@ -45,6 +45,13 @@ pub struct InvalidPoolName {
     given: String,
 }
 
+impl InvalidHost {
+    /// What is wrong with it and how to write it.
+    pub fn fault(&self) -> &'static str {
+        self.fault
+    }
+}
+
 impl Host {
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,1 +1,141 @@
 //! What a container asks for, read from its labels.
+
+mod group;
+pub mod path;
+pub mod schema;
+mod unknown;
+pub mod value;
+mod voice;
+mod wish;
+
+use std::sync::Arc;
+
+use crate::domain::labels::group::{Group, Groups, Own};
+use crate::domain::labels::schema::Setting;
+use crate::domain::labels::value::InvalidValue;
+use crate::domain::labels::voice::Voice;
+use crate::domain::labels::wish::Wish;
+use crate::domain::names::PoolName;
+use crate::domain::plan::{Access, LabelSettings};
+use crate::domain::pool::PoolSettings;
+use crate::domain::problem::Problem;
+use crate::domain::world::{Place, Workload};
+
+/// All that the labels of one workload say.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Reading {
+    /// The default group first, the others by their name.
+    pub memberships: Vec<Membership>,
+    pub problems: Vec<Problem>,
+}
+
+/// A pool that a workload joins, and what it asks of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Membership {
+    pub pool: PoolName,
+    /// What stands before its labels: `lb`, or `lb.admin` for a group.
+    pub stem: String,
+    pub port: Option<u16>,
+    pub network: Option<Arc<str>>,
+    /// False if it wants to be spoken to in a way that we cannot.
+    pub spoken: bool,
+    pub weight: u16,
+    pub backup: bool,
+    pub settings: PoolSettings,
+    /// Closed if a guard cannot be used, with the readable rest of the rule.
+    pub access: Access,
+}
+
+/// Reads the labels of one workload. Who opts out, is not ours by the
+/// constraints, or was made by `docker-compose run`, asks for nothing.
+pub fn read(workload: &Workload, settings: &LabelSettings) -> Reading {
+    let own = own_labels(workload, &settings.prefix);
+    if own.is_empty() || !is_ours(workload, settings) {
+        return Reading::default();
+    }
+    let mut voice = Voice::new(workload, &settings.prefix);
+    let mut groups = Groups::sort(&own, &mut voice);
+    let mut wish = Wish::read(&groups.default, &mut voice);
+    if !wish.enable || workload.oneoff && !wish.oneoff {
+        return Reading::default();
+    }
+
+    let service = workload.service.as_ref().unwrap_or(&workload.name);
+    let named = wish.pool.as_ref().and_then(|(_, name)| name.clone());
+    let pool = named.unwrap_or_else(|| Arc::clone(service));
+    wish.closed |= groups.settle_strays([&*pool, &**service], &mut voice);
+
+    let mut memberships = Vec::new();
+    if joins_default(&groups) {
+        if let Some((known, None)) = &wish.pool {
+            voice.invalid(known, Setting::Pool, &InvalidValue::PoolName);
+        }
+        match pool_name(workload, &wish, &pool) {
+            Some(pool) => memberships.push(wish.join(pool, &groups.default)),
+            None => voice.no_default_pool(service),
+        }
+    }
+    for group in groups.further.values() {
+        let wish = Wish::read(group, &mut voice);
+        match &wish.pool {
+            _ if !wish.enable => {}
+            Some((known, None)) => voice.no_pool(known),
+            Some((_, Some(name))) => {
+                if let Some(pool) = pool_name(workload, &wish, name) {
+                    memberships.push(wish.join(pool, group));
+                }
+            }
+            None => {}
+        }
+    }
+    Reading { memberships, problems: voice.into_problems() }
+}
+
+/// `enable` and `oneoff` speak of the container: beside a group they alone do
+/// not ask for the default pool too.
+fn joins_default(groups: &Groups<'_>) -> bool {
+    let of_container = |key| ["enable", "oneoff"].contains(&key);
+    let alone = groups.further.is_empty();
+    groups.default.labels.iter().any(|known| alone || !of_container(known.label.key))
+}
+
+fn pool_name(workload: &Workload, wish: &Wish<'_>, name: &str) -> Option<PoolName> {
+    let project = workload.project.as_deref().filter(|_| !wish.shared);
+    PoolName::new(project, name).ok()
+}
+
+impl Wish<'_> {
+    fn join(self, pool: PoolName, group: &Group<'_>) -> Membership {
+        Membership {
+            pool,
+            stem: group.stem.clone(),
+            port: self.port,
+            network: self.network,
+            spoken: self.spoken,
+            weight: self.weight,
+            backup: self.backup,
+            settings: self.settings,
+            access: if self.closed { Access::Closed(self.rule) } else { Access::Open(self.rule) },
+        }
+    }
+}
+
+/// The labels with our prefix; its case does not matter either.
+fn own_labels<'a>(workload: &'a Workload, prefix: &str) -> Vec<Own<'a>> {
+    let own = |(written, value): (&'a String, &'a String)| {
+        let (head, rest) = written.split_at_checked(prefix.len())?;
+        let key = rest.strip_prefix('.').filter(|_| head.eq_ignore_ascii_case(prefix))?;
+        Some(Own { written, key, value })
+    };
+    workload.labels.iter().filter_map(own).collect()
+}
+
+/// Constraints divide the containers of one engine between balancers; servers
+/// that are written down are always ours.
+fn is_ours(workload: &Workload, settings: &LabelSettings) -> bool {
+    let carries = |(label, value): &(String, String)| workload.labels.get(label) == Some(value);
+    match workload.place {
+        Place::Container { .. } => settings.constraints.iter().all(carries),
+        Place::Fixed(_) => true,
+    }
+}

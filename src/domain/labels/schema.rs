@@ -1,0 +1,307 @@
+//! The one table of labels: what each means, whom it concerns, whether this version reads it.
+
+use std::fmt::Write as _;
+
+/// A label as users know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Label {
+    /// Without the prefix, in lower case, with `_`. A last segment in angle
+    /// brackets stands for any name.
+    pub key: &'static str,
+    pub scope: Scope,
+    /// It says who may pass: where it cannot be used, the route closes.
+    pub guard: bool,
+    /// None: known, but not supported yet.
+    pub setting: Option<Setting>,
+    pub meaning: &'static str,
+    /// What holds without it; empty if nothing does.
+    pub default: &'static str,
+}
+
+/// Whose a label is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// Each container has its own.
+    Container,
+    /// One container decides for the pool.
+    Pool,
+    /// One container decides for the pool, for all of the rule together.
+    Rule,
+}
+
+/// The labels that this version reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Setting {
+    Pool,
+    Shared,
+    Enable,
+    Oneoff,
+    Port,
+    Network,
+    Scheme,
+    Weight,
+    Backup,
+    Host,
+    Path,
+    PathExact,
+    Priority,
+    Balance,
+    Ready,
+    Hold,
+    HoldMax,
+    TimeoutConnect,
+    TimeoutResponse,
+    TimeoutIdle,
+    TimeoutTunnel,
+}
+
+impl Label {
+    /// `header.` for `header.<name>`; none for a label with a fixed key.
+    pub fn family(&self) -> Option<&'static str> {
+        let head = self.key.strip_suffix('>')?;
+        head.split_once('<').map(|(head, _)| head)
+    }
+
+    /// `timeout` for `timeout.connect`.
+    pub fn head(&self) -> &'static str {
+        self.key.split('.').next().unwrap_or(self.key)
+    }
+}
+
+impl Setting {
+    /// What its value must be, to follow "write".
+    pub fn takes(self) -> &'static str {
+        match self {
+            Self::Pool => "a name of letters, digits, `-`, `_` and `.`, at most 63 of them",
+            Self::Shared | Self::Enable | Self::Oneoff | Self::Backup => "`true` or `false`",
+            Self::Port => "a number from 1 to 65535",
+            Self::Network => "the name of a network that the container is on",
+            Self::Scheme => "`http`",
+            Self::Weight => "a number from 0 to 256",
+            Self::Host => "host names, separated by commas, such as `example.com,*.example.com`",
+            Self::Path | Self::PathExact => "paths, separated by commas, such as `/api,/static`",
+            Self::Priority => "a whole number, such as `10` or `-10`",
+            Self::Balance => "`round_robin`, `least_request`, `p2c`, `random` or `ip_hash`",
+            Self::Ready => "`auto` or `strict`",
+            Self::Hold => "a duration such as `500ms` or `10s`, at most `1h`",
+            Self::HoldMax => "a number from 0 to 1000000",
+            Self::TimeoutConnect => "a duration such as `500ms` or `2s`, from `1ms` to `1m`",
+            Self::TimeoutResponse | Self::TimeoutIdle | Self::TimeoutTunnel => {
+                "a duration such as `10s` or `1m30s`, from `1ms` to `24h`"
+            }
+        }
+    }
+}
+
+/// The label that a key without its prefix means; for a family also the name,
+/// spelled as it was written.
+pub fn find(key: &str) -> Option<(&'static Label, &str)> {
+    let plain = canonical(key);
+    if let Some(label) = LABELS.iter().find(|label| label.key == plain) {
+        return Some((label, ""));
+    }
+    let families = LABELS.iter().filter_map(|label| Some((label, label.family()?)));
+    families
+        .filter(|(_, head)| plain.len() > head.len() && plain.starts_with(head))
+        .find_map(|(label, head)| Some((label, key.get(head.len()..)?)))
+}
+
+/// A key in the form in which keys are compared: case does not matter, and `-` is `_`.
+pub fn canonical(key: &str) -> String {
+    let fold = |letter: char| if letter == '-' { '_' } else { letter.to_ascii_lowercase() };
+    key.chars().map(fold).collect()
+}
+
+/// The page for users, made from the table.
+pub fn markdown() -> String {
+    let mut page = String::from(INTRODUCTION);
+    for (scope, title, note) in CHAPTERS {
+        let _ = write!(page, "\n## {title}\n\n{note}\n\n{HEADINGS}");
+        for label in LABELS.iter().filter(|label| label.scope == *scope) {
+            let guard = if label.guard { " **guard**" } else { "" };
+            let takes = label.setting.map_or("*not supported yet*", Setting::takes);
+            let Label { key, meaning, default, .. } = label;
+            let _ = writeln!(page, "| `lb.{key}`{guard} | {meaning} | {takes} | {default} |");
+        }
+    }
+    page
+}
+
+macro_rules! labels {
+    (@guard guard) => { true };
+    (@guard plain) => { false };
+    (@setting later) => { None };
+    (@setting $setting:ident) => { Some(Setting::$setting) };
+    ($($scope:ident $guard:ident $setting:ident $key:literal $meaning:literal $default:literal;)*) => {
+        /// Every label, in the order of the manual.
+        pub const LABELS: &[Label] = &[$(Label {
+            key: $key,
+            scope: Scope::$scope,
+            guard: labels!(@guard $guard),
+            setting: labels!(@setting $setting),
+            meaning: $meaning,
+            default: $default,
+        }),*];
+    };
+}
+
+labels! {
+    Container plain Pool "pool" "the pool to join" "the compose service's name, if any other known label is present";
+    Container plain Shared "shared" "the same pool in every compose project" "false";
+    Container plain Enable "enable" "`false`: the container stays out" "true";
+    Container plain Oneoff "oneoff" "let a `docker-compose run` container in" "false";
+    Container plain Port "port" "the port that it listens on" "the only exposed TCP port; of several, the only one of 80, 8080, 3000, 5000 and 8000";
+    Container plain Network "network" "the network on which to reach it" "the first by name that it shares with the balancer";
+    Container plain Scheme "scheme" "how to speak to it" "http";
+    Container plain Weight "weight" "its share of the traffic" "1";
+    Container plain Backup "backup" "used only while no other is ready" "false";
+    Container plain later "max_conns" "concurrent requests per replica" "unlimited";
+
+    Rule guard Host "host" "host names; `*.` takes one or more labels" "any";
+    Rule guard Path "path" "path prefixes, whole segments: `/api` takes `/api/x` and not `/apix`" "`/`";
+    Rule guard PathExact "path.exact" "whole paths" "";
+    Rule guard later "method" "methods" "any";
+    Rule guard later "header.<name>" "the value of a request header, `*` for any" "any";
+    Rule guard later "query.<name>" "the value of a query parameter, `*` for any" "any";
+    Rule guard later "client" "client addresses, as CIDR list" "any";
+    Rule guard later "entrypoint" "`http`, `https` or a named one" "all";
+    Rule plain Priority "priority" "the larger number wins; else the most specific rule" "0";
+
+    Pool plain later "upstream.tls.name" "the name to verify for `https`" "the route's host";
+    Pool plain later "upstream.tls.ca" "whom to trust: `file:PATH`" "the system's roots";
+    Pool plain later "upstream.tls.insecure" "do not verify" "false";
+    Pool plain later "strip_prefix" "path prefixes to remove; `true`: the matched `path`" "";
+    Pool plain later "add_prefix" "a path prefix to add" "";
+    Pool plain later "redirect" "answer with a redirect to this target, with `{scheme}` `{host}` `{path}` `{query}`" "";
+    Pool plain later "redirect.status" "the status of the redirect" "308";
+    Pool plain Balance "balance" "who gets the next request" "round_robin";
+    Pool plain later "sticky" "`cookie`, `cookie:NAME` or `ip`" "off";
+    Pool plain later "pin.header" "a request header naming the replica" "off";
+    Pool plain later "pin.cookie" "a cookie naming the replica" "off";
+    Pool plain later "max_fails" "failures in the window that eject a replica" "3";
+    Pool plain later "fail_timeout" "that window, and for how long it is ejected" "10s";
+    Pool plain later "health.path" "active health: the path to ask" "off";
+    Pool plain later "health.interval" "time between two checks" "5s";
+    Pool plain later "health.timeout" "time for one check" "2s";
+    Pool plain later "health.rise" "passes until healthy" "1";
+    Pool plain later "health.fall" "failures until unhealthy" "3";
+    Pool plain later "health.status" "statuses that pass" "2xx–3xx";
+    Pool plain later "health.port" "another port to ask" "";
+    Pool plain later "health.host" "the host name to ask for" "";
+    Pool plain later "slow_start" "ramp for a new replica" "0s";
+    Pool plain later "retries" "attempts after the first" "2";
+    Pool plain later "retry.on" "retry on these statuses too" "connection failures only";
+    Pool plain Ready "ready" "`strict`: never before HEALTHCHECK's verdict" "auto";
+    Pool plain Hold "hold" "how long a request waits in all for a replica" "10s";
+    Pool plain HoldMax "hold.max" "how many requests may wait in the pool" "16384";
+    Pool plain later "drain" "how long a leaving replica may finish" "30s";
+    Pool plain later "queue" "waiting requests per pool" "1024";
+    Pool plain TimeoutConnect "timeout.connect" "time to connect to a replica" "2s";
+    Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer" "60s";
+    Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body" "60s";
+    Pool plain TimeoutTunnel "timeout.tunnel" "time that a WebSocket or tunnel may be silent" "1h";
+    Pool plain later "compress" "`true`, or a list of `zstd`, `br`, `gzip`" "off";
+    Pool plain later "compress.min" "from what size" "256B";
+    Pool plain later "compress.types" "media types" "the usual text types";
+    Pool plain later "headers.request.<Name>" "set a request header; empty: remove it" "";
+    Pool plain later "headers.response.<Name>" "set a response header; empty: remove it" "";
+    Pool plain later "security_headers" "the usual four headers against framing and sniffing" "off";
+    Pool plain later "hsts" "a `Strict-Transport-Security` value, or `true` (one year)" "off";
+    Pool guard later "tls" "`auto` (ACME) or `file`" "unset: served on http and https alike";
+    Pool guard later "tls.client" "client certificates: `optional` or `required`" "";
+    Pool guard later "redirect_https" "308 from http to https" "true if `tls` is set";
+    Pool guard later "allow" "clients that may pass, as CIDR list; 403" "";
+    Pool guard later "deny" "clients that may not, as CIDR list; 403" "";
+    Pool guard later "auth.basic" "`user:hash` list, `file:PATH` or `base64:…`" "off";
+    Pool guard later "auth.forward" "a URL that decides by its status" "off";
+    Pool guard later "auth.forward.headers" "headers of its answer to copy into the request" "";
+    Pool guard later "rate" "`10/s`, `600/m`" "off";
+    Pool plain later "rate.burst" "how many at once" "one second's worth";
+    Pool plain later "rate.by" "`client`, `header:X` or `cookie:X`" "client";
+    Pool guard later "body_limit" "largest request body; 413" "off";
+    Pool plain later "cors" "allowed origins: a list or `*`" "off";
+    Pool plain later "cors.methods" "allowed methods" "";
+    Pool plain later "cors.headers" "allowed headers" "";
+    Pool plain later "cors.credentials" "whether credentials are allowed" "";
+    Pool plain later "cors.max_age" "how long a browser may remember" "";
+    Pool plain later "error_page" "`file:PATH` or `pool:NAME/path/{status}`" "built-in page";
+    Pool plain later "error_page.on" "statuses of replicas that it replaces too" "only ours";
+    Pool plain later "proxy_protocol" "`v1` or `v2` towards replicas" "off";
+}
+
+const CHAPTERS: &[(Scope, &str, &str)] = &[
+    (Scope::Container, "Of a container", "Each container has its own."),
+    (
+        Scope::Rule,
+        "Which requests",
+        "One rule for the pool, from the newest container that has been ready, never key by key.",
+    ),
+    (
+        Scope::Pool,
+        "How they are served",
+        "One set for the pool, from the newest container that has been ready.",
+    ),
+];
+
+const HEADINGS: &str = "| label | meaning | value | default |\n|---|---|---|---|\n";
+
+const INTRODUCTION: &str = "\
+<!-- Made from src/domain/labels/schema.rs: change it there, then run
+     `UPDATE_DOCS=1 cargo test --test all labels`. -->
+
+# Labels
+
+One label puts a container into a pool: `lb.pool=api`. All else has a default.
+
+- Case does not matter and `_` is `-`, except in the names of headers and query
+  parameters. Lists are separated by commas. Durations carry their unit: `500ms`.
+- `lb.<group>.<key>` puts the same container into a further pool, for example an
+  admin port: `lb.admin.pool=admin`, `lb.admin.port=9000`. A group needs its
+  `.pool`, and its name must not begin another label.
+- A pool belongs to its compose project: `web` of two projects is two pools,
+  unless the containers of both say `lb.shared=true`.
+- A value that cannot be read is reported and its default used, with one exception.
+  A label marked **guard** restricts who may pass. Where one cannot be used, or an
+  unknown label resembles one, the pool keeps the last good rule of any of its
+  containers; without one its requests are answered 503.
+- A label that this version does not support yet is reported too.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_however_they_are_spelled() {
+        for written in ["path.exact", "Path.Exact", "PATH.EXACT"] {
+            assert_eq!(find(written).unwrap().0.key, "path.exact", "{written}");
+        }
+        assert_eq!(find("max-conns").unwrap().0.key, "max_conns");
+        assert!(find("paths").is_none());
+    }
+
+    #[test]
+    fn a_family_keeps_the_spelling_of_its_name() {
+        let (label, name) = find("Headers.Request.X-My_Name").unwrap();
+        assert_eq!((label.key, name), ("headers.request.<Name>", "X-My_Name"));
+        assert!(find("header.").is_none());
+    }
+
+    #[test]
+    fn no_key_stands_twice_in_the_table() {
+        let mut keys: Vec<_> = LABELS.iter().map(|label| label.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), LABELS.len());
+    }
+
+    #[test]
+    fn every_part_of_the_rule_but_its_rank_is_a_guard() {
+        let open: Vec<_> = LABELS
+            .iter()
+            .filter(|label| label.scope == Scope::Rule && !label.guard)
+            .map(|label| label.key)
+            .collect();
+        assert_eq!(open, ["priority"]);
+    }
+}

@@ -1,0 +1,332 @@
+//! Values of labels, as people write them.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::balance::Policy;
+use crate::domain::labels::path::{self, InvalidPath};
+use crate::domain::labels::unknown::near;
+use crate::domain::names::{HostPattern, PoolName};
+use crate::domain::units::{self, InvalidUnit};
+
+/// Why a value cannot be used. `Display` continues "…, which", said of the
+/// whole value or of its entry.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidValue {
+    #[error("is empty")]
+    Empty,
+    #[error("is neither `true` nor `false`")]
+    Boolean,
+    #[error("is not a port")]
+    Port,
+    #[error("is not a weight")]
+    Weight,
+    #[error("is not a whole number")]
+    Number,
+    #[error("is out of range")]
+    Range,
+    #[error("is not a duration")]
+    Duration,
+    #[error("is longer than allowed")]
+    TooLong,
+    #[error("is shorter than allowed")]
+    TooShort,
+    #[error("is not a pool name")]
+    PoolName,
+    #[error("is not a host name")]
+    Host { entry: String, remedy: &'static str },
+    #[error("{fault}")]
+    Path { entry: String, fault: InvalidPath },
+    #[error("has more than {LIST_MAX} entries")]
+    TooMany,
+    #[error("is not one of its values")]
+    Word { meant: Option<&'static str> },
+    #[error("is not supported yet")]
+    Unsupported,
+}
+
+impl InvalidValue {
+    /// The entry of a list that is at fault; none if the whole value is.
+    pub fn entry(&self) -> Option<&str> {
+        match self {
+            Self::Host { entry, .. } | Self::Path { entry, .. } => Some(entry),
+            Self::Empty
+            | Self::Boolean
+            | Self::Port
+            | Self::Weight
+            | Self::Number
+            | Self::Range
+            | Self::Duration
+            | Self::TooLong
+            | Self::TooShort
+            | Self::PoolName
+            | Self::TooMany
+            | Self::Word { .. }
+            | Self::Unsupported => None,
+        }
+    }
+
+    /// What to do that is particular to this fault.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Host { remedy, .. } => Some((*remedy).to_owned()),
+            Self::Path { fault, .. } => Some(fault.remedy().to_owned()),
+            Self::Word { meant: Some(meant) } => Some(format!("did you mean `{meant}`?")),
+            Self::Empty
+            | Self::Boolean
+            | Self::Port
+            | Self::Weight
+            | Self::Number
+            | Self::Range
+            | Self::Duration
+            | Self::TooLong
+            | Self::TooShort
+            | Self::PoolName
+            | Self::TooMany
+            | Self::Word { meant: None }
+            | Self::Unsupported => None,
+        }
+    }
+}
+
+/// How a container is spoken to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scheme {
+    Http,
+    Https,
+    H2c,
+}
+
+pub fn boolean(written: &str) -> Result<bool, InvalidValue> {
+    match written.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(InvalidValue::Boolean),
+    }
+}
+
+/// 1 to 65535.
+pub fn port(written: &str) -> Result<u16, InvalidValue> {
+    match written.trim().parse() {
+        Ok(0) | Err(_) => Err(InvalidValue::Port),
+        Ok(port) => Ok(port),
+    }
+}
+
+/// 0 to 256.
+pub fn weight(written: &str) -> Result<u16, InvalidValue> {
+    let weight = written.trim().parse().map_err(|_| InvalidValue::Weight)?;
+    if weight > WEIGHT_MAX { Err(InvalidValue::Weight) } else { Ok(weight) }
+}
+
+pub fn priority(written: &str) -> Result<i32, InvalidValue> {
+    written.trim().parse().map_err(|_| InvalidValue::Number)
+}
+
+/// A number of at most `most`.
+pub fn count(written: &str, most: u32) -> Result<u32, InvalidValue> {
+    let count = written.trim().parse().map_err(|_| InvalidValue::Number)?;
+    if count > most { Err(InvalidValue::Range) } else { Ok(count) }
+}
+
+/// A duration within `range`.
+pub fn duration(written: &str, range: &RangeInclusive<Duration>) -> Result<Duration, InvalidValue> {
+    let read = units::duration(written, *range.end()).map_err(|fault| match fault {
+        InvalidUnit::TooLong(_) => InvalidValue::TooLong,
+        InvalidUnit::Duration | InvalidUnit::Size => InvalidValue::Duration,
+    })?;
+    if read < *range.start() { Err(InvalidValue::TooShort) } else { Ok(read) }
+}
+
+/// A name that is not empty.
+pub fn name(written: &str) -> Result<Arc<str>, InvalidValue> {
+    let name = written.trim();
+    if name.is_empty() { Err(InvalidValue::Empty) } else { Ok(name.into()) }
+}
+
+/// The name of a pool, without its project.
+pub fn pool(written: &str) -> Result<Arc<str>, InvalidValue> {
+    match PoolName::new(None, written.trim()) {
+        Ok(pool) => Ok(pool.name),
+        Err(_) => Err(InvalidValue::PoolName),
+    }
+}
+
+/// What can be read of a list, sorted, and the first fault in it.
+///
+/// The readable rest tells which requests a faulty rule closes.
+pub fn hosts(written: &str) -> (Vec<HostPattern>, Option<InvalidValue>) {
+    list(written, |entry| match entry {
+        "*" => Err(InvalidValue::Host {
+            entry: entry.to_owned(),
+            remedy: "leave the label out to take every host",
+        }),
+        _ => entry.parse::<HostPattern>().map_err(|invalid| InvalidValue::Host {
+            entry: entry.to_owned(),
+            remedy: invalid.fault(),
+        }),
+    })
+}
+
+/// Prefixes of whole segments, as [`hosts`].
+pub fn prefixes(written: &str) -> (Vec<Arc<str>>, Option<InvalidValue>) {
+    list(written, |entry| path(entry, path::prefix))
+}
+
+/// Whole paths, as [`hosts`].
+pub fn paths(written: &str) -> (Vec<Arc<str>>, Option<InvalidValue>) {
+    list(written, |entry| path(entry, path::exact))
+}
+
+pub fn policy(written: &str) -> Result<Policy, InvalidValue> {
+    let wanted = written.trim().to_ascii_lowercase().replace('-', "_");
+    if let Some((_, policy)) = POLICIES.iter().find(|(name, _)| *name == wanted) {
+        return Ok(*policy);
+    }
+    if wanted == "peak_ewma" || wanted.starts_with("hash:") {
+        return Err(InvalidValue::Unsupported);
+    }
+    Err(InvalidValue::Word { meant: near(&wanted, POLICIES.iter().map(|(name, _)| *name)) })
+}
+
+/// Whether HEALTHCHECK's verdict is waited for in any case.
+pub fn ready_strict(written: &str) -> Result<bool, InvalidValue> {
+    match written.trim().to_ascii_lowercase().as_str() {
+        "strict" => Ok(true),
+        "auto" => Ok(false),
+        other => Err(InvalidValue::Word { meant: near(other, ["auto", "strict"].into_iter()) }),
+    }
+}
+
+pub fn scheme(written: &str) -> Result<Scheme, InvalidValue> {
+    match written.trim().to_ascii_lowercase().as_str() {
+        "http" => Ok(Scheme::Http),
+        "https" => Ok(Scheme::Https),
+        "h2c" => Ok(Scheme::H2c),
+        other => {
+            Err(InvalidValue::Word { meant: near(other, ["http", "https", "h2c"].into_iter()) })
+        }
+    }
+}
+
+/// The port to use where none is asked for: the only exposed one, else the
+/// only one of those that web servers commonly listen on.
+pub fn usual_port(exposed: &[u16]) -> Option<u16> {
+    let mut usual = exposed.iter().filter(|port| USUAL_PORTS.contains(port));
+    match (exposed, usual.next(), usual.next()) {
+        ([only], _, _) | (_, Some(only), None) => Some(*only),
+        ([] | [_, _, ..], None | Some(_), _) => None,
+    }
+}
+
+fn path(
+    entry: &str,
+    read: fn(&str) -> Result<String, InvalidPath>,
+) -> Result<Arc<str>, InvalidValue> {
+    match read(entry) {
+        Ok(path) => Ok(path.into()),
+        Err(fault) => Err(InvalidValue::Path { entry: entry.to_owned(), fault }),
+    }
+}
+
+/// Empty entries are passed over, since they ask for less and not for more.
+fn list<T: Ord>(
+    written: &str,
+    read: impl Fn(&str) -> Result<T, InvalidValue>,
+) -> (Vec<T>, Option<InvalidValue>) {
+    let mut entries = written.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let (mut good, mut fault) = (Vec::new(), None);
+    for entry in entries.by_ref().take(LIST_MAX) {
+        match read(entry) {
+            Ok(value) => good.push(value),
+            Err(invalid) => fault = fault.or(Some(invalid)),
+        }
+    }
+    if entries.next().is_some() {
+        fault = fault.or(Some(InvalidValue::TooMany));
+    } else if good.is_empty() {
+        fault = fault.or(Some(InvalidValue::Empty));
+    }
+    good.sort_unstable();
+    good.dedup();
+    (good, fault)
+}
+
+const POLICIES: [(&str, Policy); 5] = [
+    ("round_robin", Policy::RoundRobin),
+    ("least_request", Policy::LeastRequest),
+    ("p2c", Policy::P2c),
+    ("random", Policy::Random),
+    ("ip_hash", Policy::IpHash),
+];
+
+const USUAL_PORTS: [u16; 5] = [80, 8080, 3000, 5000, 8000];
+
+const WEIGHT_MAX: u16 = 256;
+
+/// Hosts or paths of one rule.
+const LIST_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_to_their_range() {
+        assert_eq!(weight("256"), Ok(256));
+        assert_eq!(weight("257"), Err(InvalidValue::Weight));
+        assert_eq!(port(" 8080 "), Ok(8080));
+        for written in ["0", "65536", "80a", "-1", ""] {
+            assert_eq!(port(written), Err(InvalidValue::Port), "`{written}`");
+        }
+        assert_eq!(priority("-10"), Ok(-10));
+        assert_eq!(count("11", 10), Err(InvalidValue::Range));
+    }
+
+    #[test]
+    fn a_timeout_has_a_least_and_a_most() {
+        let range = Duration::from_millis(1)..=Duration::from_secs(60);
+        assert_eq!(duration("1m", &range), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("61s", &range), Err(InvalidValue::TooLong));
+        assert_eq!(duration("0", &range), Err(InvalidValue::TooShort));
+        assert_eq!(duration("10", &range), Err(InvalidValue::Duration));
+    }
+
+    #[test]
+    fn a_list_keeps_its_readable_entries_beside_the_fault() {
+        let (good, fault) = hosts("b.example, A.example,,http://c.example");
+        let shown: Vec<_> = good.iter().map(HostPattern::to_string).collect();
+        assert_eq!(shown, ["a.example", "b.example"]);
+        assert_eq!(fault.unwrap().entry(), Some("http://c.example"));
+        assert_eq!(prefixes(" , "), (Vec::new(), Some(InvalidValue::Empty)));
+    }
+
+    #[test]
+    fn a_list_has_a_bound() {
+        let most = vec!["/x"; LIST_MAX].join(",");
+        assert_eq!(paths(&most), (vec!["/x".into()], None));
+        assert_eq!(paths(&format!("{most},/y")).1, Some(InvalidValue::TooMany));
+    }
+
+    #[test]
+    fn a_policy_to_come_is_told_from_a_typo() {
+        assert_eq!(policy("Least-Request"), Ok(Policy::LeastRequest));
+        assert_eq!(policy("hash:header:X-User"), Err(InvalidValue::Unsupported));
+        assert_eq!(policy("roundrobin"), Err(InvalidValue::Word { meant: Some("round_robin") }));
+        assert_eq!(policy("fastest"), Err(InvalidValue::Word { meant: None }));
+    }
+
+    #[test]
+    fn the_port_is_the_only_exposed_one_or_the_only_usual_one() {
+        for (exposed, chosen) in [
+            (&[9000][..], Some(9000)),
+            (&[9000, 8080], Some(8080)),
+            (&[80, 8080], None),
+            (&[9000, 9001], None),
+            (&[], None),
+        ] {
+            assert_eq!(usual_port(exposed), chosen, "{exposed:?}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! How problems of labels are told.
+
+use std::sync::Arc;
+
+use crate::domain::labels::group::{self, Known, Own};
+use crate::domain::labels::schema::{self, Label, Setting};
+use crate::domain::labels::unknown::Guess;
+use crate::domain::labels::value::{self, InvalidValue};
+use crate::domain::problem::{Problem, Subject};
+use crate::domain::world::{Place, Workload};
+
+/// Gathers what is wrong with the labels of one workload.
+#[derive(Debug)]
+pub(super) struct Voice {
+    subject: Subject,
+    prefix: Arc<str>,
+    /// The port that the container gets without a label, for a hint.
+    usual_port: Option<String>,
+    problems: Vec<Problem>,
+}
+
+impl Voice {
+    /// Servers that are written down share the labels of their pool, so that
+    /// what is wrong with them is told once, of the pool.
+    pub(super) fn new(workload: &Workload, prefix: &Arc<str>) -> Self {
+        let (subject, usual_port) = match &workload.place {
+            Place::Container { exposed, .. } => {
+                (Subject::Container(Arc::clone(&workload.name)), usual_port(exposed))
+            }
+            Place::Fixed(_) => {
+                let named = workload.labels.get(&format!("{prefix}.pool"));
+                let name = named.map_or_else(|| Arc::clone(&workload.name), |it| shown(it).into());
+                (Subject::Pool(name), None)
+            }
+        };
+        Self { subject, prefix: Arc::clone(prefix), usual_port, problems: Vec::new() }
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// A value that cannot be read.
+    pub(super) fn invalid(&mut self, known: &Known<'_>, setting: Setting, fault: &InvalidValue) {
+        let (label, own) = (known.label, known.own);
+        let message = match (fault, fault.entry()) {
+            (InvalidValue::Empty, _) => "is empty".to_owned(),
+            (_, Some(entry)) => format!("has `{}`, which {fault}", shown(entry)),
+            (_, None) => format!("is `{}`, which {fault}", shown(own.value)),
+        };
+        let hint = match (fault.remedy(), &self.usual_port) {
+            (Some(remedy), _) if label.guard => format!("{remedy}; {CLOSED}"),
+            (Some(remedy), _) => remedy,
+            (None, _) if label.guard => format!("write {}; {CLOSED}", setting.takes()),
+            (None, Some(port)) if setting == Setting::Port => {
+                format!("write {}, or leave it out to use {port}", setting.takes())
+            }
+            (None, _) => {
+                format!(
+                    "write {}, or leave it out for the default, {}",
+                    setting.takes(),
+                    label.default
+                )
+            }
+        };
+        self.tell(own, &message, hint);
+    }
+
+    /// Two spellings of one label that say different things.
+    pub(super) fn contested(&mut self, known: &Known<'_>, other: &str) {
+        let effect = if known.label.guard { CLOSED } else { "until then neither is used" };
+        let message = format!("is also written as `{}`, with another value", shown(other));
+        self.tell(known.own, &message, format!("keep one of them; {effect}"));
+    }
+
+    /// A label of a later version.
+    pub(super) fn unsupported(&mut self, own: Own<'_>, label: &Label) {
+        let hint = if label.guard {
+            format!("remove it if the route need not be restricted by it; {CLOSED}")
+        } else {
+            "remove it; this version goes on without it".to_owned()
+        };
+        self.tell(own, "is not supported yet", hint);
+    }
+
+    /// A scheme that we do not speak.
+    pub(super) fn unspoken(&mut self, own: Own<'_>, known: bool) {
+        let value = shown(own.value);
+        let message = if known {
+            format!("is `{value}`, which is not supported yet")
+        } else {
+            format!("is `{value}`, which is not a scheme that we know")
+        };
+        let hint = "write `http` if it speaks that; until then it gets no requests, since plain \
+                    http was not asked for";
+        self.tell(own, &message, hint.to_owned());
+    }
+
+    /// A key that is none; `stem` stands before what it was meant to be.
+    pub(super) fn unknown(&mut self, own: Own<'_>, stem: &str, guess: &Guess) {
+        let head = own.key.split('.').next().map(schema::canonical).unwrap_or_default();
+        let names_group = own.key.split_once('.').is_some_and(|(_, rest)| {
+            schema::canonical(rest) == "pool" && group::is_reserved(&head)
+        });
+        let hint = match &guess.meant {
+            _ if names_group => format!("name the group otherwise: `{head}` begins other labels"),
+            Some(meant) => format!("did you mean `{}.{}`?", shown(stem), shown(meant)),
+            None => "see docs/labels.md for the labels there are".to_owned(),
+        };
+        let doubt = match guess.guard {
+            true => format!(" (it may restrict who passes: {CLOSED})"),
+            false => String::new(),
+        };
+        self.tell(own, "is unknown", format!("{hint}{doubt}"));
+    }
+
+    /// A group that does not say which pool it joins.
+    pub(super) fn stray_group(&mut self, first: Own<'_>, group: &str) {
+        let (prefix, group) = (&self.prefix, shown(group));
+        let message = format!("speaks of a group `{group}`, which joins no pool");
+        let hint = format!(
+            "add the label `{prefix}.{group}.pool` with the name of a pool, or leave `{group}.` \
+             out of the label to speak of the container's own pool"
+        );
+        self.tell(first, &message, hint);
+    }
+
+    /// A group whose pool has no usable name joins nothing.
+    pub(super) fn no_pool(&mut self, known: &Known<'_>) {
+        let message = format!("is `{}`, which is not a pool name", shown(known.own.value));
+        let hint = format!("write {}; until then the group joins no pool", Setting::Pool.takes());
+        self.tell(known.own, &message, hint);
+    }
+
+    /// Neither its service nor its name can name a pool.
+    pub(super) fn no_default_pool(&mut self, name: &str) {
+        let message = format!("its name `{}` cannot be that of a pool", shown(name));
+        let hint = format!("add the label `{}.pool` with the name of a pool", self.prefix);
+        self.problems.push(Problem::new(self.subject.clone(), message, hint));
+    }
+
+    fn tell(&mut self, own: Own<'_>, what: &str, hint: String) {
+        let written = shown(own.written);
+        let problem = Problem::new(self.subject.clone(), format!("label `{written}` {what}"), hint);
+        self.problems.push(problem.about(written));
+    }
+}
+
+fn usual_port(exposed: &[u16]) -> Option<String> {
+    let port = value::usual_port(exposed)?;
+    Some(match exposed {
+        [_] => format!("the only exposed port ({port})"),
+        _ => format!("the only usual one of the exposed ports ({port})"),
+    })
+}
+
+/// What outsiders wrote, fit for a line of a log: short, without control
+/// characters.
+pub(super) fn shown(text: &str) -> String {
+    let mut letters = text.chars();
+    let clean = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
+    let mut shown: String = letters.by_ref().take(SHOWN_MAX).map(clean).collect();
+    if letters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+const CLOSED: &str =
+    "until then the pool keeps its last good rule, or answers 503 if there is none";
+
+/// Letters of a value that a problem repeats.
+const SHOWN_MAX: usize = 100;

@@ -1,0 +1,146 @@
+//! What the labels of one group ask for.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::labels::group::{Group, Known};
+use crate::domain::labels::schema::Setting;
+use crate::domain::labels::value::{self, InvalidValue, Scheme};
+use crate::domain::labels::voice::Voice;
+use crate::domain::plan::Rule;
+use crate::domain::pool::PoolSettings;
+
+/// A group's labels, read. What cannot be read keeps its default.
+#[derive(Debug)]
+pub(super) struct Wish<'a> {
+    /// The label that names the pool, and the name if it can be one.
+    pub(super) pool: Option<(Known<'a>, Option<Arc<str>>)>,
+    pub(super) shared: bool,
+    pub(super) enable: bool,
+    pub(super) oneoff: bool,
+    pub(super) port: Option<u16>,
+    pub(super) network: Option<Arc<str>>,
+    /// False if it is to be spoken to in a way that we cannot.
+    pub(super) spoken: bool,
+    pub(super) weight: u16,
+    pub(super) backup: bool,
+    pub(super) settings: PoolSettings,
+    pub(super) rule: Rule,
+    /// A guard cannot be used.
+    pub(super) closed: bool,
+}
+
+impl<'a> Wish<'a> {
+    pub(super) fn read(group: &Group<'a>, voice: &mut Voice) -> Self {
+        let mut wish = Self { closed: group.doubted, ..Self::default() };
+        for known in &group.labels {
+            let usable = match (known.label.setting, known.contested) {
+                (None, _) => {
+                    voice.unsupported(known.own, known.label);
+                    false
+                }
+                (Some(_), Some(other)) => {
+                    voice.contested(known, other);
+                    false
+                }
+                (Some(setting), None) => match wish.take(known, setting, voice) {
+                    Ok(()) => true,
+                    Err(fault) => {
+                        voice.invalid(known, setting, &fault);
+                        false
+                    }
+                },
+            };
+            wish.closed |= known.label.guard && !usable;
+        }
+        wish
+    }
+
+    fn take(
+        &mut self,
+        known: &Known<'a>,
+        setting: Setting,
+        voice: &mut Voice,
+    ) -> Result<(), InvalidValue> {
+        let written = known.own.value;
+        let timeouts = &mut self.settings.timeouts;
+        match setting {
+            // Whether a name that is none is a fault of the label or of the
+            // whole group is not known here.
+            Setting::Pool => self.pool = Some((*known, value::pool(written).ok())),
+            Setting::Shared => self.shared = value::boolean(written)?,
+            Setting::Enable => self.enable = value::boolean(written)?,
+            Setting::Oneoff => self.oneoff = value::boolean(written)?,
+            Setting::Port => self.port = Some(value::port(written)?),
+            Setting::Network => self.network = Some(value::name(written)?),
+            Setting::Scheme => self.spoken = spoken(known, voice)?,
+            Setting::Weight => self.weight = value::weight(written)?,
+            Setting::Backup => self.backup = value::boolean(written)?,
+            Setting::Host => fill(&mut self.rule.hosts, value::hosts(written))?,
+            Setting::Path => fill(&mut self.rule.prefixes, value::prefixes(written))?,
+            Setting::PathExact => fill(&mut self.rule.exact, value::paths(written))?,
+            Setting::Priority => self.rule.priority = value::priority(written)?,
+            Setting::Balance => self.settings.policy = value::policy(written)?,
+            Setting::Ready => self.settings.ready_strict = value::ready_strict(written)?,
+            Setting::Hold => self.settings.hold = value::duration(written, &HOLD)?,
+            Setting::HoldMax => self.settings.hold_max = value::count(written, HOLD_MAX)?,
+            Setting::TimeoutConnect => timeouts.connect = value::duration(written, &CONNECT)?,
+            Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
+            Setting::TimeoutIdle => timeouts.idle = value::duration(written, &SILENCE)?,
+            Setting::TimeoutTunnel => timeouts.tunnel = value::duration(written, &SILENCE)?,
+        }
+        Ok(())
+    }
+}
+
+impl Default for Wish<'_> {
+    fn default() -> Self {
+        Self {
+            pool: None,
+            shared: false,
+            enable: true,
+            oneoff: false,
+            port: None,
+            network: None,
+            spoken: true,
+            weight: 1,
+            backup: false,
+            settings: PoolSettings::default(),
+            rule: Rule::default(),
+            closed: false,
+        }
+    }
+}
+
+/// Only what was meant as `http` is spoken to in plain http: the rest may have
+/// been meant to be encrypted.
+fn spoken(known: &Known<'_>, voice: &mut Voice) -> Result<bool, InvalidValue> {
+    match value::scheme(known.own.value) {
+        Ok(Scheme::Http) => Ok(true),
+        Ok(Scheme::Https | Scheme::H2c) => {
+            voice.unspoken(known.own, true);
+            Ok(false)
+        }
+        Err(fault) if fault == (InvalidValue::Word { meant: Some("http") }) => Err(fault),
+        Err(_) => {
+            voice.unspoken(known.own, false);
+            Ok(false)
+        }
+    }
+}
+
+/// The readable entries stand even if there is a fault: they tell which
+/// requests a closed route takes.
+fn fill<T>(
+    entries: &mut Vec<T>,
+    (good, fault): (Vec<T>, Option<InvalidValue>),
+) -> Result<(), InvalidValue> {
+    *entries = good;
+    fault.map_or(Ok(()), Err)
+}
+
+const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+const HOLD_MAX: u32 = 1_000_000;
+const CONNECT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
+const SILENCE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
