@@ -1,0 +1,130 @@
+//! A pool, made of what its containers ask for.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::domain::labels::Membership;
+use crate::domain::names::PoolName;
+use crate::domain::plan::{Access, Member, Memory, PoolPlan, Rule};
+use crate::domain::problem::{Problem, Subject};
+use crate::domain::world::Workload;
+
+/// A workload that joins a pool.
+#[derive(Debug)]
+pub(super) struct Candidate<'a> {
+    pub(super) workload: &'a Workload,
+    pub(super) membership: Membership,
+    pub(super) member: Member,
+}
+
+/// Merges the candidates of one pool. The newest that has been ready decides,
+/// so that a broken newcomer changes nothing; if none has, the newest does.
+pub(super) fn merge(
+    name: &PoolName,
+    mut candidates: Vec<Candidate<'_>>,
+    memory: Memory<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<PoolPlan> {
+    candidates.sort_by_cached_key(|it| it.age());
+    let ranked = by_rank(&candidates, memory);
+    let decides = ranked.first()?;
+    let settings = decides.membership.settings.clone();
+    let access = access(name, &ranked, memory, problems);
+    let members = members(name, candidates, problems);
+    Some(PoolPlan { access, settings, members })
+}
+
+impl Candidate<'_> {
+    fn rule(&self) -> &Rule {
+        let (Access::Open(rule) | Access::Closed(rule)) = &self.membership.access;
+        rule
+    }
+
+    /// Sorts the oldest first. Of one container the default group is the newest.
+    fn age(&self) -> impl Ord + use<> {
+        let Workload { created, id, name, .. } = self.workload;
+        let stem = &self.membership.stem;
+        (*created, id.clone(), Arc::clone(name), Reverse((stem.len(), stem.clone())))
+    }
+}
+
+/// Who decides first, from candidates that are sorted by age.
+fn by_rank<'c, 'a>(candidates: &'c [Candidate<'a>], memory: Memory<'_>) -> Vec<&'c Candidate<'a>> {
+    let been_ready = |it: &&Candidate<'_>| memory.been_ready.contains(&it.workload.id);
+    let (mut proven, untried): (Vec<_>, Vec<_>) = candidates.iter().rev().partition(been_ready);
+    proven.extend(untried);
+    proven
+}
+
+/// The rule as one unit: the first that can be used, else the last good one,
+/// else the door stays shut.
+fn access(
+    name: &PoolName,
+    ranked: &[&Candidate<'_>],
+    memory: Memory<'_>,
+    problems: &mut Vec<Problem>,
+) -> Access {
+    let Some(decides) = ranked.first() else {
+        return Access::Closed(Rule::default());
+    };
+    // A container that joins twice has one rule, shut if any part of it is:
+    // else its second group would open what its first one closes.
+    let closed = ranked.iter().filter(|it| matches!(it.membership.access, Access::Closed(_)));
+    let shut: BTreeSet<_> = closed.map(|it| &it.workload.id).collect();
+    let good = ranked.iter().find(|it| !shut.contains(&it.workload.id));
+    if let Some(good) = good.filter(|good| good.workload.id == decides.workload.id) {
+        return Access::Open(good.rule().clone());
+    }
+
+    let broken = &decides.workload.name;
+    let mut tell = |message: String| {
+        let hint = format!("mend the labels of container `{broken}`");
+        problems.push(Problem::new(Subject::Pool(name.to_string().into()), message, hint));
+    };
+    if let Some(good) = good {
+        let other = &good.workload.name;
+        tell(format!("it keeps the rule of `{other}`, since that of `{broken}` cannot be used"));
+        return Access::Open(good.rule().clone());
+    }
+    match memory.previous.pools.get(name).map(|pool| &pool.access) {
+        Some(Access::Open(rule)) => {
+            tell(format!("it keeps its last good rule, since that of `{broken}` cannot be used"));
+            Access::Open(rule.clone())
+        }
+        Some(Access::Closed(_)) | None => {
+            let rest = decides.rule();
+            tell(format!(
+                "requests for {rest} are answered 503, since the rule of `{broken}` cannot be used"
+            ));
+            Access::Closed(rest.clone())
+        }
+    }
+}
+
+/// Two members at one address would be one endpoint with twice its share.
+fn members(
+    name: &PoolName,
+    candidates: Vec<Candidate<'_>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Member> {
+    let mut places = BTreeSet::new();
+    let mut members = Vec::with_capacity(candidates.len());
+    // The newest first, so that of one container the default group stays.
+    for candidate in candidates.into_iter().rev() {
+        let Candidate { membership, member, .. } = candidate;
+        if member.address.is_none() || places.insert((member.workload.clone(), member.address)) {
+            members.push(member);
+            continue;
+        }
+        let subject = Subject::Container(member.name);
+        let stem = membership.stem;
+        problems.push(Problem::new(
+            subject,
+            format!("its labels `{stem}.…` put it into pool `{name}` a second time"),
+            format!("remove them, or give it another port by `{stem}.port`"),
+        ));
+    }
+    members.reverse();
+    members
+}
