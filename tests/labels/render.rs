@@ -1,0 +1,79 @@
+//! A plan as text: only what differs from the defaults.
+
+use std::fmt::Write as _;
+
+use evenkeel::domain::plan::{Access, Member, Plan};
+use evenkeel::domain::pool::{PoolSettings, Timeouts};
+use evenkeel::domain::world::Health;
+
+pub(super) fn plan(plan: &Plan) -> String {
+    let mut text = String::new();
+    for (name, pool) in &plan.pools {
+        let access = match &pool.access {
+            Access::Open(rule) => format!("open to {rule}"),
+            Access::Closed(rule) => format!("CLOSED to {rule}"),
+        };
+        writeln!(text, "pool {name}: {access}").unwrap();
+        for line in settings(&pool.settings) {
+            writeln!(text, "  {line}").unwrap();
+        }
+        for line in pool.members.iter().map(member) {
+            writeln!(text, "  {line}").unwrap();
+        }
+    }
+    for problem in &plan.problems {
+        let key = problem.key.as_ref().map(|key| format!(" [{key}]")).unwrap_or_default();
+        writeln!(text, "problem{key} {problem}").unwrap();
+        if !problem.hint.is_empty() {
+            writeln!(text, "  hint: {}", problem.hint).unwrap();
+        }
+    }
+    if text.is_empty() {
+        text.push_str("nothing\n");
+    }
+    text
+}
+
+fn settings(settings: &PoolSettings) -> Vec<String> {
+    let usual = PoolSettings::default();
+    let PoolSettings { policy, timeouts, hold, hold_max, ready_strict } = settings;
+    let Timeouts { connect, response, idle, tunnel } = timeouts;
+    let mut lines = Vec::new();
+    let mut line = |name: &str, differs: bool, value: String| {
+        if differs {
+            lines.push(format!("{name} {value}"));
+        }
+    };
+    line("balance", *policy != usual.policy, format!("{policy:?}"));
+    line("connect", *connect != usual.timeouts.connect, format!("{connect:?}"));
+    line("response", *response != usual.timeouts.response, format!("{response:?}"));
+    line("idle", *idle != usual.timeouts.idle, format!("{idle:?}"));
+    line("tunnel", *tunnel != usual.timeouts.tunnel, format!("{tunnel:?}"));
+    line("hold", *hold != usual.hold, format!("{hold:?}"));
+    line("hold.max", *hold_max != usual.hold_max, hold_max.to_string());
+    line("ready", *ready_strict, "strict".to_owned());
+    lines
+}
+
+fn member(member: &Member) -> String {
+    let Member { workload, name, service: _, run, health, address, weight, backup } = member;
+    let mut text = format!("- {name}");
+    if workload.life > 0 {
+        write!(text, " (life {})", workload.life).unwrap();
+    }
+    match address {
+        Some(address) => write!(text, " at {address}").unwrap(),
+        None => text.push_str(" at no address"),
+    }
+    write!(text, ", {run:?}").unwrap();
+    if *health != Health::None {
+        write!(text, ", {health:?}").unwrap();
+    }
+    if *weight != 1 {
+        write!(text, ", weight {weight}").unwrap();
+    }
+    if *backup {
+        text.push_str(", backup");
+    }
+    text
+}
