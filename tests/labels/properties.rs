@@ -70,6 +70,18 @@ proptest! {
     }
 }
 
+#[test]
+fn the_list_of_problems_has_a_bound_and_says_what_it_leaves_out() {
+    let mistaken = |number: u32| {
+        let mut web = container(&format!("web-{number}"), "one");
+        web.labels.insert("lb.port".to_owned(), "none".to_owned());
+        web
+    };
+    let plan = planned(&(0..1_005).map(mistaken).collect::<Vec<_>>());
+    assert_eq!(plan.problems.len(), 1_001);
+    assert_eq!(plan.problems.last().unwrap().message, "5 more problems are not shown");
+}
+
 fn planned(workloads: &[Workload]) -> Plan {
     let observation = Observation { workloads: workloads.to_vec(), vantage: Vantage::Host };
     let world = World::from([(SourceName::docker(), observation)]);
