@@ -1,4 +1,16 @@
 //! Settings, checked once at start.
+//!
+//! [`SETTINGS`] is the one table; [`load`] reads the layers and reports every
+//! mistake of all of them at once.
+
+mod docker;
+mod documentation;
+mod file;
+mod layer;
+mod load;
+mod mistake;
+mod settings;
+mod value;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,6 +19,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+
+pub use documentation::{documentation, example};
+pub use load::{ReadFile, Reading, load, load_admin, read};
+pub use mistake::{Mistake, Place};
+pub use settings::{Absent, Arity, Key, SETTINGS, Setting};
 
 use crate::domain::names::PoolName;
 use crate::domain::plan::LabelSettings;
@@ -32,12 +49,15 @@ pub struct Config {
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
     pub log: String,
     pub access_log: AccessLogFormat,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
 }
 
 /// How to reach the Docker Engine API, as the Docker CLI would.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum DockerAddress {
     Unix(PathBuf),
+    /// IPv6 addresses stand without brackets.
     Tcp {
         host: String,
         port: u16,
@@ -60,7 +80,7 @@ pub struct StaticPool {
     pub labels: BTreeMap<String, String>,
 }
 
-/// A server to be resolved.
+/// A server to be resolved. IPv6 addresses stand without brackets.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Server {
     pub host: Arc<str>,
@@ -81,7 +101,7 @@ impl Default for Config {
         Self {
             http: vec![([0, 0, 0, 0], 80).into()],
             admin: ([127, 0, 0, 1], 9090).into(),
-            docker: Some(DockerAddress::Unix("/var/run/docker.sock".into())),
+            docker: Some(DockerAddress::default()),
             pools: Vec::new(),
             workers: None,
             user: None,
@@ -89,6 +109,14 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),
+            file: None,
         }
+    }
+}
+
+impl Default for DockerAddress {
+    /// Where the engine listens unless told otherwise.
+    fn default() -> Self {
+        Self::Unix("/var/run/docker.sock".into())
     }
 }

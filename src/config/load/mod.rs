@@ -1,0 +1,309 @@
+//! From the layers to one checked [`Config`]: defaults, then the file, then the
+//! environment, then flags.
+
+mod pools;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::config::docker::{self, Tls};
+use crate::config::file;
+use crate::config::layer::{self, Layer, Written};
+use crate::config::load::pools::Pool;
+use crate::config::mistake::{Fault, Mistake, Place};
+use crate::config::settings::{Key, SETTINGS, Setting};
+use crate::config::value;
+use crate::domain::names::PoolName;
+
+/// What was found, mistakes and all.
+#[derive(Debug)]
+pub struct Reading {
+    /// What is mistaken keeps the value of the layer below.
+    pub config: Config,
+    /// Every mistake of every layer, in the order of the layers.
+    pub mistakes: Vec<Mistake>,
+    /// Where the labels of written pools stand, by pool and dotted key.
+    pub labels: BTreeMap<(PoolName, String), Place>,
+    /// Which settings have a mistake of their own.
+    mistaken: Vec<Key>,
+}
+
+/// Reads the whole of a file.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
+
+/// The settings, or everything that is wrong with them.
+pub fn load(
+    flags: &[(Key, String)],
+    env: &BTreeMap<String, String>,
+    read_file: ReadFile<'_>,
+) -> Result<Config, Vec<Mistake>> {
+    let reading = read(flags, env, read_file);
+    if reading.mistakes.is_empty() { Ok(reading.config) } else { Err(reading.mistakes) }
+}
+
+/// Where a running balancer answers. Mistakes that do not concern this do not
+/// keep anyone from asking it.
+pub fn load_admin(
+    flags: &[(Key, String)],
+    env: &BTreeMap<String, String>,
+    read_file: ReadFile<'_>,
+) -> Result<SocketAddr, Vec<Mistake>> {
+    let reading = read(flags, env, read_file);
+    let concerned = [Key::Admin, Key::Config].iter().any(|key| reading.mistaken.contains(key));
+    if concerned { Err(reading.mistakes) } else { Ok(reading.config.admin) }
+}
+
+/// Reads every layer, keeping what is good in spite of what is not.
+pub fn read(
+    flags: &[(Key, String)],
+    env: &BTreeMap<String, String>,
+    read_file: ReadFile<'_>,
+) -> Reading {
+    let flags = layer::of_flags(flags);
+    let environment = layer::of_environment(env);
+    let named = [&flags, &environment].into_iter().find_map(Layer::named_file);
+    let mut reader = Reader::new(Tls::read(env));
+    if let Some(layer) = reader.file(named, read_file) {
+        reader.apply(layer);
+    }
+    reader.apply(environment);
+    reader.apply(flags);
+    reader.docker_host(env);
+    reader.listeners();
+    reader.finish()
+}
+
+struct Reader {
+    config: Config,
+    tls: Tls,
+    pools: BTreeMap<PoolName, Pool>,
+    /// Where each setting was last given.
+    places: BTreeMap<Key, Place>,
+    mistakes: Vec<Mistake>,
+    mistaken: Vec<Key>,
+}
+
+impl Reader {
+    fn new(tls: Tls) -> Self {
+        Self {
+            config: Config::default(),
+            tls,
+            pools: BTreeMap::new(),
+            places: BTreeMap::new(),
+            mistakes: Vec::new(),
+            mistaken: Vec::new(),
+        }
+    }
+
+    /// The file that was named, or the first of the usual ones that exists.
+    fn file(&mut self, named: Option<&Written>, read_file: ReadFile<'_>) -> Option<Layer> {
+        if let Some(named) = named {
+            return match read_file(Path::new(&named.text)) {
+                Ok(text) => Some(self.parse(named.text.as_str().into(), &text)),
+                Err(error) => {
+                    let fault = Fault::new(
+                        format!("cannot be read: {error}"),
+                        "name a file that exists and that we may read, or leave this out",
+                    );
+                    self.mistaken.push(Key::Config);
+                    self.fault(named, fault);
+                    None
+                }
+            };
+        }
+        for usual in USUAL_FILES {
+            match read_file(Path::new(usual)) {
+                Ok(text) => return Some(self.parse(usual.into(), &text)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let message = format!("the file cannot be read: {error}");
+                    let hint = "make it readable, or name another with --config";
+                    self.mistaken.push(Key::Config);
+                    self.mistakes.push(Mistake::new(Place::File(usual.into()), message, hint));
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    fn parse(&mut self, path: PathBuf, text: &str) -> Layer {
+        let layer = file::read(&path, text);
+        if layer.is_broken {
+            self.mistaken.push(Key::Config);
+        }
+        self.config.file = Some(path);
+        layer
+    }
+
+    /// Lays `layer` over what is known.
+    fn apply(&mut self, layer: Layer) {
+        self.mistakes.extend(layer.mistakes);
+        let (flat, values): (Vec<_>, Vec<_>) =
+            layer.values.into_iter().partition(|written| written.setting.key == Key::Pool);
+        for setting in &SETTINGS {
+            let group: Vec<&Written> =
+                values.iter().filter(|written| written.setting.key == setting.key).collect();
+            if let Some(last) = group.last() {
+                self.places.insert(setting.key, last.place.clone());
+                self.set(setting, &group);
+            }
+        }
+        let mut pools = layer.pools;
+        pools.extend(flat.iter().filter_map(|written| self.flat_pool(written)));
+        self.lay_pools(pools);
+    }
+
+    fn set(&mut self, setting: &'static Setting, group: &[&Written]) {
+        match setting.key {
+            Key::Http => {
+                let parse = |text: &str| value::listen(text, Ipv4Addr::UNSPECIFIED);
+                if let Some(addresses) = self.list(group, parse) {
+                    self.config.http = addresses;
+                }
+            }
+            Key::Admin => {
+                let parse = |text: &str| value::listen(text, Ipv4Addr::LOCALHOST);
+                self.one(group, parse, |config, address| config.admin = address);
+            }
+            Key::Docker => {
+                let tls = self.tls.clone();
+                let parse = |text: &str| docker::setting(text, &tls);
+                self.one(group, parse, |config, address| config.docker = address);
+            }
+            Key::Workers => {
+                self.one(group, value::workers, |config, count| config.workers = Some(count));
+            }
+            Key::User => self.one(group, value::uid, |config, uid| config.user = Some(uid)),
+            Key::LabelPrefix => {
+                let parse = |text: &str| value::label_prefix(text).map(Into::into);
+                self.one(group, parse, |config, prefix| config.labels.prefix = prefix);
+            }
+            Key::Constraint => {
+                if let Some(constraints) = self.each(group, value::constraint) {
+                    self.config.labels.constraints = constraints;
+                }
+            }
+            Key::TrustedProxies => {
+                if let Some(networks) = self.list(group, value::network) {
+                    self.config.trusted_proxies = networks;
+                }
+            }
+            Key::Log => self.one(group, value::log_filter, |config, filter| config.log = filter),
+            Key::AccessLog => {
+                self.one(group, value::access_log, |config, format| config.access_log = format);
+            }
+            // The file was read before all else, and pools are laid by name.
+            Key::Config | Key::Pool => {}
+        }
+    }
+
+    /// Sets what has one value. Every value is checked; the last one holds.
+    fn one<T>(
+        &mut self,
+        group: &[&Written],
+        parse: impl Fn(&str) -> Result<T, Fault>,
+        set: impl FnOnce(&mut Config, T),
+    ) {
+        let values = self.each(group, |text| parse(text.trim()));
+        if let Some(value) = values.and_then(|mut values| values.pop()) {
+            set(&mut self.config, value);
+        }
+    }
+
+    /// The values of `group`, one of each text; none if any is mistaken.
+    fn each<T>(
+        &mut self,
+        group: &[&Written],
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Option<Vec<T>> {
+        let mut values = Some(Vec::new());
+        for written in group {
+            match parse(&written.text) {
+                Ok(value) => {
+                    if let Some(values) = &mut values {
+                        values.push(value);
+                    }
+                }
+                Err(fault) => {
+                    self.fault(written, fault);
+                    values = None;
+                }
+            }
+        }
+        values
+    }
+
+    /// The values of `group`, several of each text; none if any is mistaken.
+    fn list<T>(
+        &mut self,
+        group: &[&Written],
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Option<Vec<T>> {
+        let parts: Vec<Written> = group
+            .iter()
+            .flat_map(|written| {
+                value::list(&written.text)
+                    .map(|part| Written { text: part.to_owned(), ..(*written).clone() })
+            })
+            .collect();
+        self.each(&parts.iter().collect::<Vec<_>>(), parse)
+    }
+
+    /// Asks the environment of the Docker CLI where no setting says more.
+    fn docker_host(&mut self, env: &BTreeMap<String, String>) {
+        if self.places.contains_key(&Key::Docker) {
+            return;
+        }
+        match docker::from_docker_host(env, &self.tls) {
+            Some(Ok(address)) => self.config.docker = Some(address),
+            Some(Err(mistake)) => self.mistakes.push(mistake),
+            None => {}
+        }
+    }
+
+    /// Finds two listeners on one port, which could not both be bound.
+    fn listeners(&mut self) {
+        let mut taken = vec![("admin", self.config.admin)];
+        for address in &self.config.http {
+            let clash = taken.iter().find(|(_, other)| collide(*address, *other));
+            if let Some((name, other)) = clash {
+                let given = self.places.get(&Key::Http).or_else(|| self.places.get(&Key::Admin));
+                let place = given.cloned().unwrap_or(Place::Flag("http".to_owned()));
+                let message = format!("`http` is `{address}`, which `{name}` takes with `{other}`");
+                self.mistakes.push(Mistake::new(place, message, "choose another port"));
+            }
+            taken.push(("http", *address));
+        }
+    }
+
+    fn fault(&mut self, written: &Written, fault: Fault) {
+        self.mistaken.push(written.setting.key);
+        let name = written.setting.name;
+        self.mistakes.push(Mistake::of(written.place.clone(), name, &written.text, fault));
+    }
+
+    fn finish(mut self) -> Reading {
+        let labels = self.finish_pools();
+        self.mistakes.sort();
+        Reading { config: self.config, mistakes: self.mistakes, labels, mistaken: self.mistaken }
+    }
+}
+
+/// Whether both cannot be bound. Port 0 asks for any free one.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let family = one.is_ipv4() == other.is_ipv4();
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || (anywhere && family))
+}
+
+/// Tried in this order when no file is named.
+const USUAL_FILES: [&str; 2] = ["evenkeel.toml", "/etc/evenkeel/evenkeel.toml"];
+
+#[cfg(test)]
+mod tests;

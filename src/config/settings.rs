@@ -1,0 +1,264 @@
+//! The one table of settings: flags, variables, file keys and their
+//! documentation are all made from it.
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    pub key: Key,
+    /// As in the file: `label_prefix`. Flag and variable are spelled after it.
+    pub name: &'static str,
+    pub arity: Arity,
+    /// What stands for the value in the help: `ADDR`.
+    pub value: &'static str,
+    pub absent: Absent,
+    /// One line, without a full stop.
+    pub help: &'static str,
+    /// What else is worth knowing: whole sentences.
+    pub more: &'static str,
+    /// A value as it is written in the file; empty if it cannot stand there.
+    pub example: &'static str,
+}
+
+/// Which setting; every place that decides on settings matches on it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Key {
+    Http,
+    Admin,
+    Docker,
+    Pool,
+    Workers,
+    User,
+    LabelPrefix,
+    Constraint,
+    TrustedProxies,
+    Log,
+    AccessLog,
+    Config,
+}
+
+/// How many values a setting takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Arity {
+    One,
+    /// Several, separated by commas or spaces; the flag may be repeated too.
+    List,
+    /// Several that may contain commas: one for each flag, separated by spaces
+    /// in the variable.
+    Words,
+}
+
+/// What holds when a setting is not given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Absent {
+    /// The same as if this were given.
+    Value(&'static str),
+    /// Something that no value says.
+    Meaning(&'static str),
+}
+
+impl Setting {
+    /// The setting of this name; `-` and `_` are the same.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        let name = name.replace('-', "_");
+        SETTINGS.iter().find(|setting| setting.name == name)
+    }
+
+    /// `label-prefix`: what stands after the two dashes.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// `EVENKEEL_LABEL_PREFIX`.
+    pub fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.to_ascii_uppercase())
+    }
+
+    pub fn is_repeatable(&self) -> bool {
+        self.arity != Arity::One
+    }
+
+    /// Whether the file may set it: all but the file's own name.
+    pub fn is_in_file(&self) -> bool {
+        self.key != Key::Config
+    }
+}
+
+impl Absent {
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Value(text) | Self::Meaning(text) => text,
+        }
+    }
+}
+
+/// What every variable of ours begins with.
+pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
+
+/// Every setting, in the order in which they are explained.
+pub static SETTINGS: [Setting; 12] = [
+    Setting {
+        key: Key::Http,
+        name: "http",
+        arity: Arity::List,
+        value: "ADDR",
+        absent: Absent::Value("0.0.0.0:80"),
+        help: "Where HTTP is served",
+        more: "An IP address with a port, such as `10.0.0.1:80` or `[::]:80`. `:8000` and `8000` \
+               stand for port 8000 on every IPv4 address.",
+        example: r#"[":80", ":8000"]"#,
+    },
+    Setting {
+        key: Key::Admin,
+        name: "admin",
+        arity: Arity::One,
+        value: "ADDR",
+        absent: Absent::Value("127.0.0.1:9090"),
+        help: "Where health, readiness, metrics and the API are served",
+        more: "`:9090` and `9090` stand for port 9090 on loopback. In a container listen on \
+               `0.0.0.0:9090` and publish it as `127.0.0.1:9090:9090`. The commands `status` and \
+               `healthcheck` find the balancer here.",
+        example: r#""0.0.0.0:9090""#,
+    },
+    Setting {
+        key: Key::Docker,
+        name: "docker",
+        arity: Arity::One,
+        value: "URL|off",
+        absent: Absent::Meaning("DOCKER_HOST, else unix:///var/run/docker.sock"),
+        help: "Where the Docker Engine answers, or `off`",
+        more: "`unix:///PATH`, `tcp://HOST:PORT`, or `https://HOST:PORT` for TLS. As for the Docker \
+               CLI, DOCKER_TLS_VERIFY makes every `tcp://` TLS (DOCKER_TLS too, without verifying) \
+               and DOCKER_CERT_PATH says where `ca.pem`, `cert.pem` and `key.pem` stand \
+               (`~/.docker` unless set). `off` serves written pools only.",
+        example: r#""unix:///var/run/docker.sock""#,
+    },
+    Setting {
+        key: Key::Pool,
+        name: "pool",
+        arity: Arity::Words,
+        value: "NAME=HOST:PORT[,HOST:PORT…]",
+        absent: Absent::Meaning("none"),
+        help: "A pool of servers that are written down rather than found",
+        more: "Also `EVENKEEL_POOL_NAME=\"HOST:PORT HOST:PORT\"` (pool `name`; `_` is `-`) and \
+               `[pools.NAME]` in the file, where labels may stand too. Servers written in a later \
+               layer replace those of an earlier one; the labels stay.",
+        example: r#"["legacy=10.0.0.5:8080,10.0.0.6:8080"]"#,
+    },
+    Setting {
+        key: Key::Workers,
+        name: "workers",
+        arity: Arity::One,
+        value: "COUNT",
+        absent: Absent::Meaning("one for each CPU we may use"),
+        help: "Threads that serve requests",
+        more: "1 to 1024. A CPU quota of the container counts as that many CPUs.",
+        example: "2",
+    },
+    Setting {
+        key: Key::User,
+        name: "user",
+        arity: Arity::One,
+        value: "UID",
+        absent: Absent::Meaning("stay who we are"),
+        help: "The user id to drop to once the listeners are bound",
+        more: "A number. The group of the Docker socket is kept, so that it stays readable, and \
+               nothing else.",
+        example: "65532",
+    },
+    Setting {
+        key: Key::LabelPrefix,
+        name: "label_prefix",
+        arity: Arity::One,
+        value: "PREFIX",
+        absent: Absent::Value("lb"),
+        help: "What the labels that are ours begin with",
+        more: "Without the dot: `lb` reads `lb.pool`, `lb.port` and so on.",
+        example: r#""lb""#,
+    },
+    Setting {
+        key: Key::Constraint,
+        name: "constraint",
+        arity: Arity::Words,
+        value: "LABEL=VALUE",
+        absent: Absent::Meaning("every labelled container is ours"),
+        help: "Only containers that carry this label with this value are ours",
+        more: "Given more than once, all must hold. It splits the containers of one daemon between \
+               several balancers.",
+        example: r#"["com.example.edge=public"]"#,
+    },
+    Setting {
+        key: Key::TrustedProxies,
+        name: "trusted_proxies",
+        arity: Arity::List,
+        value: "CIDR",
+        absent: Absent::Meaning("none"),
+        help: "Whose X-Forwarded-* headers are believed",
+        more: "Networks or single addresses, such as `10.0.0.0/8,192.168.1.1`. From anyone else \
+               these headers are dropped.",
+        example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
+    },
+    Setting {
+        key: Key::Log,
+        name: "log",
+        arity: Arity::One,
+        value: "FILTER",
+        absent: Absent::Value("info"),
+        help: "What is logged",
+        more: "`error`, `warn`, `info`, `debug` or `trace`, also by module: \
+               `info,evenkeel::discovery=debug`.",
+        example: r#""info,evenkeel::discovery=debug""#,
+    },
+    Setting {
+        key: Key::AccessLog,
+        name: "access_log",
+        arity: Arity::One,
+        value: "combined|json|off",
+        absent: Absent::Value("combined"),
+        help: "How each request is logged on stdout",
+        more: "`combined` is Apache's format with our fields after it, `json` one object a line.",
+        example: r#""json""#,
+    },
+    Setting {
+        key: Key::Config,
+        name: "config",
+        arity: Arity::One,
+        value: "FILE",
+        absent: Absent::Meaning("evenkeel.toml here, else /etc/evenkeel/evenkeel.toml, else none"),
+        help: "The file of settings",
+        more: "A file that is named must exist.",
+        example: "",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_flag_one_variable_and_one_key() {
+        let prefix = Setting::named("label-prefix").unwrap();
+        assert_eq!(prefix.flag(), "label-prefix");
+        assert_eq!(prefix.variable(), "EVENKEEL_LABEL_PREFIX");
+        assert_eq!(prefix.name, "label_prefix");
+    }
+
+    #[test]
+    fn every_setting_has_one_row() {
+        for (place, setting) in SETTINGS.iter().enumerate() {
+            assert_eq!(setting.key as usize, place, "{}", setting.name);
+            assert_eq!(Setting::named(setting.name).unwrap().key, setting.key);
+        }
+    }
+
+    #[test]
+    fn help_is_one_line_and_more_is_sentences() {
+        for setting in &SETTINGS {
+            assert!(!setting.help.ends_with('.') && setting.help.len() < 70, "{}", setting.name);
+            assert!(
+                setting.more.ends_with('.') && !setting.more.contains("  "),
+                "{}",
+                setting.name
+            );
+        }
+    }
+}
