@@ -1,0 +1,217 @@
+//! The command line, made from the table of settings.
+
+use std::path::PathBuf;
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::cli::whoami::OnTerm;
+use crate::config::{Key, SETTINGS, Setting};
+use crate::domain::units;
+
+/// The whole command line.
+pub(super) fn command() -> Command {
+    let settings = SETTINGS.iter().map(argument);
+    Command::new("evenkeel")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A load balancer for Docker: label a service, scale it, watch traffic rebalance")
+        .after_help(AFTER)
+        .after_long_help(AFTER)
+        .args_conflicts_with_subcommands(true)
+        .args(settings.clone())
+        .subcommand(
+            Command::new("run")
+                .about("Balance; what is done when no command is given")
+                .args(settings),
+        )
+        .subcommand(check())
+        .subcommand(
+            Command::new("status")
+                .about("Show the pools, replicas and problems of a running balancer")
+                .args(of_client())
+                .arg(
+                    Arg::new("json")
+                        .long("json")
+                        .action(ArgAction::SetTrue)
+                        .help("Print the status as the JSON that the API answers"),
+                ),
+        )
+        .subcommand(
+            Command::new("healthcheck")
+                .about("Exit with 0 if a running balancer is well, else 1")
+                .long_about(
+                    "Exit with 0 if a running balancer answers /healthz with 200 within 2 s, else \
+                     with 1. For HEALTHCHECK in images without a shell.",
+                )
+                .args(of_client()),
+        )
+        .subcommand(whoami())
+}
+
+/// The settings among `matches`, as they were typed.
+pub(super) fn flags(matches: &ArgMatches) -> Vec<(Key, String)> {
+    let typed = |setting: &Setting| {
+        let values = matches.try_get_many::<String>(setting.name).ok().flatten();
+        values.into_iter().flatten().map(|text| (setting.key, text.clone())).collect::<Vec<_>>()
+    };
+    SETTINGS.iter().flat_map(typed).collect()
+}
+
+/// Every value is taken as text: `config` reads it, so that its mistakes are
+/// told together with those of the other layers.
+fn argument(setting: &Setting) -> Arg {
+    let several = if setting.is_repeatable() { "; may be repeated" } else { "" };
+    let help = format!("{} [default: {}{several}]", setting.help, setting.absent.text());
+    let long = format!(
+        "{}.\n\n{}\n\n[default: {}{several}] [env: {}]",
+        setting.help,
+        setting.more,
+        setting.absent.text(),
+        setting.variable(),
+    );
+    Arg::new(setting.name)
+        .long(setting.flag())
+        .value_name(setting.value)
+        .action(if setting.is_repeatable() { ArgAction::Append } else { ArgAction::Set })
+        .help(help)
+        .long_help(long)
+}
+
+/// What it takes to find a running balancer.
+fn of_client() -> impl Iterator<Item = Arg> {
+    let asked = |setting: &&Setting| matches!(setting.key, Key::Admin | Key::Config);
+    SETTINGS.iter().filter(asked).map(argument)
+}
+
+fn check() -> Command {
+    // Here `--docker` may stand alone: it asks for a look at the daemon.
+    let settings = SETTINGS.iter().map(|setting| match setting.key {
+        Key::Docker => Arg::new(setting.name)
+            .long(setting.flag())
+            .value_name("URL")
+            .num_args(0..=1)
+            .help("Check the labels of running containers too [default URL: the usual one]"),
+        Key::Http
+        | Key::Admin
+        | Key::Pool
+        | Key::Workers
+        | Key::User
+        | Key::LabelPrefix
+        | Key::Constraint
+        | Key::TrustedProxies
+        | Key::Log
+        | Key::AccessLog
+        | Key::Config => argument(setting),
+    });
+    Command::new("check")
+        .about("Check settings, labels and compose files without starting anything")
+        .long_about(
+            "Check settings, labels and compose files without starting anything. Without FILE, the \
+             settings that `run` would see. Prints each finding as FILE:LINE:COL with a hint, and \
+             exits with 1 if any is an error.",
+        )
+        .arg(
+            Arg::new("files")
+                .value_name("FILE")
+                .action(ArgAction::Append)
+                .num_args(0..)
+                .value_parser(value_parser!(PathBuf))
+                .help("Files of settings (.toml) or compose files (.yml, .yaml)"),
+        )
+        .args(settings)
+}
+
+fn whoami() -> Command {
+    let duration =
+        || ValueParser::from(|text: &str| units::duration(text, crate::cli::whoami::DELAY_MAX));
+    Command::new("whoami")
+        .about("Serve a demo backend that tells who answered and what it was asked")
+        .long_about(
+            "Serve a demo backend that tells who answered and what it was asked, as text or JSON by \
+             `Accept`. A request may ask for more: `/?delay=100ms&status=503&size=10KiB`.",
+        )
+        .args([
+            Arg::new("port")
+                .long("port")
+                .value_name("PORT")
+                .default_value("80")
+                .value_parser(value_parser!(u16))
+                .help("Where to listen; 0 for any free port"),
+            Arg::new("name").long("name").value_name("NAME").help(
+                "The name to answer with [default: the host name]",
+            ),
+            Arg::new("delay")
+                .long("delay")
+                .value_name("DURATION")
+                .value_parser(duration())
+                .help("Wait so long before each answer"),
+            Arg::new("status")
+                .long("status")
+                .value_name("CODE")
+                .default_value("200")
+                .value_parser(value_parser!(u16).range(200..=599))
+                .help("Answer with this status"),
+            Arg::new("body-size")
+                .long("body-size")
+                .value_name("SIZE")
+                .value_parser(ValueParser::from(crate::cli::whoami::body_size))
+                .help("Answer with exactly so many bytes, such as 10KiB"),
+            Arg::new("health-path")
+                .long("health-path")
+                .value_name("PATH")
+                .help("Answer 200 here at once, whatever else is set"),
+            Arg::new("unhealthy-after")
+                .long("unhealthy-after")
+                .value_name("COUNT")
+                .requires("health-path")
+                .value_parser(value_parser!(u64))
+                .help("Answer 503 at the health path after so many other requests"),
+            Arg::new("on-term")
+                .long("on-term")
+                .value_name("WHAT")
+                .default_value("exit")
+                .value_parser(value_parser!(OnTerm))
+                .help("On SIGTERM: exit at once, drain (finish, then exit), or ignore it"),
+            Arg::new("startup-delay")
+                .long("startup-delay")
+                .value_name("DURATION")
+                .value_parser(duration())
+                .help("Wait so long before listening"),
+        ])
+}
+
+const AFTER: &str = "\
+Every setting is also a variable (--label-prefix is EVENKEEL_LABEL_PREFIX) and a key of
+evenkeel.toml (label_prefix): defaults < file < environment < flags.
+
+Containers join with one label:
+
+  docker run -d --label lb.pool=api my-api
+
+`evenkeel COMMAND --help` tells more about a command, `evenkeel --help` about each setting.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_keep_what_was_typed() {
+        let typed = ["evenkeel", "run", "--http", ":1", "--http", ":2,:3", "--label-prefix", "x"];
+        let matches = command().try_get_matches_from(typed).unwrap();
+        let (_, matches) = matches.subcommand().unwrap();
+        let flags = flags(matches);
+        let texts: Vec<_> = flags.iter().map(|(key, text)| (*key, text.as_str())).collect();
+        assert_eq!(texts, [(Key::Http, ":1"), (Key::Http, ":2,:3"), (Key::LabelPrefix, "x")]);
+    }
+
+    #[test]
+    fn settings_may_stand_without_a_command() {
+        let matches = command().try_get_matches_from(["evenkeel", "--admin", ":1"]).unwrap();
+        assert_eq!(flags(&matches), [(Key::Admin, ":1".to_owned())]);
+    }
+}

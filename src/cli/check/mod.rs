@@ -1,0 +1,220 @@
+//! `evenkeel check`: settings, labels and compose files, judged without
+//! starting anything.
+
+mod compose;
+mod judge;
+mod variables;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+
+use crate::app;
+use crate::cli::check::judge::{Kind, judge};
+use crate::cli::finding::{self, Finding, Severity};
+use crate::cli::surroundings::{self, Surroundings};
+use crate::cli::{arguments, print};
+use crate::config::{self, Config, Key, Place, Reading};
+use crate::domain::plan::LabelSettings;
+
+/// What carries labels in a file: a service, or a written pool.
+#[derive(Debug)]
+struct Subject {
+    name: Arc<str>,
+    place: Place,
+    /// Those that are ours, as they were written.
+    labels: BTreeMap<String, Label>,
+}
+
+#[derive(Debug)]
+struct Label {
+    text: String,
+    /// Some of the text is not known before compose fills it in.
+    is_open: bool,
+    place: Place,
+}
+
+/// What was asked for.
+struct Asked {
+    files: Vec<PathBuf>,
+    flags: Vec<(Key, String)>,
+    /// `--docker`, with or without an address.
+    docker: bool,
+}
+
+pub(super) fn main(matches: &ArgMatches, around: &Surroundings) -> ExitCode {
+    let asked = Asked::read(matches);
+    let reading = config::read(&asked.flags, &around.env, &surroundings::read_file);
+    let mut findings = Vec::new();
+    for file in &asked.files {
+        let mut found = check_file(file, &reading.config.labels, &around.env);
+        found.sort();
+        findings.extend(found);
+    }
+    // Files are judged alone, but where the daemon is must be known to ask it.
+    if asked.files.is_empty() || asked.docker {
+        findings.extend(of_settings(&reading));
+        findings.extend(reading.mistakes.into_iter().map(Finding::from));
+        findings.sort();
+    }
+    if asked.docker {
+        findings.extend(check_docker(&reading.config));
+    }
+    findings.dedup();
+    for finding in &findings {
+        print::say(finding);
+    }
+    let what = match (asked.files.as_slice(), &reading.config.file) {
+        ([], None) => "settings".to_owned(),
+        ([], Some(file)) => format!("settings with {}", file.display()),
+        ([file], _) => file.display().to_string(),
+        (files, _) => finding::counted(files.len(), "file"),
+    };
+    print::say(format_args!("{what}: {}", finding::summary(&findings)));
+    let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
+    if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+impl Asked {
+    fn read(matches: &ArgMatches) -> Self {
+        let mut files: Vec<PathBuf> =
+            matches.get_many("files").into_iter().flatten().cloned().collect();
+        let mut flags = arguments::flags(matches);
+        // `check --docker compose.yml` means the usual daemon and a file.
+        flags.retain(|(key, text)| {
+            let file =
+                (*key == Key::Docker).then(|| Path::new(text)).filter(|it| format(it).is_some());
+            files.extend(file.map(Path::to_owned));
+            file.is_none()
+        });
+        let docker = matches.value_source("docker").is_some();
+        Self { files, flags, docker }
+    }
+}
+
+/// What a file is, by its name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Format {
+    Settings,
+    Compose,
+}
+
+fn format(file: &Path) -> Option<Format> {
+    match file.extension()?.to_str()? {
+        "toml" => Some(Format::Settings),
+        "yml" | "yaml" => Some(Format::Compose),
+        _ => None,
+    }
+}
+
+fn check_file(file: &Path, labels: &LabelSettings, env: &BTreeMap<String, String>) -> Vec<Finding> {
+    let unread = |message: String, hint: &str| {
+        let place = Some(Place::File(file.to_owned()));
+        vec![Finding { place, severity: Severity::Error, message, hint: hint.to_owned() }]
+    };
+    let Some(format) = format(file) else {
+        let hint = "name a file of settings (.toml) or a compose file (.yml, .yaml)";
+        return unread("this is no file that can be checked".to_owned(), hint);
+    };
+    let text = match surroundings::read_file(file) {
+        Ok(text) => text,
+        Err(error) => {
+            let hint = "name a file that exists and that we may read";
+            return unread(format!("the file cannot be read: {error}"), hint);
+        }
+    };
+    match format {
+        Format::Settings => check_settings(file, &text, env),
+        Format::Compose => {
+            let (subjects, mut findings) = compose::read(file, &text, &labels.prefix);
+            findings.extend(judge(Kind::Service, &subjects, labels));
+            findings
+        }
+    }
+}
+
+/// Judges a file of settings for itself, without the environment of ours.
+fn check_settings(file: &Path, text: &str, env: &BTreeMap<String, String>) -> Vec<Finding> {
+    let flags = [(Key::Config, file.display().to_string())];
+    // Where the certificates of `https://` stand may be said here only.
+    let places = ["HOME", "DOCKER_CONFIG", "DOCKER_CERT_PATH"];
+    let env = env.iter().filter(|(name, _)| places.contains(&name.as_str()));
+    let env = env.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let reading = config::read(&flags, &env, &|_| Ok(text.to_owned()));
+    let mut findings = of_settings(&reading);
+    findings.extend(reading.mistakes.into_iter().map(Finding::from));
+    findings
+}
+
+/// What is wrong with the labels of written pools.
+fn of_settings(reading: &Reading) -> Vec<Finding> {
+    let prefix = &reading.config.labels.prefix;
+    let whole = reading.config.file.clone().map_or(Place::Flag("pool".to_owned()), Place::File);
+    let subject = |pool: &config::StaticPool| {
+        let own = pool.labels.iter().map(|(key, text)| {
+            let place = reading.labels.get(&(pool.name.clone(), key.clone()));
+            let place = place.cloned().unwrap_or_else(|| whole.clone());
+            (format!("{prefix}.{key}"), Label { text: text.clone(), is_open: false, place })
+        });
+        let name: Arc<str> = Arc::clone(&pool.name.name);
+        let pool = Label { text: name.to_string(), is_open: false, place: whole.clone() };
+        let named = [(format!("{prefix}.pool"), pool)];
+        Subject { name, place: whole.clone(), labels: own.chain(named).collect() }
+    };
+    let subjects: Vec<Subject> = reading.config.pools.iter().map(subject).collect();
+    judge(Kind::Pool, &subjects, &reading.config.labels)
+}
+
+/// What is wrong with the labels of the containers that run.
+fn check_docker(config: &Config) -> Vec<Finding> {
+    let error = |message: String, hint: &str| Finding {
+        place: None,
+        severity: Severity::Error,
+        message,
+        hint: hint.to_owned(),
+    };
+    let Some(address) = &config.docker else {
+        return vec![error(
+            "`docker` is `off`, so there is no daemon to ask".to_owned(),
+            "write its address: `check --docker unix:///var/run/docker.sock`",
+        )];
+    };
+    match app::check_docker(address, &config.labels) {
+        Ok(problems) => {
+            problems.iter().map(|problem| error(problem.to_string(), &problem.hint)).collect()
+        }
+        Err(message) => vec![error(
+            message,
+            "see that the daemon runs and that we may open its socket, or name another with \
+             --docker URL",
+        )],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(typed: &[&str]) -> Asked {
+        let typed = ["evenkeel", "check"].iter().chain(typed);
+        let matches = arguments::command().try_get_matches_from(typed).unwrap();
+        Asked::read(matches.subcommand().unwrap().1)
+    }
+
+    #[test]
+    fn docker_may_stand_alone_before_a_file_or_with_an_address() {
+        let alone = asked(&["--docker"]);
+        assert!(alone.docker && alone.flags.is_empty() && alone.files.is_empty());
+        let before = asked(&["--docker", "compose.yml"]);
+        assert!(before.docker && before.flags.is_empty());
+        assert_eq!(before.files, [PathBuf::from("compose.yml")]);
+        let with = asked(&["compose.yml", "--docker", "tcp://h"]);
+        assert!(with.docker && with.files.len() == 1);
+        assert_eq!(with.flags, [(Key::Docker, "tcp://h".to_owned())]);
+        assert!(!asked(&["a.toml"]).docker);
+    }
+}

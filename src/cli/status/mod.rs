@@ -1,0 +1,200 @@
+//! `evenkeel status`: what a running balancer serves, and what is wrong.
+
+mod table;
+mod view;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use http::StatusCode;
+
+use crate::cli::fetch::{self, Answer};
+use crate::cli::status::table::{Table, clean};
+use crate::cli::status::view::{Pool, Problem, Replica, Status};
+use crate::cli::surroundings::{self, Surroundings};
+use crate::cli::{arguments, finding, print};
+use crate::config;
+
+pub(super) fn main(matches: &ArgMatches, around: &Surroundings) -> ExitCode {
+    let flags = arguments::flags(matches);
+    let admin = match config::load_admin(&flags, &around.env, &surroundings::read_file) {
+        Ok(admin) => admin,
+        Err(mistakes) => return finding::refuse(mistakes),
+    };
+    match ask(admin, matches.get_flag("json")) {
+        Ok(text) => {
+            print::say(text);
+            ExitCode::SUCCESS
+        }
+        Err((message, hint)) => {
+            print::complain(format_args!("error: {message}\n  hint: {hint}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The status as it is printed, or what is wrong and what to do.
+fn ask(admin: SocketAddr, json: bool) -> Result<String, (String, String)> {
+    let answer = fetch::get(admin, PATH, WITHIN).map_err(|error| {
+        let hint = "start the balancer, or say where its admin port is with --admin ADDR \
+                    (EVENKEEL_ADMIN)";
+        (error.to_string(), hint.to_owned())
+    })?;
+    let url = format!("http://{}{PATH}", fetch::reachable(admin));
+    if answer.status != StatusCode::OK {
+        return Err((format!("{url} answered {}", answer.status), refusal_hint(&answer)));
+    }
+    let foreign = || {
+        let hint = "see that --admin names the admin port of a balancer, not a port that it serves";
+        (format!("{url} did not answer with a status"), hint.to_owned())
+    };
+    if json {
+        let text = String::from_utf8(answer.body.to_vec()).map_err(|_| foreign())?;
+        return Ok(text.trim_end().to_owned());
+    }
+    let status: Status = serde_json::from_slice(&answer.body).map_err(|_| foreign())?;
+    Ok(shown(&status))
+}
+
+fn refusal_hint(answer: &Answer) -> String {
+    match answer.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "only loopback and the Docker host may ask: run this where the balancer runs, such as \
+             `docker exec lb evenkeel status`"
+        }
+        _ => "see that --admin names the admin port of a balancer of this version",
+    }
+    .to_owned()
+}
+
+fn shown(status: &Status) -> String {
+    let generation = status.generation;
+    let mut lines = vec![format!("Evenkeel {}, table {generation}", clean(&status.version))];
+    lines.push(String::new());
+    let mut sources = Table::new(0, &["SOURCE", "STATE", "SEEN", "DETAIL"]);
+    for source in &status.sources {
+        let age = source.age_seconds.map_or_else(|| "never".to_owned(), age);
+        let detail = source.detail.clone().unwrap_or_default();
+        sources.row([source.name.clone(), source.state.clone(), age, detail]);
+    }
+    if !status.sources.is_empty() {
+        lines.extend(sources.lines());
+        lines.push(String::new());
+    }
+    if status.pools.is_empty() {
+        lines.push("No pools: no container carries our labels yet.".to_owned());
+    }
+    for pool in &status.pools {
+        lines.extend(pool_lines(pool));
+        lines.push(String::new());
+    }
+    lines.extend(problem_lines(&status.problems));
+    lines.join("\n").trim_end().to_owned()
+}
+
+fn pool_lines(pool: &Pool) -> Vec<String> {
+    let rule = pool.rule.as_deref().filter(|rule| !rule.is_empty()).unwrap_or("any request");
+    let facts = [&pool.name, &pool.state, &pool.policy, rule].map(clean);
+    let [name, state, policy, rule] = facts;
+    let mut lines = vec![format!("Pool {name}: {state}, {policy}, {rule}")];
+    if pool.replicas.is_empty() {
+        lines.push("  no replicas".to_owned());
+        return lines;
+    }
+    let heading =
+        ["REPLICA", "STATE", "ADDRESS", "WEIGHT", "IN FLIGHT", "REQUESTS", "FAILURES", "REASON"];
+    let mut table = Table::new(2, &heading);
+    for replica in &pool.replicas {
+        table.row(cells(replica));
+    }
+    lines.extend(table.lines());
+    lines
+}
+
+fn cells(replica: &Replica) -> [String; 8] {
+    let backup = if replica.backup { " (backup)" } else { "" };
+    [
+        replica.name.clone(),
+        replica.state.clone(),
+        replica.address.clone().unwrap_or_else(|| "none".to_owned()),
+        format!("{}{backup}", replica.weight),
+        replica.in_flight.to_string(),
+        replica.requests.to_string(),
+        replica.failures.to_string(),
+        replica.reason.clone().unwrap_or_default(),
+    ]
+}
+
+fn problem_lines(problems: &[Problem]) -> Vec<String> {
+    if problems.is_empty() {
+        return vec!["No problems.".to_owned()];
+    }
+    let mut lines = vec![format!("{}:", finding::counted(problems.len(), "problem"))];
+    for problem in problems {
+        lines.push(format!("  {}: {}", clean(&problem.subject), clean(&problem.message)));
+        if let Some(hint) = problem.hint.as_deref().filter(|hint| !hint.is_empty()) {
+            lines.push(format!("    hint: {}", clean(hint)));
+        }
+    }
+    lines
+}
+
+/// `3s ago`, in whole seconds.
+fn age(seconds: f64) -> String {
+    // What is no duration (negative, NaN) is shown as just now.
+    let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
+    format!("{} ago", humantime::format_duration(Duration::from_secs(whole)))
+}
+
+const PATH: &str = "/api/v1/status";
+
+const WITHIN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pools_replicas_and_problems_are_told_in_columns() {
+        let status: Status = serde_json::from_str(
+            r#"{
+              "version": "0.1.0", "generation": 7,
+              "sources": [{"name": "docker", "state": "connected", "age_seconds": 2.4,
+                           "detail": "Docker 28.5.2"}],
+              "pools": [{"name": "shop/api", "state": "ready", "rule": "host a.org",
+                "policy": "round_robin", "replicas": [
+                {"name": "api-1", "state": "ready", "address": "10.0.0.2:80", "weight": 1,
+                 "in_flight": 2, "requests": 300, "failures": 0, "reason": null},
+                {"name": "api-2", "state": "starting", "address": null, "weight": 3,
+                 "backup": true, "reason": "port 80 refuses"}]}],
+              "problems": [{"subject": "container `x`", "key": "lb.prot",
+                "message": "label `lb.prot` is unknown", "hint": "did you mean `lb.port`?"}]
+            }"#,
+        )
+        .unwrap();
+        let expected = "\
+Evenkeel 0.1.0, table 7
+
+SOURCE  STATE      SEEN    DETAIL
+docker  connected  2s ago  Docker 28.5.2
+
+Pool shop/api: ready, round_robin, host a.org
+  REPLICA  STATE     ADDRESS      WEIGHT      IN FLIGHT  REQUESTS  FAILURES  REASON
+  api-1    ready     10.0.0.2:80  1           2          300       0
+  api-2    starting  none         3 (backup)  0          0         0         port 80 refuses
+
+1 problem:
+  container `x`: label `lb.prot` is unknown
+    hint: did you mean `lb.port`?";
+        assert_eq!(shown(&status), expected);
+    }
+
+    #[test]
+    fn an_empty_balancer_says_that_it_is_empty() {
+        let status: Status = serde_json::from_str("{}").unwrap();
+        let text = shown(&status);
+        assert!(text.contains("No pools") && text.contains("No problems."), "{text}");
+    }
+}

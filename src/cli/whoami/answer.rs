@@ -1,0 +1,180 @@
+//! What the demo backend answers.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Map, Value};
+use tokio::time;
+
+use crate::cli::whoami::options::Options;
+use crate::cli::whoami::wish::Wish;
+
+/// The backend: what it was told, and how much it has answered.
+#[derive(Debug)]
+pub(super) struct Whoami {
+    options: Options,
+    /// Requests but those for the health path.
+    answered: AtomicU64,
+}
+
+impl Whoami {
+    pub(super) fn new(options: Options) -> Self {
+        Self { options, answered: AtomicU64::new(0) }
+    }
+
+    fn is_well(&self) -> bool {
+        let answered = self.answered.load(Ordering::Relaxed);
+        self.options.unhealthy_after.is_none_or(|most| answered < most)
+    }
+}
+
+/// Answers any request.
+pub(super) async fn answer(
+    State(whoami): State<Arc<Whoami>>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    if whoami.options.health_path.as_deref() == Some(request.uri().path()) {
+        return if whoami.is_well() {
+            "ok\n".into_response()
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "unhealthy\n").into_response()
+        };
+    }
+    whoami.answered.fetch_add(1, Ordering::Relaxed);
+    let Options { delay, status, body_size: size, .. } = whoami.options;
+    let wish = match (Wish { delay, status, size }).asked(request.uri().query().unwrap_or("")) {
+        Ok(wish) => wish,
+        Err(told) => return (StatusCode::BAD_REQUEST, format!("{told}\n")).into_response(),
+    };
+    let (head, body) = request.into_parts();
+    let body_bytes = match count(body).await {
+        Ok(bytes) => bytes,
+        // The rest of the body may still come, so the connection is of no more use.
+        Err(status) => return (status, [(CONNECTION, "close")]).into_response(),
+    };
+    time::sleep(wish.delay).await;
+    let seen = Seen { name: &whoami.options.name, remote, head: &head, body_bytes };
+    seen.told(wish)
+}
+
+/// How many bytes a body has; read to its end, kept nowhere.
+async fn count(mut body: Body) -> Result<u64, StatusCode> {
+    let mut bytes = 0;
+    loop {
+        let frame = time::timeout(BODY_IDLE_MAX, body.frame()).await;
+        match frame.map_err(|_| StatusCode::REQUEST_TIMEOUT)? {
+            None => return Ok(bytes),
+            Some(Err(_)) => return Err(StatusCode::BAD_REQUEST),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                bytes += u64::try_from(length).unwrap_or(u64::MAX);
+            }
+        }
+    }
+}
+
+/// A request as it arrived.
+struct Seen<'a> {
+    name: &'a str,
+    remote: SocketAddr,
+    head: &'a Parts,
+    body_bytes: u64,
+}
+
+impl Seen<'_> {
+    fn told(&self, wish: Wish) -> Response {
+        let accepts = self.head.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        let json = accepts.is_some_and(|accept| accept.contains("application/json"));
+        if let Some(size) = wish.size {
+            return sized(wish.status, self.text(), size);
+        }
+        let (media, text) =
+            if json { ("application/json", self.json()) } else { (TEXT, self.text()) };
+        (wish.status, [(CONTENT_TYPE, media)], text).into_response()
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "Hostname: {}\nRemote: {}\nBody: {} bytes\n\n{} {} {:?}\n",
+            self.name,
+            self.remote(),
+            self.body_bytes,
+            self.head.method,
+            self.head.uri,
+            self.head.version,
+        );
+        for (name, value) in &self.head.headers {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name}: {}", shown(value));
+        }
+        text
+    }
+
+    fn json(&self) -> String {
+        let mut headers = Map::new();
+        for name in self.head.headers.keys() {
+            let values = self.head.headers.get_all(name).iter().map(|value| shown(value).into());
+            headers.insert(name.to_string(), Value::Array(values.collect()));
+        }
+        let seen = serde_json::json!({
+            "hostname": self.name,
+            "remote": self.remote().to_string(),
+            "method": self.head.method.as_str(),
+            "target": self.head.uri.to_string(),
+            "version": format!("{:?}", self.head.version),
+            "headers": headers,
+            "body_bytes": self.body_bytes,
+        });
+        format!("{seen:#}\n")
+    }
+
+    /// The peer as people write it: IPv4 not wrapped in IPv6.
+    fn remote(&self) -> SocketAddr {
+        let ip: IpAddr = self.remote.ip().to_canonical();
+        SocketAddr::new(ip, self.remote.port())
+    }
+}
+
+/// An answer of exactly `size` bytes: `text`, cut or filled up.
+fn sized(status: StatusCode, text: String, size: u64) -> Response {
+    let mut text = Bytes::from(text);
+    text.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+    let mut left = size.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
+    let filling = std::iter::from_fn(move || {
+        let next = left.min(u64::try_from(FILLING.len()).unwrap_or(u64::MAX));
+        left -= next;
+        let piece = FILLING.get(..usize::try_from(next).unwrap_or(0)).unwrap_or_default();
+        (!piece.is_empty()).then(|| Bytes::from_static(piece))
+    });
+    let pieces = std::iter::once(text).chain(filling).map(Ok::<_, std::convert::Infallible>);
+    let mut response = Response::new(Body::from_stream(stream::iter(pieces)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+    response.headers_mut().insert(CONTENT_LENGTH, size.into());
+    response
+}
+
+fn shown(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What a body is filled up with, a piece of it.
+static FILLING: &[u8] = &[b'x'; 16 << 10];
+
+/// Between two pieces of a request's body.
+const BODY_IDLE_MAX: Duration = Duration::from_secs(60);

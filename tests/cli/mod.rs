@@ -1,0 +1,9 @@
+//! The command line, as a person meets it: the binary is run.
+
+mod check;
+mod client;
+mod documentation;
+mod help;
+mod settings;
+mod support;
+mod whoami;
