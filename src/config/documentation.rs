@@ -34,7 +34,7 @@ pub fn example() -> String {
         for line in wrapped(setting.more, 76) {
             let _ = writeln!(file, "## {line}");
         }
-        let _ = writeln!(file, "## Default: {}.", setting.absent.text());
+        let _ = writeln!(file, "## Default: {}", setting.absent.text());
         let _ = writeln!(file, "#{} = {}", setting.name, setting.example);
     }
     file.push_str(EXAMPLE_POOLS);
