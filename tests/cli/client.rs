@@ -11,7 +11,7 @@ fn http(status: &str, body: &str) -> String {
 
 fn named(version: &str) -> String {
     let status = format!(
-        r#"{{"version":"{version}","generation":3,"pools":[{{"name":"api","state":"ready",
+        r#"{{"version":"{version}","generation":3,"pools":[{{"label":"api","state":"ready",
         "policy":"round_robin","replicas":[{{"name":"api-1","state":"ready",
         "address":"10.0.0.2:80","weight":1,"requests":12}}]}}],
         "problems":[{{"subject":"container `x`","key":"lb.prot","message":"label `lb.prot` is odd",

@@ -12,7 +12,7 @@ use http::StatusCode;
 
 use crate::cli::fetch::{self, Answer};
 use crate::cli::status::table::{Table, clean};
-use crate::cli::status::view::{Pool, Problem, Replica, Status};
+use crate::cli::status::view::{Pool, Problem, Replica, Source, Status};
 use crate::cli::surroundings::{self, Surroundings};
 use crate::cli::{arguments, finding, print};
 use crate::config;
@@ -70,35 +70,47 @@ fn refusal_hint(answer: &Answer) -> String {
 }
 
 fn shown(status: &Status) -> String {
-    let generation = status.generation;
-    let mut lines = vec![format!("Evenkeel {}, table {generation}", clean(&status.version))];
+    let stopping = if status.stopping { ", stopping" } else { "" };
+    let version = clean(&status.version);
+    let mut lines = vec![format!("Evenkeel {version}, table {}{stopping}", status.generation)];
     lines.push(String::new());
-    let mut sources = Table::new(0, &["SOURCE", "STATE", "SEEN", "DETAIL"]);
-    for source in &status.sources {
-        let age = source.age_seconds.map_or_else(|| "never".to_owned(), age);
-        let detail = source.detail.clone().unwrap_or_default();
-        sources.row([source.name.clone(), source.state.clone(), age, detail]);
-    }
     if !status.sources.is_empty() {
-        lines.extend(sources.lines());
+        lines.extend(source_lines(&status.sources));
         lines.push(String::new());
     }
     if status.pools.is_empty() {
-        lines.push("No pools: no container carries our labels yet.".to_owned());
+        lines.push("No pools: nothing that we see carries our labels.".to_owned());
+        lines.push(String::new());
     }
     for pool in &status.pools {
         lines.extend(pool_lines(pool));
         lines.push(String::new());
     }
     lines.extend(problem_lines(&status.problems));
-    lines.join("\n").trim_end().to_owned()
+    lines.join("\n")
+}
+
+fn source_lines(sources: &[Source]) -> Vec<String> {
+    let mut table = Table::new(0, &["SOURCE", "STATE", "SEEN", "DETAIL"]);
+    for source in sources {
+        let state = if source.connected { "connected" } else { "away" };
+        let age = source.age_seconds.map_or_else(|| "never".to_owned(), age);
+        table.row([source.name.clone(), state.to_owned(), age, source.detail.clone()]);
+    }
+    let mut lines = table.lines();
+    let hints = sources.iter().map(|source| clean(&source.hint)).filter(|hint| !hint.is_empty());
+    lines.extend(hints.map(|hint| format!("  hint: {hint}")));
+    lines
 }
 
 fn pool_lines(pool: &Pool) -> Vec<String> {
-    let rule = pool.rule.as_deref().filter(|rule| !rule.is_empty()).unwrap_or("any request");
-    let facts = [&pool.name, &pool.state, &pool.policy, rule].map(clean);
-    let [name, state, policy, rule] = facts;
-    let mut lines = vec![format!("Pool {name}: {state}, {policy}, {rule}")];
+    let rule = if pool.rule.text.is_empty() { "any request" } else { &pool.rule.text };
+    let [label, state, policy, rule] = [&pool.label, &pool.state, &pool.policy, rule].map(clean);
+    let waiting = match pool.waiting {
+        0 => String::new(),
+        count => format!(", {} waiting", finding::counted(count, "request")),
+    };
+    let mut lines = vec![format!("Pool {label}: {state}, {policy}, {rule}{waiting}")];
     if pool.replicas.is_empty() {
         lines.push("  no replicas".to_owned());
         return lines;
@@ -123,7 +135,7 @@ fn cells(replica: &Replica) -> [String; 8] {
         replica.in_flight.to_string(),
         replica.requests.to_string(),
         replica.failures.to_string(),
-        replica.reason.clone().unwrap_or_default(),
+        replica.reason.clone(),
     ]
 }
 
@@ -134,8 +146,8 @@ fn problem_lines(problems: &[Problem]) -> Vec<String> {
     let mut lines = vec![format!("{}:", finding::counted(problems.len(), "problem"))];
     for problem in problems {
         lines.push(format!("  {}: {}", clean(&problem.subject), clean(&problem.message)));
-        if let Some(hint) = problem.hint.as_deref().filter(|hint| !hint.is_empty()) {
-            lines.push(format!("    hint: {}", clean(hint)));
+        if !problem.hint.is_empty() {
+            lines.push(format!("    hint: {}", clean(&problem.hint)));
         }
     }
     lines
@@ -161,12 +173,13 @@ mod tests {
         let status: Status = serde_json::from_str(
             r#"{
               "version": "0.1.0", "generation": 7,
-              "sources": [{"name": "docker", "state": "connected", "age_seconds": 2.4,
-                           "detail": "Docker 28.5.2"}],
-              "pools": [{"name": "shop/api", "state": "ready", "rule": "host a.org",
+              "sources": [{"name": "docker", "connected": true, "age_seconds": 2.4,
+                           "detail": "Docker 28.5.2", "hint": ""}],
+              "pools": [{"name": "api", "label": "shop/api", "state": "ready",
+                "rule": {"text": "host a.org", "hosts": ["a.org"]}, "waiting": 2,
                 "policy": "round_robin", "replicas": [
                 {"name": "api-1", "state": "ready", "address": "10.0.0.2:80", "weight": 1,
-                 "in_flight": 2, "requests": 300, "failures": 0, "reason": null},
+                 "in_flight": 2, "requests": 300, "failures": 0, "reason": ""},
                 {"name": "api-2", "state": "starting", "address": null, "weight": 3,
                  "backup": true, "reason": "port 80 refuses"}]}],
               "problems": [{"subject": "container `x`", "key": "lb.prot",
@@ -180,7 +193,7 @@ Evenkeel 0.1.0, table 7
 SOURCE  STATE      SEEN    DETAIL
 docker  connected  2s ago  Docker 28.5.2
 
-Pool shop/api: ready, round_robin, host a.org
+Pool shop/api: ready, round_robin, host a.org, 2 requests waiting
   REPLICA  STATE     ADDRESS      WEIGHT      IN FLIGHT  REQUESTS  FAILURES  REASON
   api-1    ready     10.0.0.2:80  1           2          300       0
   api-2    starting  none         3 (backup)  0          0         0         port 80 refuses
@@ -189,6 +202,20 @@ Pool shop/api: ready, round_robin, host a.org
   container `x`: label `lb.prot` is unknown
     hint: did you mean `lb.port`?";
         assert_eq!(shown(&status), expected);
+    }
+
+    #[test]
+    fn a_source_that_is_away_is_told_with_its_hint() {
+        let status: Status = serde_json::from_str(
+            r#"{"sources": [{"name": "docker", "connected": false, "detail": "cannot open it",
+                "hint": "mount the socket", "age_seconds": null}]}"#,
+        )
+        .unwrap();
+        let text = shown(&status);
+        assert!(
+            text.contains("docker  away   never  cannot open it\n  hint: mount the socket\n"),
+            "{text}"
+        );
     }
 
     #[test]
