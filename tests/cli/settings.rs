@@ -57,7 +57,8 @@ fn mistakes_of_every_layer_are_told_together() {
 
 #[test]
 fn good_settings_pass_the_check() {
-    let desk = Desk::new().with("evenkeel.toml", "http = 8000\n[pools.a]\nservers = 'h:1'\n");
+    let desk = Desk::new()
+        .with("evenkeel.toml", "http = 8000\n[pools.a]\nservers = 'h:1'\nhost = 'a.org'\n");
     let ran = desk.env("EVENKEEL_POOL_B", "h:2").run(&["check", "--workers", "2"]);
     assert_eq!(ran.stdout, "settings with evenkeel.toml: no mistakes found\n");
     assert_eq!(ran.code, Some(0));

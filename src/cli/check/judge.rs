@@ -57,7 +57,7 @@ fn workload(kind: Kind, subject: &Subject) -> Workload {
     }
 }
 
-/// None for a problem with a value that only compose knows.
+/// None for a problem that may be none once compose has filled in its variables.
 fn finding(kind: Kind, problem: &Problem, subjects: &[Subject]) -> Option<Finding> {
     let subject = named(problem).and_then(|name| subjects.iter().find(|it| *it.name == *name));
     let label = problem.key.as_deref().and_then(|key| {
@@ -65,8 +65,13 @@ fn finding(kind: Kind, problem: &Problem, subjects: &[Subject]) -> Option<Findin
         own.or_else(|| subjects.iter().find_map(|subject| subject.labels.get(key)))
     });
     // A message repeats the value it is about, with its `$`; a message about
-    // the key does not, and holds whatever the value will be.
-    if label.is_some_and(|label| label.is_open) && problem.message.contains('$') {
+    // the key does not, and holds whatever the value will be. What follows from
+    // several labels may follow from an open one.
+    let is_open = match label {
+        Some(label) => label.is_open && problem.message.contains('$'),
+        None => subjects.iter().any(|it| it.labels.values().any(|label| label.is_open)),
+    };
+    if is_open {
         return None;
     }
     let place = label.map(|label: &Label| label.place.clone());
@@ -78,7 +83,9 @@ fn finding(kind: Kind, problem: &Problem, subjects: &[Subject]) -> Option<Findin
     };
     Some(Finding {
         place,
-        severity: Severity::Error,
+        // What no label is to blame for alone follows from others, or is settled
+        // by which replica is ready.
+        severity: if problem.key.is_some() { Severity::Error } else { Severity::Warning },
         message: format!("{about}{}", problem.message),
         hint: problem.hint.clone(),
     })
@@ -131,11 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_without_a_label_stands_at_its_service() {
+    fn a_problem_without_a_label_is_a_warning_at_its_service() {
         let problem = problem(problem::Subject::Container("web".into()), None, "it is odd");
-        assert!(
-            told(&problem, &subjects()).unwrap().starts_with("c.yml:10:1: error: service `web`: ")
-        );
+        let [web, api] = subjects();
+        let told_of = told(&problem, std::slice::from_ref(&web)).unwrap();
+        assert!(told_of.starts_with("c.yml:10:1: warning: service `web`: "), "{told_of}");
+        // A label of another service is open, and may be what it follows from.
+        assert_eq!(told(&problem, &[web, api]), None);
     }
 
     #[test]

@@ -153,17 +153,21 @@ fn check_settings(file: &Path, text: &str, env: &BTreeMap<String, String>) -> Ve
 /// What is wrong with the labels of written pools.
 fn of_settings(reading: &Reading) -> Vec<Finding> {
     let prefix = &reading.config.labels.prefix;
-    let whole = reading.config.file.clone().map_or(Place::Flag("pool".to_owned()), Place::File);
     let subject = |pool: &config::StaticPool| {
+        let whole = reading.pools.get(&pool.name).cloned();
+        let whole = whole.unwrap_or_else(|| Place::Flag("pool".to_owned()));
+        let label = |text: &str, place: Option<&Place>| Label {
+            text: text.to_owned(),
+            is_open: false,
+            place: place.unwrap_or(&whole).clone(),
+        };
         let own = pool.labels.iter().map(|(key, text)| {
             let place = reading.labels.get(&(pool.name.clone(), key.clone()));
-            let place = place.cloned().unwrap_or_else(|| whole.clone());
-            (format!("{prefix}.{key}"), Label { text: text.clone(), is_open: false, place })
+            (format!("{prefix}.{key}"), label(text, place))
         });
-        let name: Arc<str> = Arc::clone(&pool.name.name);
-        let pool = Label { text: name.to_string(), is_open: false, place: whole.clone() };
-        let named = [(format!("{prefix}.pool"), pool)];
-        Subject { name, place: whole.clone(), labels: own.chain(named).collect() }
+        let named = [(format!("{prefix}.pool"), label(&pool.name.name, None))];
+        let labels = own.chain(named).collect();
+        Subject { name: Arc::clone(&pool.name.name), place: whole.clone(), labels }
     };
     let subjects: Vec<Subject> = reading.config.pools.iter().map(subject).collect();
     judge(Kind::Pool, &subjects, &reading.config.labels)

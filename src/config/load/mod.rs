@@ -25,7 +25,9 @@ pub struct Reading {
     pub config: Config,
     /// Every mistake of every layer, in the order of the layers.
     pub mistakes: Vec<Mistake>,
-    /// Where the labels of written pools stand, by pool and dotted key.
+    /// Where written pools stand.
+    pub pools: BTreeMap<PoolName, Place>,
+    /// Where their labels stand, by pool and dotted key.
     pub labels: BTreeMap<(PoolName, String), Place>,
     /// Which settings have a mistake of their own.
     mistaken: Vec<Key>,
@@ -287,9 +289,15 @@ impl Reader {
     }
 
     fn finish(mut self) -> Reading {
-        let labels = self.finish_pools();
+        let (pools, labels) = self.finish_pools();
         self.mistakes.sort();
-        Reading { config: self.config, mistakes: self.mistakes, labels, mistaken: self.mistaken }
+        Reading {
+            config: self.config,
+            mistakes: self.mistakes,
+            pools,
+            labels,
+            mistaken: self.mistaken,
+        }
     }
 }
 

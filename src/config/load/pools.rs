@@ -10,6 +10,10 @@ use crate::config::{Server, StaticPool};
 use crate::domain::names::PoolName;
 use crate::domain::suggest;
 
+type PoolPlaces = BTreeMap<PoolName, Place>;
+
+type LabelPlaces = BTreeMap<(PoolName, String), Place>;
+
 /// A pool on its way through the layers.
 pub(super) struct Pool {
     place: Place,
@@ -90,8 +94,10 @@ impl Reader {
         servers
     }
 
-    /// Hands the pools to the settings; the answer is where their labels stand.
-    pub(super) fn finish_pools(&mut self) -> BTreeMap<(PoolName, String), Place> {
+    /// Hands the pools to the settings; the answer is where they and their
+    /// labels stand.
+    pub(super) fn finish_pools(&mut self) -> (PoolPlaces, LabelPlaces) {
+        let mut places = BTreeMap::new();
         let mut labels = BTreeMap::new();
         for (name, pool) in std::mem::take(&mut self.pools) {
             if !pool.has_servers {
@@ -102,9 +108,10 @@ impl Reader {
                 labels.insert((name.clone(), key.clone()), place);
                 texts.insert(key, text);
             }
+            places.insert(name.clone(), pool.place);
             self.config.pools.push(StaticPool { name, servers: pool.servers, labels: texts });
         }
-        labels
+        (places, labels)
     }
 }
 
