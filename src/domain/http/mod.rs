@@ -1,1 +1,7 @@
 //! Rules over HTTP heads: what is refused, what ends here, what is passed on.
+
+pub mod chunked;
+pub mod framing;
+pub mod host;
+pub mod refusal;
+mod token;
