@@ -4,4 +4,5 @@ pub mod chunked;
 pub mod framing;
 pub mod host;
 pub mod refusal;
+pub mod target;
 mod token;
