@@ -1,8 +1,11 @@
 //! Rules over HTTP heads: what is refused, what ends here, what is passed on.
 
 pub mod chunked;
+pub mod forwarded;
 pub mod framing;
+pub mod hop_by_hop;
 pub mod host;
 pub mod refusal;
 pub mod target;
 mod token;
+pub mod upgrade;
