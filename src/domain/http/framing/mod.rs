@@ -124,7 +124,7 @@ fn field<'a>(rest: &mut &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Refusal> {
             _ => fault(rest, Refusal::FieldName),
         });
     }
-    let value = run(rest, is_field_value);
+    let value = long_run(rest, is_field_value);
     end_of_line(rest, Refusal::ControlCharacter)?;
     Ok((name, trim(value)))
 }
@@ -249,6 +249,17 @@ fn run<'a>(rest: &mut &'a [u8], allowed: impl Fn(u8) -> bool) -> &'a [u8] {
     let (taken, left) = rest.split_at_checked(end).unwrap_or((rest, &[]));
     *rest = left;
     taken
+}
+
+/// As [`run`], faster where the run is long: whole blocks are looked at without
+/// a branch a byte, which compiles to a few vector instructions.
+fn long_run<'a>(rest: &mut &'a [u8], allowed: impl Fn(u8) -> bool + Copy) -> &'a [u8] {
+    let whole = *rest;
+    let is_whole = |block: &&[u8; 16]| block.iter().fold(true, |all, &byte| all & allowed(byte));
+    let blocks = whole.as_chunks().0.iter().take_while(is_whole).count();
+    *rest = whole.get(blocks * 16..).unwrap_or_default();
+    run(rest, allowed);
+    whole.get(..whole.len() - rest.len()).unwrap_or_default()
 }
 
 fn skip(rest: &mut &[u8], expected: &[u8]) -> bool {

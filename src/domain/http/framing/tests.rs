@@ -209,6 +209,19 @@ proptest! {
     }
 
     #[test]
+    fn a_control_character_is_found_wherever_it_stands(
+        value in "[ -~]{0,80}",
+        at in any::<prop::sample::Index>(),
+        control in prop_oneof![0_u8..9, 14_u8..32, Just(0x7f)],
+    ) {
+        let mut whole = head(&format!("X: {value}\r\n")).into_bytes();
+        prop_assert!(judge(&whole).is_ok());
+        let start = whole.len() - 4 - value.len();
+        whole.insert(start + at.index(value.len() + 1), control);
+        prop_assert_eq!(judge(&whole), Err(Refusal::ControlCharacter));
+    }
+
+    #[test]
     fn a_target_that_passes_is_one_that_the_parser_behind_takes(
         target in "(/|http://a)[!-~]{0,20}",
     ) {

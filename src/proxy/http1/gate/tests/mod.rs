@@ -5,8 +5,10 @@ mod streams;
 mod time;
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::timeout;
 
 use super::super::turn::Turn;
 use super::*;
@@ -77,9 +79,10 @@ async fn read_or_stall(
     .await
 }
 
-/// One read, however long it takes.
+/// One read, however long it takes, but not for ever.
 async fn read(gate: &mut Gate<DuplexStream>) -> io::Result<Vec<u8>> {
-    read_or_stall(gate, 8_192, false).await.unwrap()
+    let read = read_or_stall(gate, 8_192, false);
+    timeout(Duration::from_secs(86_400), read).await.expect("the reader was never woken").unwrap()
 }
 
 fn gate() -> (DuplexStream, Gate<DuplexStream>, GateHandle) {

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -115,23 +114,25 @@ async fn a_client_that_leaves_stops_its_request() {
 
 #[tokio::test(start_paused = true)]
 async fn an_early_answer_hears_the_client_out() {
-    let (mut client, server) = duplex(1_024);
-    let (gate, handle) = Gate::new(server, Limits::default());
-    let seen = RefCell::new(Vec::new());
-    let serve = async {
-        let (gate, _early) = serve(gate, handle, Service::AnswersEarly, &seen).await;
-        gate.close().await;
-    };
-    let talk = async {
-        let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n";
-        client.write_all(head).await.unwrap();
-        client.write_all(&[0; 30_000]).await.unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).await.unwrap();
-        answer
-    };
-    let answer = tokio::join!(serve, talk).1;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    for (field, status) in [("Content-Length: 30000", "200 OK"), ("X : y", "400 Bad Request")] {
+        let (mut client, server) = duplex(1_024);
+        let (gate, handle) = Gate::new(server, Limits::default());
+        let seen = RefCell::new(Vec::new());
+        let serve = async {
+            let (gate, _early) = serve(gate, handle, Service::AnswersEarly, &seen).await;
+            gate.close().await;
+        };
+        let talk = async {
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+            client.write_all(head.as_bytes()).await.unwrap();
+            client.write_all(&[0; 30_000]).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let answer = tokio::join!(serve, talk).1;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+    }
 }
 
 #[derive(Clone, Copy)]

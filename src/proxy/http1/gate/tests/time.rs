@@ -1,7 +1,5 @@
 //! How long a client may take, in virtual time.
 
-use std::time::Duration;
-
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
