@@ -1,0 +1,108 @@
+//! What the control loop and the log are told, each thing once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::api::ApiError;
+use super::trouble;
+use crate::config::DockerAddress;
+use crate::domain::names::SourceName;
+use crate::domain::world::{Observation, Report, SourceHealth};
+
+/// The voice of this source.
+pub(super) struct Herald {
+    reports: mpsc::Sender<Report>,
+    told: Option<(Observation, Instant)>,
+    /// The peer, or the trouble, that was logged last.
+    logged: Option<Result<String, String>>,
+    faults: BTreeSet<String>,
+}
+
+/// Nobody listens any more.
+pub(super) struct Unheard;
+
+impl Herald {
+    pub(super) fn new(reports: mpsc::Sender<Report>) -> Self {
+        Self { reports, told: None, logged: None, faults: BTreeSet::new() }
+    }
+
+    /// Tells an observation if it is news, if `anyway`, or if the last one is
+    /// old: the control loop knows then that it still holds.
+    pub(super) async fn seen(
+        &mut self,
+        observation: Observation,
+        anyway: bool,
+    ) -> Result<(), Unheard> {
+        let now = Instant::now();
+        let is_news = self
+            .told
+            .as_ref()
+            .is_none_or(|(told, at)| *told != observation || *at + STALE_AFTER <= now);
+        if !is_news && !anyway {
+            return Ok(());
+        }
+        debug!(workloads = observation.workloads.len(), "Docker was observed");
+        self.told = Some((observation.clone(), now));
+        self.report(Report::Seen { source: SourceName::docker(), observation }).await
+    }
+
+    pub(super) async fn connected(&mut self, peer: &str) -> Result<(), Unheard> {
+        if self.logged.as_ref() != Some(&Ok(peer.to_owned())) {
+            info!(peer, "Connected to Docker");
+            self.logged = Some(Ok(peer.to_owned()));
+        }
+        self.health(SourceHealth::Connected { peer: peer.to_owned() }).await
+    }
+
+    pub(super) async fn away(
+        &mut self,
+        error: &ApiError,
+        address: &DockerAddress,
+        retry_in: Duration,
+    ) -> Result<(), Unheard> {
+        let (message, hint) = (trouble::message(error, address), trouble::hint(error, address));
+        let trouble = Err(message.clone());
+        if self.logged.as_ref() == Some(&trouble) {
+            debug!(message, ?retry_in, "Docker is still away");
+        } else {
+            warn!(hint, "{message}; the last known containers stay in use");
+            self.logged = Some(trouble);
+        }
+        self.health(SourceHealth::Away { message, hint, retry_in }).await
+    }
+
+    pub(super) fn unreadable(&mut self, fault: String) {
+        if self.faults.len() < FAULTS_MAX && !self.faults.contains(&fault) {
+            warn!(fault, "Docker said something that cannot be read; it was passed over");
+            self.faults.insert(fault);
+        } else {
+            debug!(fault, "Docker said something that cannot be read");
+        }
+    }
+
+    pub(super) fn events_lost(&self) {
+        debug!("Events came too fast; everything is listed anew");
+    }
+
+    pub(super) fn not_inspected(&mut self, id: &str, error: &ApiError) {
+        self.unreadable(format!("inspect of container {id}: {error}"));
+    }
+
+    async fn health(&self, health: SourceHealth) -> Result<(), Unheard> {
+        self.report(Report::Health { source: SourceName::docker(), health }).await
+    }
+
+    async fn report(&self, report: Report) -> Result<(), Unheard> {
+        self.reports.send(report).await.map_err(|_| Unheard)
+    }
+}
+
+/// Just under the time between two regular lists.
+const STALE_AFTER: Duration = Duration::from_secs(25);
+
+/// Different faults that are warned of before all go to DEBUG.
+const FAULTS_MAX: usize = 64;

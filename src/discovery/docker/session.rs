@@ -1,0 +1,289 @@
+//! One connection to the daemon, from negotiation to its end.
+//!
+//! The stream is opened before the first list, so that nothing falls between
+//! the two. What waits for the daemon runs in tasks of its own: an event is
+//! told at once whatever else is under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::api::{Api, ApiError};
+use super::events::{self, Heard, Recent};
+use super::herald::{Herald, Unheard};
+use super::inspect::{Inspected, Ticket};
+use super::settle::Settle;
+use super::view::{View, Wish};
+use super::wire::Listed;
+use crate::config::DockerAddress;
+
+/// What outlives the connections to a daemon.
+pub(super) struct Memory {
+    pub(super) view: View,
+    pub(super) recent: Recent,
+    pub(super) herald: Herald,
+}
+
+/// Why a connection ended.
+pub(super) enum End {
+    /// The event stream ended, as it may at any time.
+    StreamEnded,
+    Failed(ApiError),
+    /// Nobody listens to our reports any more.
+    Unheard,
+}
+
+/// Follows the daemon until the connection ends. `now` is the wall clock in
+/// nanoseconds since the epoch.
+pub(super) async fn follow(address: &DockerAddress, memory: &mut Memory, now: i64) -> End {
+    let api = match Api::negotiate(address).await {
+        Ok(api) => Arc::new(api),
+        Err(error) => return End::Failed(error),
+    };
+    let mut session = Session::open(api, memory, now).await;
+    loop {
+        if let Err(end) = session.step().await {
+            return end;
+        }
+    }
+}
+
+struct Session<'a> {
+    memory: &'a mut Memory,
+    api: Arc<Api>,
+    heard: mpsc::Receiver<Heard>,
+    /// The reader had to drop events.
+    lost: Arc<AtomicBool>,
+    calls: JoinSet<Done>,
+    settle: Settle,
+    inspecting: usize,
+    pinging: bool,
+    connected: bool,
+    /// When the daemon last gave a sign of life.
+    alive_at: Instant,
+}
+
+/// A call that came to its end.
+enum Done {
+    Stream(Result<(), ApiError>),
+    List { began: Instant, answer: Result<(Vec<Listed>, Vec<String>), ApiError> },
+    Inspect { ticket: Ticket, answer: Result<Option<Inspected>, ApiError> },
+    Ping(Result<(), ApiError>),
+}
+
+impl<'a> Session<'a> {
+    /// Opens the stream. It is waited for a little only: where a proxy holds
+    /// its head back, `since` brings what happened meanwhile.
+    async fn open(api: Arc<Api>, memory: &'a mut Memory, now: i64) -> Self {
+        memory.view.doubt();
+        let lost = Arc::new(AtomicBool::new(false));
+        let (sender, heard) = mpsc::channel(HEARD_MAX);
+        let (opened, is_open) = oneshot::channel();
+        let mut calls = JoinSet::new();
+        let since = memory.recent.since(now);
+        calls.spawn(read(Arc::clone(&api), since, opened, sender, Arc::clone(&lost)));
+        // An error ends the first step.
+        let _ = timeout(OPENING, is_open).await;
+        Self {
+            memory,
+            api,
+            heard,
+            lost,
+            calls,
+            settle: Settle::new(),
+            inspecting: 0,
+            pinging: false,
+            connected: false,
+            alive_at: Instant::now(),
+        }
+    }
+
+    /// Does what is due, then waits for the next thing to happen.
+    async fn step(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        self.call_what_is_due(now);
+        let mut batch = Vec::new();
+        let wake = self.next_wake(now);
+        tokio::select! {
+            count = self.heard.recv_many(&mut batch, BATCH_MAX), if !self.heard.is_closed() => {
+                if count > 0 {
+                    self.hear(batch);
+                }
+            }
+            Some(done) = self.calls.join_next() => match done {
+                Ok(done) => return self.finish(done).await,
+                // Only a panic of our own ends a task like this.
+                Err(_) => return Err(End::StreamEnded),
+            },
+            () = sleep_until(wake) => return Ok(()),
+        }
+        self.tell(false).await
+    }
+
+    fn call_what_is_due(&mut self, now: Instant) {
+        if let Some(due) = self.list_due(now)
+            && due <= now
+        {
+            self.settle.began(now);
+            let api = Arc::clone(&self.api);
+            self.calls.spawn(async move { Done::List { began: now, answer: api.list().await } });
+        }
+        // The first list goes before all inspects.
+        while self.connected
+            && self.inspecting < INSPECTS_MAX
+            && let Some(ticket) = self.memory.view.next_to_inspect()
+        {
+            self.inspecting += 1;
+            let api = Arc::clone(&self.api);
+            self.calls.spawn(async move {
+                let answer = api.inspect(&ticket.id).await;
+                Done::Inspect { ticket, answer }
+            });
+        }
+        if !self.pinging && self.alive_at + IDLE_MAX <= now {
+            self.pinging = true;
+            let api = Arc::clone(&self.api);
+            self.calls.spawn(async move { Done::Ping(api.ping().await) });
+        }
+    }
+
+    fn list_due(&self, now: Instant) -> Option<Instant> {
+        let settled = self.settle.due(now)?;
+        Some(self.memory.view.due().map_or(settled, |due| due.min(settled)))
+    }
+
+    fn next_wake(&self, now: Instant) -> Instant {
+        let ping = (!self.pinging).then_some(self.alive_at + IDLE_MAX);
+        [self.list_due(now), ping].into_iter().flatten().min().unwrap_or(now + IDLE_MAX)
+    }
+
+    fn hear(&mut self, batch: Vec<Heard>) {
+        let now = Instant::now();
+        self.alive_at = now;
+        for heard in batch {
+            match heard {
+                Heard::Event(event) if self.memory.recent.is_new(&event) => {
+                    match self.memory.view.hear(&event, now) {
+                        Wish::Nothing => {}
+                        Wish::List => self.settle.ask(now),
+                        Wish::ListTwice => self.settle.ask_twice(now),
+                    }
+                }
+                Heard::Event(_) => {}
+                Heard::Unreadable(fault) => self.memory.herald.unreadable(fault),
+            }
+        }
+        if self.lost.swap(false, Ordering::Relaxed) {
+            self.memory.herald.events_lost();
+            self.memory.view.doubt();
+            self.settle.ask(now);
+        }
+    }
+
+    async fn finish(&mut self, done: Done) -> Result<(), End> {
+        let now = Instant::now();
+        match done {
+            Done::Stream(Ok(())) => {
+                // What it said last must not be lost with it.
+                let mut rest = Vec::new();
+                while let Ok(heard) = self.heard.try_recv() {
+                    rest.push(heard);
+                }
+                self.hear(rest);
+                self.tell(false).await?;
+                return Err(End::StreamEnded);
+            }
+            Done::Stream(Err(error)) => return Err(End::Failed(error)),
+            Done::Ping(answer) => {
+                self.pinging = false;
+                answer.map_err(End::Failed)?;
+                self.alive_at = now;
+            }
+            Done::List { began, answer } => {
+                self.settle.ended(now);
+                let (list, faults) = answer.map_err(End::Failed)?;
+                self.alive_at = now;
+                faults.into_iter().for_each(|fault| self.memory.herald.unreadable(fault));
+                self.memory.view.list(&list, began, now);
+                if !self.connected {
+                    self.connected = true;
+                    self.memory.herald.connected(self.api.peer()).await?;
+                    return self.tell(true).await;
+                }
+                self.memory.view.retry_failed();
+                return self.tell(false).await;
+            }
+            Done::Inspect { ticket, answer } => {
+                self.inspecting = self.inspecting.saturating_sub(1);
+                match answer {
+                    Ok(Some(inspected)) => self.memory.view.inspected(&ticket, inspected),
+                    // The next list will not hold it.
+                    Ok(None) => self.memory.view.not_inspected(&ticket),
+                    Err(error) => {
+                        self.memory.herald.not_inspected(&ticket.id, &error);
+                        self.memory.view.not_inspected(&ticket);
+                    }
+                }
+            }
+        }
+        self.tell(false).await
+    }
+
+    /// Tells what is known if it is news, or `anyway`. Nothing is told before
+    /// the first list: the last observation stands.
+    async fn tell(&mut self, anyway: bool) -> Result<(), End> {
+        if self.connected {
+            let observation = self.memory.view.observation(Instant::now());
+            self.memory.herald.seen(observation, anyway).await?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Unheard> for End {
+    fn from(Unheard: Unheard) -> Self {
+        Self::Unheard
+    }
+}
+
+/// Reads the stream and never waits for anything but the daemon, which slows
+/// down for all its clients where one reads slowly.
+async fn read(
+    api: Arc<Api>,
+    since: i64,
+    opened: oneshot::Sender<()>,
+    sender: mpsc::Sender<Heard>,
+    lost: Arc<AtomicBool>,
+) -> Done {
+    let stream = match api.events(since).await {
+        Ok(stream) => stream,
+        Err(error) => return Done::Stream(Err(error)),
+    };
+    // Nobody may wait for it any longer.
+    let _ = opened.send(());
+    events::read(stream, |heard| {
+        if sender.try_send(heard).is_err() {
+            lost.store(true, Ordering::Relaxed);
+        }
+    })
+    .await;
+    Done::Stream(Ok(()))
+}
+
+/// Events that may wait to be taken in.
+const HEARD_MAX: usize = 4096;
+
+/// Events that are taken in before they are told as one.
+const BATCH_MAX: usize = 256;
+
+const INSPECTS_MAX: usize = 8;
+
+/// Without a sign of life for this long the daemon is asked for one.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// How long the first list waits for the stream.
+const OPENING: Duration = Duration::from_millis(500);

@@ -1,0 +1,229 @@
+//! All that is known of the daemon's containers: the last list, what inspects
+//! added and what events said since. It outlives every connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::hints::Hints;
+use super::identity::Candidates;
+use super::inspect::{Inspected, Ledger, Ticket};
+use super::wire::{Event, Happening, Listed};
+use super::workload;
+use crate::domain::world::{Health, NetworkMode, Observation, Place, RunState, Vantage, Workload};
+
+/// What one daemon runs, as far as it concerns us.
+#[derive(Debug)]
+pub(super) struct View {
+    /// With its dot, such as `lb.`.
+    prefix: String,
+    candidates: Candidates,
+    vantage: Vantage,
+    /// As the last list showed them: ours, and those whose network ours use.
+    listed: BTreeMap<Arc<str>, Workload>,
+    ledger: Ledger,
+    hints: Hints,
+}
+
+/// What an event asks for, beside what it said itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Wish {
+    Nothing,
+    List,
+    /// The list lags behind this kind of event.
+    ListTwice,
+}
+
+impl View {
+    pub(super) fn new(prefix: &str, candidates: Candidates) -> Self {
+        Self {
+            prefix: format!("{prefix}."),
+            candidates,
+            vantage: Vantage::default(),
+            listed: BTreeMap::new(),
+            ledger: Ledger::default(),
+            hints: Hints::default(),
+        }
+    }
+
+    /// Takes in a list that was asked for at `began`.
+    pub(super) fn list(&mut self, list: &[Listed], began: Instant, now: Instant) {
+        self.vantage = self.candidates.vantage(list);
+        let next = self.ours(list);
+        self.hints.listed(began, |id| next.contains_key(id));
+        self.ledger.keep(next.keys());
+        for (id, workload) in &next {
+            if let Some(before) = self.listed.get(id) {
+                match (before.run, workload.run) {
+                    (RunState::Paused, RunState::Running) => self.hints.found_unpaused(id, now),
+                    (RunState::Running, RunState::Paused) => {
+                        let health = self.corrected(before, now).health;
+                        self.hints.found_paused(id, health);
+                    }
+                    (before, RunState::Running) if is_dead(before) => self.ledger.doubt(id),
+                    (_, _) => {}
+                }
+            }
+        }
+        self.listed = next;
+    }
+
+    /// Takes in an event: what it takes away is gone at once.
+    pub(super) fn hear(&mut self, event: &Event, now: Instant) -> Wish {
+        let id = &event.container;
+        let is_us = matches!(&self.vantage, Vantage::Container { id: own, .. } if own == id);
+        let is_ours = self.listed.contains_key(id)
+            || event.attributes.keys().any(|key| workload::begins_with(key, &self.prefix));
+        match &event.happening {
+            // Network events carry no labels, so a container that no list has
+            // shown yet cannot be known here; its start will ask for one.
+            Happening::Connected(_) | Happening::Disconnected(_) if is_us && !is_ours => {
+                return Wish::ListTwice;
+            }
+            _ if !is_ours => return Wish::Nothing,
+            Happening::Created | Happening::Renamed => return Wish::List,
+            Happening::Connected(network) => {
+                self.hints.connected(id, now, network);
+                return Wish::ListTwice;
+            }
+            Happening::Disconnected(network) => {
+                self.hints.disconnected(id, now, network);
+                return if is_us { Wish::ListTwice } else { Wish::Nothing };
+            }
+            Happening::Started => {
+                if self.listed.get(id).is_some_and(|listed| is_dead(listed.run)) {
+                    self.ledger.died(id);
+                }
+                self.ledger.started(id);
+                self.hints.started(id, now);
+                return Wish::List;
+            }
+            Happening::HealthChanged(health) => {
+                if let Some(health) = health {
+                    self.hints.judged(id, now, *health);
+                }
+                return Wish::List;
+            }
+            Happening::Paused => {
+                let before = self.listed.get(id).map(|listed| self.corrected(listed, now).health);
+                self.hints.paused(id, now, before.unwrap_or(Health::None));
+            }
+            Happening::Unpaused => {
+                self.hints.unpaused(id, now);
+                return Wish::List;
+            }
+            Happening::Signalled(signal) => {
+                let details = self.ledger.details(id).cloned().unwrap_or_default();
+                // A label of this name hides which signal it was. Taking traffic
+                // away in vain costs less than sending it to a dying process.
+                let hidden = self.listed.get(id).is_some_and(|it| it.labels.contains_key("signal"));
+                let stops = signal.is_none_or(|it| it == details.stop_signal || it == SIGKILL);
+                if hidden || stops {
+                    self.hints.signalled(id, now, details.stop_timeout);
+                }
+            }
+            Happening::Died => {
+                self.ledger.died(id);
+                self.hints.died(id, now);
+            }
+            Happening::Stopped => self.hints.died(id, now),
+            Happening::Destroyed => {
+                self.hints.died(id, now);
+                return Wish::List;
+            }
+        }
+        Wish::Nothing
+    }
+
+    /// Events may have been missed, so that lives may have passed unseen.
+    pub(super) fn doubt(&mut self) {
+        self.ledger.doubt_all();
+    }
+
+    pub(super) fn next_to_inspect(&mut self) -> Option<Ticket> {
+        self.ledger.next_wanted()
+    }
+
+    pub(super) fn inspected(&mut self, ticket: &Ticket, inspected: Inspected) {
+        if self.ledger.learn(ticket, inspected) {
+            self.hints.forget(&ticket.id);
+        }
+    }
+
+    pub(super) fn not_inspected(&mut self, ticket: &Ticket) {
+        self.ledger.failed(ticket);
+    }
+
+    pub(super) fn retry_failed(&mut self) {
+        self.ledger.retry_failed();
+    }
+
+    /// When a list should be made that may lift a hint; may be in the past.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.hints.due()
+    }
+
+    /// All that is known, put together.
+    pub(super) fn observation(&self, now: Instant) -> Observation {
+        Observation {
+            workloads: self.listed.values().map(|listed| self.corrected(listed, now)).collect(),
+            vantage: self.vantage.clone(),
+        }
+    }
+
+    /// Ours, and those whose network ours use: their address is ours then.
+    fn ours(&self, list: &[Listed]) -> BTreeMap<Arc<str>, Workload> {
+        let labelled = list.iter().filter(|it| workload::has_labels_of(it, &self.prefix));
+        let mut ours: BTreeMap<_, _> = labelled
+            .map(|listed| workload::workload(listed, list))
+            .map(|workload| (Arc::clone(&workload.id.id), workload))
+            .collect();
+        let peers: BTreeSet<_> = ours.values().filter_map(peer).collect();
+        for listed in list.iter().filter(|listed| peers.contains(listed.id.as_str())) {
+            let workload = workload::workload(listed, list);
+            ours.entry(Arc::clone(&workload.id.id)).or_insert(workload);
+        }
+        ours
+    }
+
+    fn corrected(&self, listed: &Workload, now: Instant) -> Workload {
+        let id = &listed.id.id;
+        let mut workload = listed.clone();
+        workload.id.life = self.ledger.life(id);
+        self.hints.correct(&mut workload, now);
+        let details = self.ledger.details(id);
+        if let Some(created) = details.and_then(|details| details.created) {
+            workload.created = created;
+        }
+        if let Place::Container { networks, exposed, .. } = &mut workload.place {
+            // The list leaves out what is exposed while a container does not run.
+            exposed.extend(details.iter().flat_map(|details| &details.exposed));
+            exposed.sort_unstable();
+            exposed.dedup();
+            if !workload::holds_addresses(workload.run) {
+                networks.iter_mut().for_each(|attachment| attachment.address = None);
+            }
+        }
+        workload
+    }
+}
+
+fn peer(workload: &Workload) -> Option<Arc<str>> {
+    match &workload.place {
+        Place::Container { mode: NetworkMode::Container(peer), .. } => Some(Arc::clone(peer)),
+        Place::Container { .. } | Place::Fixed(_) => None,
+    }
+}
+
+fn is_dead(run: RunState) -> bool {
+    match run {
+        RunState::Stopped | RunState::Restarting => true,
+        RunState::Created | RunState::Running | RunState::Paused | RunState::Stopping => false,
+    }
+}
+
+const SIGKILL: i32 = 9;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! What is told, step by step, as lists, events and inspects come in.
+
+use super::*;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const OWN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+#[test]
+fn only_our_containers_and_those_whose_network_they_use_are_told() {
+    let (now, mut view) = (Instant::now(), view());
+    let list = [
+        container("api", "running", &json!({"lb.pool": "api"})),
+        container("db", "running", &json!({"role": "db"})),
+        container("vpn", "running", &json!({})),
+        listed(json!({"Id": "app", "State": "running", "Labels": {"LB.port": "80"},
+                      "HostConfig": {"NetworkMode": "container:vpn"}})),
+    ];
+    view.list(&list, now, now);
+    let ids: Vec<_> =
+        view.observation(now).workloads.iter().map(|it| it.id.id.to_string()).collect();
+    assert_eq!(ids, ["api", "app", "vpn"]);
+}
+
+#[test]
+fn a_stop_is_told_before_any_list_and_stays_told_against_lists_that_lag() {
+    let (now, mut view) = running();
+    assert_eq!(view.hear(&event(Happening::Signalled(Some(15))), now), Wish::Nothing);
+    assert_eq!(run(&view, now), RunState::Stopping);
+    assert_eq!(view.hear(&event(Happening::Died), now + ms(20)), Wish::Nothing);
+    assert_eq!((run(&view, now), address(&view, now)), (RunState::Stopped, None));
+    view.list(&[web("running")], now + ms(150), now + ms(152));
+    assert_eq!((run(&view, now), address(&view, now)), (RunState::Stopped, None));
+}
+
+#[test]
+fn only_the_container_s_own_stop_signal_or_kill_takes_traffic_away() {
+    let table =
+        [(Some(1), false), (Some(15), false), (Some(3), true), (Some(9), true), (None, true)];
+    for (signal, stops) in table {
+        let (now, mut view) = running();
+        let ticket = view.next_to_inspect().unwrap();
+        view.inspected(&ticket, inspected(json!({"Config": {"StopSignal": "SIGQUIT"}})));
+        view.hear(&event(Happening::Signalled(signal)), now);
+        assert_eq!(run(&view, now) == RunState::Stopping, stops, "{signal:?}");
+    }
+}
+
+#[test]
+fn a_label_named_signal_hides_the_signal_so_that_every_kill_counts() {
+    let (now, mut view) = (Instant::now(), view());
+    let labels = json!({"lb.pool": "web", "signal": "99"});
+    view.list(&[container("web", "running", &labels)], now, now);
+    view.hear(&event(Happening::Signalled(Some(99))), now);
+    assert_eq!(run(&view, now), RunState::Stopping);
+}
+
+#[test]
+fn a_kill_that_stopped_nothing_is_over_after_the_container_s_own_stop_timeout() {
+    let (now, mut view) = running();
+    let ticket = view.next_to_inspect().unwrap();
+    view.inspected(&ticket, inspected(json!({"Config": {"StopTimeout": 3}})));
+    view.hear(&event(Happening::Signalled(Some(15))), now);
+    assert_eq!(view.due(), Some(now + ms(4_000)));
+    view.list(&[web("running")], now + ms(3_999), now + ms(3_999));
+    assert_eq!(run(&view, now), RunState::Stopping);
+    view.list(&[web("running")], now + ms(4_000), now + ms(4_000));
+    assert_eq!(run(&view, now), RunState::Running);
+}
+
+#[test]
+fn a_restart_is_another_life_that_runs_with_the_first_list_after_it() {
+    let (now, mut view) = running();
+    let life = |view: &View| view.observation(now).workloads[0].id.life;
+    view.hear(&event(Happening::Died), now);
+    assert_eq!(view.hear(&event(Happening::Started), now + ms(200)), Wish::List);
+    assert_eq!((life(&view), run(&view, now)), (1, RunState::Stopped));
+    view.list(&[web("running")], now + ms(201), now + ms(203));
+    assert_eq!((life(&view), run(&view, now)), (1, RunState::Running));
+}
+
+#[test]
+fn the_start_of_a_container_that_was_listed_dead_is_another_life() {
+    let (now, mut view) = (Instant::now(), view());
+    view.list(&[web("exited")], now, now);
+    view.hear(&event(Happening::Started), now);
+    assert_eq!(view.observation(now).workloads[0].id.life, 1);
+}
+
+#[test]
+fn a_restart_in_a_gap_of_the_stream_is_found_by_the_inspect_after_it() {
+    let (now, mut view) = running();
+    let started = |at: &str| inspected(json!({"State": {"StartedAt": at}}));
+    let ticket = view.next_to_inspect().unwrap();
+    view.inspected(&ticket, started("2024-01-01T10:00:00Z"));
+    view.hear(&event(Happening::Signalled(Some(15))), now);
+    view.doubt();
+    let ticket = view.next_to_inspect().unwrap();
+    view.inspected(&ticket, started("2024-01-01T10:05:00Z"));
+    let observation = view.observation(now);
+    assert_eq!(observation.workloads[0].id.life, 1);
+    assert_eq!(observation.workloads[0].run, RunState::Running);
+}
+
+#[test]
+fn a_container_listed_alive_after_it_was_listed_dead_is_inspected_anew() {
+    let (now, mut view) = running();
+    let ticket = view.next_to_inspect().unwrap();
+    view.inspected(&ticket, Inspected::default());
+    view.list(&[web("exited")], now, now);
+    assert!(view.next_to_inspect().is_none());
+    view.list(&[web("running")], now, now);
+    assert!(view.next_to_inspect().is_some());
+}
+
+#[test]
+fn an_inspect_adds_what_the_list_leaves_out() {
+    let (now, mut view) = running();
+    let ticket = view.next_to_inspect().unwrap();
+    let response =
+        json!({"Created": "1970-01-01T00:00:07.5Z", "Config": {"ExposedPorts": {"9000/tcp": {}}}});
+    view.inspected(&ticket, inspected(response));
+    let workload = view.observation(now).workloads.remove(0);
+    assert_eq!(workload.created, 7_500_000_000);
+    let Place::Container { exposed, .. } = workload.place else { panic!("no container") };
+    assert_eq!(exposed, [80, 9000]);
+}
+
+#[test]
+fn a_pause_keeps_the_verdict_from_before_it() {
+    let (now, mut view) = (Instant::now(), view());
+    let healthy = |status: &str, state: &str| {
+        listed(json!({"Id": "web", "State": state, "Status": status, "Labels": {"lb.pool": "web"}}))
+    };
+    let seen = |view: &View| {
+        let workload = view.observation(now).workloads.remove(0);
+        (workload.run, workload.health)
+    };
+    view.list(&[healthy("Up 1 minute (healthy)", "running")], now, now);
+    view.hear(&event(Happening::Paused), now);
+    view.list(&[healthy("Up 1 minute (Paused)", "paused")], now + ms(600), now + ms(600));
+    assert_eq!(seen(&view), (RunState::Paused, Health::Healthy));
+    assert_eq!(view.hear(&event(Happening::Unpaused), now + ms(700)), Wish::List);
+    assert_eq!(seen(&view), (RunState::Running, Health::Healthy));
+    view.list(&[healthy("Up 1 minute (unhealthy)", "running")], now + ms(701), now + ms(701));
+    assert_eq!(seen(&view), (RunState::Running, Health::Healthy));
+    view.hear(&event(Happening::HealthChanged(Some(Health::Unhealthy))), now + ms(900));
+    assert_eq!(seen(&view), (RunState::Running, Health::Unhealthy));
+}
+
+#[test]
+fn leaving_a_network_takes_the_address_away_at_once() {
+    let (now, mut view) = running();
+    assert!(address(&view, now).is_some());
+    view.hear(&event(Happening::Disconnected("n".into())), now);
+    assert_eq!(address(&view, now), None);
+}
+
+#[test]
+fn what_happens_to_other_people_s_containers_asks_for_nothing() {
+    let (now, mut view) = running();
+    let other = |happening, labels: Value| Event {
+        container: "other".into(),
+        happening,
+        at: 0,
+        attributes: serde_json::from_value(labels).unwrap(),
+    };
+    let network = || Arc::from("n");
+    for happening in [
+        Happening::Created,
+        Happening::Started,
+        Happening::HealthChanged(Some(Health::Healthy)),
+        Happening::Died,
+        Happening::Destroyed,
+        Happening::Connected(network()),
+        Happening::Disconnected(network()),
+    ] {
+        assert_eq!(view.hear(&other(happening.clone(), json!({"role": "db"})), now), Wish::Nothing);
+    }
+    assert_eq!(view.hear(&other(Happening::Created, json!({"lb.pool": "x"})), now), Wish::List);
+    assert_eq!(view.due(), None);
+}
+
+#[test]
+fn our_own_networks_are_read_with_every_list_and_asked_for_when_they_change() {
+    let (now, mut view) = (Instant::now(), view());
+    let own = |networks: Value| {
+        listed(json!({"Id": OWN, "Names": ["/lb"], "State": "running",
+                                              "NetworkSettings": {"Networks": networks}}))
+    };
+    view.list(&[own(json!({}))], now, now);
+    let connected = Event { container: OWN.into(), ..event(Happening::Connected("n".into())) };
+    assert_eq!(view.hear(&connected, now), Wish::ListTwice);
+    view.list(&[own(json!({"net": {"NetworkID": "n"}}))], now, now);
+    let Vantage::Container { networks, .. } = view.observation(now).vantage else {
+        panic!("in a container");
+    };
+    assert_eq!(&*networks[0].network, "n");
+}
+
+fn view() -> View {
+    let candidates = Candidates::parse("", &format!("0::/docker/{OWN}"), "");
+    View::new("lb", candidates)
+}
+
+fn running() -> (Instant, View) {
+    let (now, mut view) = (Instant::now(), view());
+    view.list(&[web("running")], now, now);
+    (now, view)
+}
+
+fn web(state: &str) -> Listed {
+    container("web", state, &json!({"lb.pool": "web"}))
+}
+
+fn container(id: &str, state: &str, labels: &Value) -> Listed {
+    listed(json!({"Id": id, "Names": [format!("/{id}")], "State": state, "Labels": labels,
+                  "Ports": [{"PrivatePort": 80, "Type": "tcp"}],
+                  "NetworkSettings": {"Networks": {"net": {"NetworkID": "n", "IPAddress": "172.17.0.2"}}}}))
+}
+
+fn listed(entry: Value) -> Listed {
+    serde_json::from_value(entry).unwrap()
+}
+
+fn inspected(response: Value) -> Inspected {
+    Inspected::from(
+        serde_json::from_value::<bollard::models::ContainerInspectResponse>(response).unwrap(),
+    )
+}
+
+fn event(happening: Happening) -> Event {
+    Event { container: "web".into(), happening, at: 0, attributes: BTreeMap::new() }
+}
+
+fn run(view: &View, now: Instant) -> RunState {
+    view.observation(now).workloads[0].run
+}
+
+fn address(view: &View, now: Instant) -> Option<std::net::IpAddr> {
+    let workload = view.observation(now).workloads.remove(0);
+    let Place::Container { networks, .. } = workload.place else { panic!("no container") };
+    networks[0].address
+}
+
+fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
