@@ -1,6 +1,6 @@
 //! A real Docker Engine to test against, and what a test leaves on it: nothing.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
@@ -13,25 +13,31 @@ use tempfile::TempDir;
 pub(crate) struct Engine {
     /// Also the prefix of the test's labels, so that no other container is seen.
     name: String,
+    socket: PathBuf,
 }
 
 impl Engine {
     /// None, said loudly, where there is no Docker; in CI that is a failure.
     pub(crate) fn find() -> Option<Self> {
-        if !Path::new(SOCKET).exists() || !run("docker", &["version"]).status.success() {
-            assert!(env::var_os("CI").is_none(), "no Docker at {SOCKET}, and CI is set");
-            eprintln!("\n*** SKIPPED: no Docker at {SOCKET}, so this test proves nothing ***\n");
+        let host = env::var_os("DOCKER_HOST").and_then(|host| host.into_string().ok());
+        let named = host.as_deref().and_then(|host| host.strip_prefix("unix://"));
+        let socket = PathBuf::from(named.unwrap_or(SOCKET));
+        if !socket.exists() || !run("docker", &["version"]).status.success() {
+            let socket = socket.display();
+            assert!(env::var_os("CI").is_none(), "no Docker at {socket}, and CI is set");
+            eprintln!("\n*** SKIPPED: no Docker at {socket}, so this test proves nothing ***\n");
             return None;
         }
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let engine = Self { name: format!("evenkeel-test-{}-{number}", std::process::id()) };
+        let engine =
+            Self { name: format!("evenkeel-test-{}-{number}", std::process::id()), socket };
         engine.build();
         Some(engine)
     }
 
     pub(crate) fn address(&self) -> DockerAddress {
-        DockerAddress::Unix(SOCKET.into())
+        DockerAddress::Unix(self.socket.clone())
     }
 
     pub(crate) fn label_prefix(&self) -> &str {

@@ -173,6 +173,27 @@ async fn inspects_hold_nothing_up_and_add_what_they_tell_when_they_come() {
 }
 
 #[tokio::test]
+async fn what_many_inspects_add_is_told_in_few_observations() {
+    let daemon = FalseDaemon::start();
+    daemon.set_containers((0..200).map(|number| {
+        let mut replica = container(&format!("api-{number}"), 2);
+        replica["Inspect"] = json!({"Created": "2024-01-01T00:00:00.5Z"});
+        replica
+    }));
+    let mut watched = Watched::start(daemon.address(), "lb");
+    let exact = |created: i64| created % 1_000_000_000 != 0;
+    let mut observations = 0;
+    loop {
+        let observation = watched.seen(|_| true).await;
+        observations += 1;
+        if observation.workloads.iter().all(|it| exact(it.created)) {
+            break;
+        }
+    }
+    assert!(observations < 50, "{observations} observations");
+}
+
+#[tokio::test]
 async fn a_restart_while_the_stream_was_down_is_another_life() {
     let daemon = FalseDaemon::start();
     let started = |at: &str| {

@@ -43,6 +43,11 @@ impl Candidates {
         Self(candidates)
     }
 
+    /// Whether the container with this id may be ours.
+    pub(super) fn hold(&self, id: &str) -> bool {
+        self.0.iter().any(|candidate| id.starts_with(candidate.as_str()))
+    }
+
     /// Where we stand: in the first candidate that the daemon lists, else on
     /// its host.
     pub(super) fn vantage(&self, list: &[Listed]) -> Vantage {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::debug;
 
 use self::events::Recent;
@@ -43,16 +43,18 @@ pub async fn watch(address: DockerAddress, label_prefix: Arc<str>, reports: mpsc
         view: View::new(&label_prefix, Candidates::read().await),
         recent: Recent::default(),
         herald: Herald::new(reports),
+        connected_at: None,
     };
     let mut backoff = Backoff::default();
     loop {
-        let began = Instant::now();
+        memory.connected_at = None;
         let end = Box::pin(session::follow(&address, &mut memory, wall_clock())).await;
-        if began.elapsed() >= STEADY_AFTER {
+        let steady = memory.connected_at.is_some_and(|at| at.elapsed() >= STEADY_AFTER);
+        if steady {
             backoff = Backoff::default();
         }
         match end {
-            End::StreamEnded if began.elapsed() >= STEADY_AFTER => {
+            End::StreamEnded if steady => {
                 debug!("The event stream ended; it is opened again");
             }
             End::StreamEnded => {

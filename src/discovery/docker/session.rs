@@ -26,6 +26,8 @@ pub(super) struct Memory {
     pub(super) view: View,
     pub(super) recent: Recent,
     pub(super) herald: Herald,
+    /// When the connection in use brought its first list.
+    pub(super) connected_at: Option<Instant>,
 }
 
 /// Why a connection ended.
@@ -61,8 +63,9 @@ struct Session<'a> {
     calls: JoinSet<Done>,
     settle: Settle,
     inspecting: usize,
+    /// When what the inspects told must be told on.
+    tell_by: Option<Instant>,
     pinging: bool,
-    connected: bool,
     /// When the daemon last gave a sign of life.
     alive_at: Instant,
 }
@@ -96,8 +99,8 @@ impl<'a> Session<'a> {
             calls,
             settle: Settle::new(),
             inspecting: 0,
+            tell_by: None,
             pinging: false,
-            connected: false,
             alive_at: Instant::now(),
         }
     }
@@ -105,6 +108,9 @@ impl<'a> Session<'a> {
     /// Does what is due, then waits for the next thing to happen.
     async fn step(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        if self.tell_by.is_some_and(|at| at <= now) {
+            self.tell(false).await?;
+        }
         self.call_what_is_due(now);
         let mut batch = Vec::new();
         let wake = self.next_wake(now);
@@ -133,7 +139,7 @@ impl<'a> Session<'a> {
             self.calls.spawn(async move { Done::List { began: now, answer: api.list().await } });
         }
         // The first list goes before all inspects.
-        while self.connected
+        while self.memory.connected_at.is_some()
             && self.inspecting < INSPECTS_MAX
             && let Some(ticket) = self.memory.view.next_to_inspect()
         {
@@ -158,7 +164,11 @@ impl<'a> Session<'a> {
 
     fn next_wake(&self, now: Instant) -> Instant {
         let ping = (!self.pinging).then_some(self.alive_at + IDLE_MAX);
-        [self.list_due(now), ping].into_iter().flatten().min().unwrap_or(now + IDLE_MAX)
+        [self.list_due(now), ping, self.tell_by]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now + IDLE_MAX)
     }
 
     fn hear(&mut self, batch: Vec<Heard>) {
@@ -209,8 +219,8 @@ impl<'a> Session<'a> {
                 self.alive_at = now;
                 faults.into_iter().for_each(|fault| self.memory.herald.unreadable(fault));
                 self.memory.view.list(&list, began, now);
-                if !self.connected {
-                    self.connected = true;
+                if self.memory.connected_at.is_none() {
+                    self.memory.connected_at = Some(now);
                     self.memory.herald.connected(self.api.peer()).await?;
                     return self.tell(true).await;
                 }
@@ -218,25 +228,33 @@ impl<'a> Session<'a> {
                 return self.tell(false).await;
             }
             Done::Inspect { ticket, answer } => {
-                self.inspecting = self.inspecting.saturating_sub(1);
-                match answer {
-                    Ok(Some(inspected)) => self.memory.view.inspected(&ticket, inspected),
-                    // The next list will not hold it.
-                    Ok(None) => self.memory.view.not_inspected(&ticket),
-                    Err(error) => {
-                        self.memory.herald.not_inspected(&ticket.id, &error);
-                        self.memory.view.not_inspected(&ticket);
-                    }
-                }
+                self.inspected(&ticket, answer);
+                // A thousand of them are not a thousand pieces of news.
+                self.tell_by.get_or_insert(now + INSPECTS_GATHERED);
+                return Ok(());
             }
         }
         self.tell(false).await
     }
 
+    fn inspected(&mut self, ticket: &Ticket, answer: Result<Option<Inspected>, ApiError>) {
+        self.inspecting = self.inspecting.saturating_sub(1);
+        match answer {
+            Ok(Some(inspected)) => self.memory.view.inspected(ticket, inspected),
+            // The next list will not hold it.
+            Ok(None) => self.memory.view.not_inspected(ticket),
+            Err(error) => {
+                self.memory.herald.not_inspected(&ticket.id, &error);
+                self.memory.view.not_inspected(ticket);
+            }
+        }
+    }
+
     /// Tells what is known if it is news, or `anyway`. Nothing is told before
     /// the first list: the last observation stands.
     async fn tell(&mut self, anyway: bool) -> Result<(), End> {
-        if self.connected {
+        if self.memory.connected_at.is_some() {
+            self.tell_by = None;
             let observation = self.memory.view.observation(Instant::now());
             self.memory.herald.seen(observation, anyway).await?;
         }
@@ -281,6 +299,8 @@ const HEARD_MAX: usize = 4096;
 const BATCH_MAX: usize = 256;
 
 const INSPECTS_MAX: usize = 8;
+
+const INSPECTS_GATHERED: Duration = Duration::from_millis(50);
 
 /// Without a sign of life for this long the daemon is asked for one.
 const IDLE_MAX: Duration = Duration::from_secs(10);

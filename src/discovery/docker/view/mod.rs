@@ -71,26 +71,37 @@ impl View {
 
     /// Takes in an event: what it takes away is gone at once.
     pub(super) fn hear(&mut self, event: &Event, now: Instant) -> Wish {
-        let id = &event.container;
-        let is_us = matches!(&self.vantage, Vantage::Container { id: own, .. } if own == id);
-        let is_ours = self.listed.contains_key(id)
+        // Network events carry no labels, so a container that no list has shown
+        // yet is not known by one; its start asks for a list.
+        let is_ours = self.listed.contains_key(&event.container)
             || event.attributes.keys().any(|key| workload::begins_with(key, &self.prefix));
+        let wish = if is_ours { self.take_in(event, now) } else { Wish::Nothing };
+        // Our own process runs some milliseconds before its container is listed
+        // with its networks.
+        let moved = match event.happening {
+            Happening::Started | Happening::Connected(_) | Happening::Disconnected(_) => true,
+            Happening::Created
+            | Happening::HealthChanged(_)
+            | Happening::Renamed
+            | Happening::Paused
+            | Happening::Unpaused
+            | Happening::Signalled(_)
+            | Happening::Died
+            | Happening::Stopped
+            | Happening::Destroyed => false,
+        };
+        if moved && self.candidates.hold(&event.container) { Wish::ListTwice } else { wish }
+    }
+
+    fn take_in(&mut self, event: &Event, now: Instant) -> Wish {
+        let id = &event.container;
         match &event.happening {
-            // Network events carry no labels, so a container that no list has
-            // shown yet cannot be known here; its start will ask for one.
-            Happening::Connected(_) | Happening::Disconnected(_) if is_us && !is_ours => {
-                return Wish::ListTwice;
-            }
-            _ if !is_ours => return Wish::Nothing,
             Happening::Created | Happening::Renamed => return Wish::List,
             Happening::Connected(network) => {
                 self.hints.connected(id, now, network);
                 return Wish::ListTwice;
             }
-            Happening::Disconnected(network) => {
-                self.hints.disconnected(id, now, network);
-                return if is_us { Wish::ListTwice } else { Wish::Nothing };
-            }
+            Happening::Disconnected(network) => self.hints.disconnected(id, now, network),
             Happening::Started => {
                 if self.listed.get(id).is_some_and(|listed| is_dead(listed.run)) {
                     self.ledger.died(id);

@@ -189,8 +189,10 @@ fn our_own_networks_are_read_with_every_list_and_asked_for_when_they_change() {
                                               "NetworkSettings": {"Networks": networks}}))
     };
     view.list(&[own(json!({}))], now, now);
-    let connected = Event { container: OWN.into(), ..event(Happening::Connected("n".into())) };
-    assert_eq!(view.hear(&connected, now), Wish::ListTwice);
+    for happening in [Happening::Started, Happening::Connected("n".into())] {
+        let moved = Event { container: OWN.into(), ..event(happening) };
+        assert_eq!(view.hear(&moved, now), Wish::ListTwice);
+    }
     view.list(&[own(json!({"net": {"NetworkID": "n"}}))], now, now);
     let Vantage::Container { networks, .. } = view.observation(now).vantage else {
         panic!("in a container");
