@@ -74,7 +74,7 @@ impl Engine {
         let (source, dockerfile) =
             (folder.path().join("idle.rs"), folder.path().join("Dockerfile"));
         fs::write(&source, IDLE).unwrap();
-        fs::write(&dockerfile, DOCKERFILE).unwrap();
+        fs::write(&dockerfile, dockerfile_of(&self.name)).unwrap();
         let program = folder.path().join("idle");
         let [source, program] = [&source, &program].map(|path| path.to_str().unwrap());
         let compiled = run(
@@ -109,10 +109,14 @@ fn run(program: &str, arguments: &[&str]) -> Output {
         .unwrap_or_else(|error| panic!("{program}: {error}"))
 }
 
+/// Its own label first: no two tests share an image, which one would remove
+/// while the other builds upon it.
+fn dockerfile_of(name: &str) -> String {
+    format!("FROM scratch\nLABEL test={name}\nCOPY idle /idle\nEXPOSE 8080\nCMD [\"/idle\"]\n")
+}
+
 const SOCKET: &str = "/var/run/docker.sock";
 
 /// As the first process of a container it ignores every signal but KILL.
 const IDLE: &str =
     "fn main() { loop { std::thread::sleep(std::time::Duration::from_secs(3600)); } }";
-
-const DOCKERFILE: &str = "FROM scratch\nCOPY idle /idle\nEXPOSE 8080\nCMD [\"/idle\"]\n";

@@ -84,6 +84,17 @@ async fn a_stream_that_is_cut_within_an_event_is_opened_again_and_everything_lis
 }
 
 #[tokio::test]
+async fn what_a_stream_said_last_is_told_before_it_is_opened_again() {
+    // Which of the two is seen first, the event or the end, is left to chance.
+    for _ in 0..8 {
+        let (daemon, mut watched) = one_replica().await;
+        daemon.say(&event("api-1", "die", 1));
+        daemon.cut(b"");
+        watched.runs("api-1", RunState::Stopped).await;
+    }
+}
+
+#[tokio::test]
 async fn a_list_that_fails_keeps_the_last_world() {
     let (daemon, mut watched) = one_replica().await;
     daemon.set_list_failure(Some(500));

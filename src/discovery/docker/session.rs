@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
                     match self.memory.view.hear(&event, now) {
                         Wish::Nothing => {}
                         Wish::List => self.settle.ask(now),
-                        Wish::ListTwice => self.settle.ask_twice(now),
+                        Wish::ListAgain => self.settle.ask_again(now),
                     }
                 }
                 Heard::Event(_) => {}

@@ -31,8 +31,8 @@ pub(super) struct View {
 pub(super) enum Wish {
     Nothing,
     List,
-    /// The list lags behind this kind of event.
-    ListTwice,
+    /// A list, and further ones: they lag behind this kind of event.
+    ListAgain,
 }
 
 impl View {
@@ -90,7 +90,7 @@ impl View {
             | Happening::Stopped
             | Happening::Destroyed => false,
         };
-        if moved && self.candidates.hold(&event.container) { Wish::ListTwice } else { wish }
+        if moved && self.candidates.hold(&event.container) { Wish::ListAgain } else { wish }
     }
 
     fn take_in(&mut self, event: &Event, now: Instant) -> Wish {
@@ -99,7 +99,7 @@ impl View {
             Happening::Created | Happening::Renamed => return Wish::List,
             Happening::Connected(network) => {
                 self.hints.connected(id, now, network);
-                return Wish::ListTwice;
+                return Wish::ListAgain;
             }
             Happening::Disconnected(network) => self.hints.disconnected(id, now, network),
             Happening::Started => {

@@ -191,7 +191,7 @@ fn our_own_networks_are_read_with_every_list_and_asked_for_when_they_change() {
     view.list(&[own(json!({}))], now, now);
     for happening in [Happening::Started, Happening::Connected("n".into())] {
         let moved = Event { container: OWN.into(), ..event(happening) };
-        assert_eq!(view.hear(&moved, now), Wish::ListTwice);
+        assert_eq!(view.hear(&moved, now), Wish::ListAgain);
     }
     view.list(&[own(json!({"net": {"NetworkID": "n"}}))], now, now);
     let Vantage::Container { networks, .. } = view.observation(now).vantage else {
