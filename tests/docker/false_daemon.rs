@@ -34,6 +34,7 @@ struct Answers {
     /// Instead of the list, if set.
     list_failure: Option<u16>,
     inspects_wait: Duration,
+    streams_end: bool,
     requests: Vec<String>,
 }
 
@@ -60,6 +61,7 @@ impl FalseDaemon {
             containers: Vec::new(),
             list_failure: None,
             inspects_wait: Duration::ZERO,
+            streams_end: false,
             requests: Vec::new(),
         };
         let script =
@@ -134,6 +136,11 @@ impl FalseDaemon {
     /// Holds every inspect back, as a daemon does while a container starts.
     pub(crate) fn set_inspects_wait(&self, wait: Duration) {
         self.answers().inspects_wait = wait;
+    }
+
+    /// Ends every event stream as soon as it is open.
+    pub(crate) fn set_streams_end(&self, end: bool) {
+        self.answers().streams_end = end;
     }
 
     /// Says an event on every open stream.
@@ -235,6 +242,9 @@ impl Script {
         let mut said = self.stream.subscribe();
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
         if stream.write_all(head.as_bytes()).await.is_err() {
+            return;
+        }
+        if self.answers().streams_end {
             return;
         }
         while let Ok(said) = said.recv().await {

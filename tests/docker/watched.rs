@@ -18,7 +18,12 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn start(address: DockerAddress, prefix: &str) -> Self {
-        let (sender, reports) = mpsc::channel(64);
+        Self::start_with_room(address, prefix, 64)
+    }
+
+    /// As `start`; the watch waits when so many reports have not been read.
+    pub(crate) fn start_with_room(address: DockerAddress, prefix: &str, room: usize) -> Self {
+        let (sender, reports) = mpsc::channel(room);
         Self { reports, task: tokio::spawn(docker::watch(address, prefix.into(), sender)) }
     }
 

@@ -209,6 +209,9 @@ mod tests {
             format!(
                 "1 2 8:1 /var/lib/docker/containers/{OWN}/mounts/shm /dev/shm rw - tmpfs shm rw"
             ),
+            format!(
+                "1 2 8:1 /var/lib/docker/volumes/{OWN}/hosts /etc/hosts rw - ext4 /dev/sda1 rw"
+            ),
             "1 2 8:1 /var/lib/docker/containers/short/hosts /etc/hosts rw - ext4 /dev/sda1 rw"
                 .to_owned(),
             "1 2".to_owned(),

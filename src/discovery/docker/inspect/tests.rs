@@ -111,6 +111,8 @@ fn an_inspect_from_before_a_start_says_nothing_of_the_new_life() {
         assert!(!ledger.learn(&late, started("10:00")));
         let asked = asked.unwrap_or_else(|| ledger.next_wanted().unwrap());
         assert!(!ledger.learn(&asked, started("10:05")));
+        ledger.doubt("c");
+        assert!(!learn(&mut ledger, "10:05"), "the late answer was not believed");
         assert_eq!(ledger.life("c"), lives + 1);
     }
 }
