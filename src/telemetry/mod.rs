@@ -1,1 +1,3 @@
 //! What operators see: the log, the access log, metrics.
+
+pub mod log;
