@@ -1,0 +1,126 @@
+//! Counts of the whole process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts that the data plane keeps for the whole process; what belongs to a
+/// pool or an endpoint is counted there.
+#[derive(Debug)]
+pub struct Counters {
+    answers: Vec<(&'static str, AtomicU64)>,
+    opened: [AtomicU64; Listener::ALL.len()],
+    closed: [AtomicU64; Listener::ALL.len()],
+}
+
+/// Where a client came in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Listener {
+    Http,
+    Admin,
+}
+
+/// Counts one connection as open until it is dropped.
+#[derive(Debug)]
+pub struct OpenConnection {
+    counters: Arc<Counters>,
+    listener: Listener,
+}
+
+impl Counters {
+    /// `reasons` are those that [`Counters::answered`] may be given; any other
+    /// is counted as `other`.
+    pub fn new(reasons: &'static [&'static str]) -> Self {
+        let known = reasons.iter().copied().filter(|&reason| reason != OTHER);
+        Self {
+            answers: known.chain([OTHER]).map(|reason| (reason, AtomicU64::new(0))).collect(),
+            opened: Default::default(),
+            closed: Default::default(),
+        }
+    }
+
+    /// Counts one answer that we made ourselves.
+    pub fn answered(&self, reason: &str) {
+        let known = self.answers.iter().find(|(name, _)| *name == reason);
+        if let Some((_, count)) = known.or(self.answers.last()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn connection_opened(self: &Arc<Self>, listener: Listener) -> OpenConnection {
+        if let Some(opened) = self.opened.get(listener as usize) {
+            opened.fetch_add(1, Ordering::Relaxed);
+        }
+        OpenConnection { counters: Arc::clone(self), listener }
+    }
+
+    /// Answers of our own by reason, in a constant order.
+    pub fn answers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.answers.iter().map(|(reason, count)| (*reason, count.load(Ordering::Relaxed)))
+    }
+
+    /// Connections accepted so far.
+    pub fn connections(&self, listener: Listener) -> u64 {
+        load(&self.opened, listener)
+    }
+
+    pub fn connections_open(&self, listener: Listener) -> u64 {
+        // Read in this order, a connection that ends meanwhile cannot make the
+        // difference negative.
+        let closed = load(&self.closed, listener);
+        load(&self.opened, listener).saturating_sub(closed)
+    }
+}
+
+impl Listener {
+    pub const ALL: [Self; 2] = [Self::Http, Self::Admin];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        if let Some(closed) = self.counters.closed.get(self.listener as usize) {
+            closed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn load(counts: &[AtomicU64], listener: Listener) -> u64 {
+    counts.get(listener as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+}
+
+/// Counts what has no name of its own.
+const OTHER: &str = "other";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_counted_by_reason_and_the_unknown_as_other() {
+        let counters = Counters::new(&["no_route", "hold_timeout"]);
+        for reason in ["no_route", "hold_timeout", "no_route", "nonsense"] {
+            counters.answered(reason);
+        }
+        let counted: Vec<_> = counters.answers().collect();
+        assert_eq!(counted, [("no_route", 2), ("hold_timeout", 1), ("other", 1)]);
+    }
+
+    #[test]
+    fn a_connection_is_open_until_its_guard_is_dropped() {
+        let counters = Arc::new(Counters::new(&[]));
+        let first = counters.connection_opened(Listener::Http);
+        let second = counters.connection_opened(Listener::Http);
+        drop(first);
+        assert_eq!(counters.connections_open(Listener::Http), 1);
+        assert_eq!(counters.connections(Listener::Http), 2);
+        assert_eq!(counters.connections_open(Listener::Admin), 0);
+        drop(second);
+        assert_eq!(counters.connections_open(Listener::Http), 0);
+    }
+}
