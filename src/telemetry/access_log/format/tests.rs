@@ -1,0 +1,166 @@
+//! What a line looks like, and what cannot break it.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::telemetry::access_log::tests::entry;
+
+#[test]
+fn a_combined_line_is_apaches_with_our_fields_after_it() {
+    assert_eq!(
+        line(Format::Combined, &entry("/a?b=c")),
+        "192.0.2.7 - - [31/Jan/2026:23:59:59 +0000] \"GET /a?b=c HTTP/1.1\" 200 1234 \"-\" \
+         \"curl/8.5.0\" host=shop.example request_id=r-1 pool=shop/web project=shop service=web \
+         replica=shop-web-1 container=0123456789ab upstream=172.18.0.3:8080 reused=true \
+         attempts=1 request_bytes=5 wait_us=0 connect_us=- first_byte_us=850 total_us=1207 \
+         end=ok\n"
+    );
+}
+
+#[test]
+fn a_json_line_is_one_object_with_its_keys_in_a_fixed_order() {
+    assert_eq!(
+        line(Format::Json, &entry("/a?b=c")),
+        "{\"time\":\"2026-01-31T23:59:59.000042Z\",\"client\":\"192.0.2.7\",\"method\":\"GET\",\
+         \"target\":\"/a?b=c\",\"version\":\"HTTP/1.1\",\"status\":200,\"response_bytes\":1234,\
+         \"referer\":null,\"user_agent\":\"curl/8.5.0\",\"host\":\"shop.example\",\
+         \"request_id\":\"r-1\",\"pool\":\"shop/web\",\"project\":\"shop\",\"service\":\"web\",\
+         \"replica\":\"shop-web-1\",\"container\":\"0123456789ab\",\
+         \"upstream\":\"172.18.0.3:8080\",\"reused\":true,\"attempts\":1,\"request_bytes\":5,\
+         \"wait_us\":0,\"connect_us\":null,\"first_byte_us\":850,\"total_us\":1207,\
+         \"end\":\"ok\"}\n"
+    );
+}
+
+#[test]
+fn what_is_missing_is_a_dash_or_null() {
+    let nothing = Entry {
+        method: "",
+        target: "",
+        user_agent: None,
+        host: None,
+        request_id: None,
+        pool: None,
+        project: None,
+        service: None,
+        replica: None,
+        container: None,
+        upstream: None,
+        ..entry("")
+    };
+    let combined = line(Format::Combined, &nothing);
+    assert!(combined.contains("\"- - HTTP/1.1\" 200 1234 \"-\" \"-\" host=- "), "{combined}");
+    assert!(combined.contains(" container=- upstream=- "), "{combined}");
+    let json: Value = serde_json::from_str(&line(Format::Json, &nothing)).unwrap();
+    assert!(json["pool"].is_null() && json["upstream"].is_null());
+}
+
+#[test]
+fn values_of_combined_cannot_leave_their_place() {
+    let table: [(&[u8], &str); 9] = [
+        (b"plain", "host=plain "),
+        (b"", "host=\"\" "),
+        (b"-", "host=\"-\" "),
+        (b"a b", "host=\"a b\" "),
+        (b"a=b", "host=\"a=b\" "),
+        (b"a\" pool=x", "host=\"a\\x22 pool=x\" "),
+        (b"a\\", "host=\"a\\x5c\" "),
+        (b"a\r\nGET", "host=\"a\\x0d\\x0aGET\" "),
+        (b"\x1b[2J\x7f\xff", "host=\"\\x1b[2J\\x7f\\xff\" "),
+    ];
+    for (host, expected) in table {
+        let written = line(Format::Combined, &Entry { host: Some(host), ..entry("/") });
+        assert!(written.contains(expected), "`{expected}` not in {written}");
+    }
+    let target = "/\" 200 0 \"x\" \"y\nforged";
+    let written = line(Format::Combined, &entry(target));
+    let expected = "\"GET /\\x22 200 0 \\x22x\\x22 \\x22y\\x0aforged HTTP/1.1\" ";
+    assert!(written.contains(expected), "{written}");
+}
+
+#[test]
+fn values_of_json_come_back_as_they_were() {
+    for text in ["\"},{\"a\":\"", "a\\", "line\nbreak\r", "\u{1b}[2J\u{7f}\u{9b}", "λ \u{1f600}"] {
+        let written = line(Format::Json, &entry(text));
+        let json: Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(json["target"], text);
+        assert!(!written.trim_end().chars().any(char::is_control), "{written}");
+    }
+    let bytes = Entry { user_agent: Some(b"a\xff\xfeb"), ..entry("/") };
+    let json: Value = serde_json::from_str(&line(Format::Json, &bytes)).unwrap();
+    assert_eq!(json["user_agent"], "a\u{fffd}\u{fffd}b");
+}
+
+#[test]
+fn a_second_is_written_anew_when_it_changes() {
+    let mut second = Second::default();
+    let mut at = |seconds: u64| {
+        second.set(seconds);
+        (second.iso.clone(), second.apache.clone())
+    };
+    let table = [
+        (0, "1970-01-01T00:00:00", "01/Jan/1970:00:00:00 +0000"),
+        (951_827_696, "2000-02-29T12:34:56", "29/Feb/2000:12:34:56 +0000"),
+        (u64::MAX, "9999-12-31T23:59:59", "31/Dec/9999:23:59:59 +0000"),
+    ];
+    for (seconds, iso, apache) in table {
+        assert_eq!(at(seconds), (iso.to_owned(), apache.to_owned()));
+        assert_eq!(at(seconds).0, iso);
+    }
+}
+
+#[test]
+fn a_clock_before_the_epoch_is_the_epoch() {
+    let early = SystemTime::UNIX_EPOCH - Duration::from_secs(5);
+    let written = line(Format::Combined, &Entry { time: early, ..entry("/") });
+    assert!(written.contains("[01/Jan/1970:00:00:00 +0000]"), "{written}");
+}
+
+#[test]
+fn a_mapped_address_is_written_as_the_ipv4_address_that_it_is() {
+    for (client, shown) in
+        [("::ffff:10.0.0.255", "10.0.0.255 "), ("2001:db8::1", "2001:db8::1 "), ("::1", "::1 ")]
+    {
+        let entry = Entry { client: client.parse().unwrap(), ..entry("/") };
+        assert!(line(Format::Combined, &entry).starts_with(shown), "{client}");
+    }
+}
+
+#[test]
+fn only_a_whole_container_id_is_shortened() {
+    assert_eq!(short_id(&"af".repeat(32)), b"afafafafafaf");
+    assert_eq!(short_id("127.0.0.1:8080"), b"127.0.0.1:8080");
+    assert_eq!(short_id(&"zz".repeat(32)).len(), 64);
+}
+
+proptest! {
+    #[test]
+    fn numbers_are_written_as_numbers(value: u64) {
+        let mut written = Vec::new();
+        number(value, &mut written);
+        prop_assert_eq!(written, value.to_string().into_bytes());
+    }
+
+    #[test]
+    fn no_value_breaks_a_line_or_an_object(target in ".*", host: Vec<u8>, replica in ".*") {
+        let entry = Entry { host: Some(&host), replica: Some(&replica), ..entry(&target) };
+        let combined = line(Format::Combined, &entry);
+        let printable = combined.trim_end_matches('\n').bytes().all(|b| matches!(b, b' '..=b'~'));
+        prop_assert!(printable, "{}", combined);
+        // Two quotes each around request, referer and agent, and around values.
+        let quotes = combined.matches('"').count();
+        prop_assert!(quotes.is_multiple_of(2) && (6..=10).contains(&quotes), "{}", combined);
+        let json = line(Format::Json, &entry);
+        prop_assert_eq!(json.matches('\n').count(), 1);
+        let parsed: Value = serde_json::from_str(&json).unwrap();
+        prop_assert_eq!(parsed["target"].as_str(), Some(target.as_str()));
+        prop_assert_eq!(parsed.as_object().unwrap().len(), 25);
+    }
+}
+
+fn line(format: Format, entry: &Entry<'_>) -> String {
+    let mut written = Vec::new();
+    format.write(entry, &mut Second::default(), &mut written);
+    String::from_utf8(written).unwrap()
+}
