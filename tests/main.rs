@@ -1,3 +1,3 @@
 //! Everything that needs more than one module: one binary, one link.
 
-mod docker;
+mod admin;

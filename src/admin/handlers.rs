@@ -1,0 +1,120 @@
+//! An answer for each address.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::time::Instant;
+
+use crate::admin::accept::prefers;
+use crate::admin::access::Trusted;
+use crate::admin::{Admin, readiness, status, view};
+use crate::domain::world::SourceHealth;
+use crate::telemetry::metrics::{Exposition, Process, Snapshot, Source, render};
+
+/// What there is to read here.
+pub(super) async fn index(State(admin): State<Admin>) -> String {
+    format!(
+        "evenkeel {}\n\n\
+         /healthz        we run\n\
+         /readyz         whether traffic may be sent here, and what each source says\n\
+         /metrics        for Prometheus\n\
+         /api/v1/status  pools, replicas, problems and sources, as JSON\n",
+        admin.version
+    )
+}
+
+/// Answers as long as this process does.
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// 200 when traffic may be sent here, else 503.
+pub(super) async fn readyz(
+    State(admin): State<Admin>,
+    Extension(Trusted(trusted)): Extension<Trusted>,
+    headers: HeaderMap,
+) -> Response {
+    let mut readiness = readiness::readiness(&admin.overview.borrow(), Instant::now());
+    if !trusted {
+        readiness.sources.clear();
+    }
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if prefers(&headers, "application/json", "text/plain") {
+        (status, Json(readiness)).into_response()
+    } else {
+        (status, readiness::text(&readiness)).into_response()
+    }
+}
+
+/// Prometheus' text format, or OpenMetrics for those who prefer it.
+pub(super) async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    let exposition = if prefers(&headers, "application/openmetrics-text", "text/plain") {
+        Exposition::OpenMetrics
+    } else {
+        Exposition::Prometheus
+    };
+    match render(admin.snapshot(), exposition) {
+        Ok(text) => ([(CONTENT_TYPE, exposition.content_type())], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "The metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// All that there is to know.
+pub(super) async fn status(State(mut admin): State<Admin>) -> Json<view::Status> {
+    let overview = Arc::clone(&admin.overview.borrow());
+    let now = Instant::now();
+    let table = Arc::clone(admin.table.current());
+    Json(view::Status {
+        version: admin.version.to_owned(),
+        uptime_seconds: now.duration_since(admin.started).as_secs_f64(),
+        generation: table.generation(),
+        ready: overview.has_first_world() && !overview.stopping,
+        stopping: overview.stopping,
+        pools: status::pools(&overview.plan, table.pools()),
+        problems: overview.problems.iter().map(status::problem).collect(),
+        sources: readiness::sources(&overview, now),
+    })
+}
+
+pub(super) async fn not_found() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "not found: / lists what there is\n")
+}
+
+/// Says of every answer that it is of the moment, and what it says it is.
+pub(super) async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+impl Admin {
+    fn snapshot(mut self) -> Snapshot {
+        let overview = Arc::clone(&self.overview.borrow());
+        let table = self.table.current();
+        let now = Instant::now();
+        let sources = overview.sources.iter().map(|source| Source {
+            name: source.name.clone(),
+            connected: matches!(source.health, Some(SourceHealth::Connected { .. })),
+            age: source.seen_at.map(|at| now.duration_since(at)),
+        });
+        Snapshot {
+            version: self.version,
+            started_at: self.started_at,
+            generation: table.generation(),
+            pools: table.pools().map(Arc::clone).collect(),
+            sources: sources.collect(),
+            problems: overview.problems.len(),
+            access_log_dropped: self.access_log.dropped(),
+            counters: Arc::clone(&self.counters),
+            process: Process::read(),
+        }
+    }
+}

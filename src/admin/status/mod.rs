@@ -1,0 +1,269 @@
+//! Pools and replicas as the API shows them: what the plan wants, joined with
+//! what lives in the table.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::admin::view;
+use crate::domain::balance::Policy;
+use crate::domain::lifecycle::{self, Probe, Signs, State};
+use crate::domain::names::PoolName;
+use crate::domain::plan::{Access, Member, Plan, PoolPlan, Rule};
+use crate::domain::pool::{Endpoint, EndpointId, Pool, StatusClass};
+use crate::domain::problem::Problem;
+use crate::domain::world::{Health, RunState};
+
+/// Every pool that is planned or still in the table.
+pub(super) fn pools<'a>(
+    plan: &Plan,
+    table: impl Iterator<Item = &'a Arc<Pool>>,
+) -> Vec<view::Pool> {
+    let mut known: BTreeMap<&PoolName, (Option<&PoolPlan>, Option<&Pool>)> = BTreeMap::new();
+    for (name, planned) in &plan.pools {
+        known.entry(name).or_default().0 = Some(planned);
+    }
+    for live in table {
+        known.entry(&live.name).or_default().1 = Some(live);
+    }
+    known.into_iter().map(|(name, (planned, live))| pool(name, planned, live)).collect()
+}
+
+pub(super) fn problem(problem: &Problem) -> view::Problem {
+    view::Problem {
+        subject: problem.subject.to_string(),
+        key: problem.key.as_deref().map(str::to_owned),
+        message: problem.message.clone(),
+        hint: problem.hint.clone(),
+    }
+}
+
+fn pool(name: &PoolName, planned: Option<&PoolPlan>, live: Option<&Pool>) -> view::Pool {
+    let settings = planned.map(|it| &it.settings).or(live.map(|it| &it.settings));
+    let settings = settings.cloned().unwrap_or_default();
+    let tally = live.map(|it| &it.state.tally);
+    let requests = StatusClass::ALL
+        .map(|class| (class.as_str().to_owned(), tally.map_or(0, |tally| tally.requests(class))));
+    view::Pool {
+        name: name.name.to_string(),
+        project: name.project.as_deref().map(str::to_owned),
+        label: name.to_string(),
+        rule: planned.map_or_else(left_behind, |it| rule(&it.access)),
+        policy: policy(settings.policy).to_owned(),
+        hold_seconds: settings.hold.as_secs_f64(),
+        hold_max: settings.hold_max,
+        state: pool_state(planned, live).to_owned(),
+        waiting: live.map_or(0, |it| it.state.waiting()),
+        requests: requests.into(),
+        retries: tally.map_or(0, |tally| tally.retries()),
+        replicas: replicas(planned, live),
+    }
+}
+
+fn pool_state(planned: Option<&PoolPlan>, live: Option<&Pool>) -> &'static str {
+    match planned.map(|it| &it.access) {
+        Some(Access::Closed(_)) => "closed",
+        Some(Access::Open(_)) | None if live.is_some_and(Pool::is_ready) => "ready",
+        Some(Access::Open(_)) | None => "not_ready",
+    }
+}
+
+fn rule(access: &Access) -> view::Rule {
+    let (rule, text) = match access {
+        Access::Open(rule) => (rule, rule_text(rule)),
+        Access::Closed(rule) => {
+            (rule, format!("answered 503, since a guard cannot be read: {}", rule_text(rule)))
+        }
+    };
+    let texts = |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect();
+    view::Rule {
+        text,
+        hosts: rule.hosts.iter().map(ToString::to_string).collect(),
+        prefixes: texts(&rule.prefixes),
+        exact: texts(&rule.exact),
+        priority: rule.priority,
+    }
+}
+
+/// Such as `host a.example or b.example, path /api, priority 5`.
+fn rule_text(rule: &Rule) -> String {
+    let hosts: Vec<_> = rule.hosts.iter().map(ToString::to_string).collect();
+    let exact = rule.exact.iter().map(|path| format!("exactly {path}"));
+    let paths: Vec<_> = rule.prefixes.iter().map(ToString::to_string).chain(exact).collect();
+    let mut parts = Vec::new();
+    if !hosts.is_empty() {
+        parts.push(format!("host {}", hosts.join(" or ")));
+    }
+    if !paths.is_empty() {
+        parts.push(format!("path {}", paths.join(" or ")));
+    }
+    if parts.is_empty() {
+        parts.push("every request that no other rule matches".to_owned());
+    }
+    if rule.priority != 0 {
+        parts.push(format!("priority {}", rule.priority));
+    }
+    parts.join(", ")
+}
+
+fn left_behind() -> view::Rule {
+    let text = "its last container was removed; requests are held for a new one".to_owned();
+    view::Rule { text, ..view::Rule::default() }
+}
+
+fn policy(policy: Policy) -> &'static str {
+    match policy {
+        Policy::RoundRobin => "round_robin",
+        Policy::LeastRequest => "least_request",
+        Policy::P2c => "p2c",
+        Policy::Random => "random",
+        Policy::IpHash => "ip_hash",
+    }
+}
+
+fn replicas(planned: Option<&PoolPlan>, live: Option<&Pool>) -> Vec<view::Replica> {
+    let endpoints = live.map(|it| it.endpoints.as_slice()).unwrap_or_default();
+    let mut endpoints: BTreeMap<_, _> = endpoints.iter().map(|it| (&it.id, it)).collect();
+    let members = planned.map(|it| it.members.as_slice()).unwrap_or_default();
+    let mut replicas: Vec<_> = members
+        .iter()
+        .map(|member| {
+            let id = |address| EndpointId { workload: member.workload.clone(), address };
+            replica(member, member.address.and_then(|address| endpoints.remove(&id(address))))
+        })
+        .collect();
+    replicas.extend(endpoints.into_values().map(leaving));
+    replicas
+}
+
+fn replica(member: &Member, endpoint: Option<&Endpoint>) -> view::Replica {
+    let Member { run, health, .. } = *member;
+    let probe = endpoint.map_or(Probe::Untried, |it| it.vitals.probe());
+    let state = endpoint
+        .map_or_else(|| lifecycle::state(Signs { run, health, probe }), |it| it.vitals.state());
+    let (state, reason) = match (member.address, run) {
+        (None, RunState::Running) => {
+            (UNREACHABLE, "it has no address that we can reach; the problems say why".to_owned())
+        }
+        _ => (state.as_str(), reason(state, member, endpoint, probe)),
+    };
+    view::Replica {
+        state: state.to_owned(),
+        reason,
+        name: member.name.to_string(),
+        service: member.service.as_deref().map(str::to_owned),
+        address: member.address.as_ref().map(SocketAddr::to_string),
+        weight: member.weight,
+        backup: member.backup,
+        run: run_text(run).to_owned(),
+        health: health_text(health).to_owned(),
+        ..counts(endpoint)
+    }
+}
+
+/// An endpoint that the table still has and the plan no more.
+fn leaving(endpoint: &Endpoint) -> view::Replica {
+    let mut reason = "its container was removed".to_owned();
+    if endpoint.vitals.in_flight() > 0 {
+        reason.push_str("; it finishes what it has");
+    }
+    view::Replica {
+        state: endpoint.vitals.state().as_str().to_owned(),
+        reason,
+        name: endpoint.name.to_string(),
+        service: endpoint.service.as_deref().map(str::to_owned),
+        address: Some(endpoint.id.address.to_string()),
+        weight: endpoint.weight,
+        backup: endpoint.backup,
+        run: "removed".to_owned(),
+        health: health_text(Health::None).to_owned(),
+        ..counts(Some(endpoint))
+    }
+}
+
+fn counts(endpoint: Option<&Endpoint>) -> view::Replica {
+    endpoint.map_or_else(view::Replica::default, |it| view::Replica {
+        in_flight: it.vitals.in_flight(),
+        requests: it.vitals.attempts(),
+        failures: it.vitals.failures(),
+        ..view::Replica::default()
+    })
+}
+
+fn reason(state: State, member: &Member, endpoint: Option<&Endpoint>, probe: Probe) -> String {
+    match state {
+        State::Starting => match (member.health, probe) {
+            (Health::Starting, Probe::Passed) => {
+                "it accepts connections; its HEALTHCHECK has not spoken yet".to_owned()
+            }
+            (Health::Starting, Probe::Untried | Probe::Failed) => {
+                "its HEALTHCHECK has not spoken yet".to_owned()
+            }
+            (Health::None | Health::Healthy | Health::Unhealthy, _) => {
+                "it has not accepted a connection yet".to_owned()
+            }
+        },
+        State::Ready => {
+            let mut reason = match member.health {
+                Health::Healthy => "its HEALTHCHECK says healthy".to_owned(),
+                Health::None | Health::Starting | Health::Unhealthy => {
+                    "it accepts connections".to_owned()
+                }
+            };
+            if member.weight == 0 {
+                reason.push_str("; with weight 0 it gets no requests");
+            } else if member.backup {
+                reason.push_str("; as a backup it serves when no other is ready");
+            }
+            reason
+        }
+        State::Unhealthy => {
+            "its HEALTHCHECK says unhealthy; it serves only when no other can".to_owned()
+        }
+        State::Suspect => {
+            "a connection to it failed; it is checked again and serves only when no other can"
+                .to_owned()
+        }
+        State::Paused => "it is paused".to_owned(),
+        State::Draining => match endpoint.map_or(0, |it| it.vitals.in_flight()) {
+            0 => "it has its stop signal".to_owned(),
+            1 => "it has its stop signal and finishes 1 request".to_owned(),
+            count => format!("it has its stop signal and finishes {count} requests"),
+        },
+        State::Gone => match member.run {
+            RunState::Created => "it has not been started".to_owned(),
+            RunState::Restarting => {
+                "it ended and waits for its restart policy to start it again".to_owned()
+            }
+            RunState::Stopped => "it has stopped".to_owned(),
+            RunState::Running | RunState::Paused | RunState::Stopping => {
+                "it has ended or left the network".to_owned()
+            }
+        },
+    }
+}
+
+fn run_text(run: RunState) -> &'static str {
+    match run {
+        RunState::Created => "created",
+        RunState::Running => "running",
+        RunState::Paused => "paused",
+        RunState::Stopping => "stopping",
+        RunState::Restarting => "restarting",
+        RunState::Stopped => "stopped",
+    }
+}
+
+fn health_text(health: Health) -> &'static str {
+    match health {
+        Health::None => "none",
+        Health::Starting => "starting",
+        Health::Healthy => "healthy",
+        Health::Unhealthy => "unhealthy",
+    }
+}
+
+const UNREACHABLE: &str = "unreachable";
+
+#[cfg(test)]
+mod tests;

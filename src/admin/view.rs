@@ -1,0 +1,127 @@
+//! The only JSON shapes of the API. They are read back by `evenkeel status`,
+//! which may be of another version: what is missing has its default.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `/api/v1/status`: all that there is to know.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Status {
+    pub version: String,
+    pub uptime_seconds: f64,
+    /// How many routing tables there were before the one in use.
+    pub generation: u64,
+    /// All that every source sees has been applied at least once.
+    pub ready: bool,
+    pub stopping: bool,
+    /// In the order of project and name.
+    pub pools: Vec<Pool>,
+    pub problems: Vec<Problem>,
+    pub sources: Vec<Source>,
+}
+
+/// A pool and every replica that it has.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Pool {
+    pub name: String,
+    pub project: Option<String>,
+    /// The name as logs and metrics show it: `project/name`.
+    pub label: String,
+    pub rule: Rule,
+    /// As the label `lb.balance` spells it.
+    pub policy: String,
+    /// How long a request waits for a ready replica.
+    pub hold_seconds: f64,
+    /// How many requests may wait at once.
+    pub hold_max: u32,
+    /// `ready`, `not_ready`, or `closed`: all of its requests are refused,
+    /// since a guard cannot be read.
+    pub state: String,
+    /// Requests that wait now.
+    pub waiting: u32,
+    /// Requests that have ended, by class: `2xx`.
+    pub requests: BTreeMap<String, u64>,
+    pub retries: u64,
+    /// Running or not, oldest first, then those that are leaving.
+    pub replicas: Vec<Replica>,
+}
+
+/// Which requests reach a pool.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Rule {
+    /// The whole rule for a person.
+    pub text: String,
+    /// Any, if empty.
+    pub hosts: Vec<String>,
+    pub prefixes: Vec<String>,
+    pub exact: Vec<String>,
+    pub priority: i32,
+}
+
+/// One container or written server of a pool.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Replica {
+    pub name: String,
+    pub service: Option<String>,
+    /// `starting`, `ready`, `unhealthy`, `suspect`, `paused`, `draining`,
+    /// `gone`, or `unreachable`: it runs and has no address that we can reach.
+    pub state: String,
+    /// Why it is in that state: a sentence without its full stop.
+    pub reason: String,
+    /// `ADDRESS:PORT`.
+    pub address: Option<String>,
+    pub weight: u16,
+    pub backup: bool,
+    pub in_flight: u32,
+    /// Attempts sent to it, and those of them that brought no whole answer.
+    pub requests: u64,
+    pub failures: u64,
+    /// `created`, `running`, `paused`, `stopping`, `restarting`, `stopped` or
+    /// `removed`.
+    pub run: String,
+    /// The verdict of its HEALTHCHECK: `none` without one, `starting`,
+    /// `healthy` or `unhealthy`.
+    pub health: String,
+}
+
+/// Something that a person can mend.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Problem {
+    /// What it is about: ``container `shop-web-1` ``.
+    pub subject: String,
+    /// The label or setting as it was written.
+    pub key: Option<String>,
+    pub message: String,
+    /// What to do; may be empty.
+    pub hint: String,
+}
+
+/// Where workloads are found.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Source {
+    pub name: String,
+    pub connected: bool,
+    /// What answers, or what is wrong.
+    pub detail: String,
+    /// How to mend it; may be empty.
+    pub hint: String,
+    /// Since all that it sees was last applied; null before the first time.
+    pub age_seconds: Option<f64>,
+}
+
+/// `/readyz`: whether traffic may be sent here.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Readiness {
+    pub ready: bool,
+    pub stopping: bool,
+    /// Told only to those who may read everything.
+    pub sources: Vec<Source>,
+}
