@@ -100,7 +100,7 @@ impl AccessLog {
     }
 
     /// Writes one line, soon. Where the reader of the log is so slow that
-    /// [`LANE_BYTES_MAX`] wait, the line is dropped and counted.
+    /// 2 MiB of this thread wait, the line is dropped and counted.
     pub fn log(&self, entry: &Entry<'_>) {
         if let Some(open) = &self.open {
             open.queue.log(entry);
