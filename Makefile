@@ -1,0 +1,27 @@
+# Every target does its own set-up; see scripts/ for what they do.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test lint bench bench-peers image
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Run the balancer and three replicas on localhost:8000
+	@scripts/demo
+
+demo-down: ## Remove everything that `make demo` started
+	@scripts/demo-down
+
+image: ## Build the container image evenkeel:latest
+	@scripts/image
+
+test: ## Run every test, those on the Docker Engine too
+	@scripts/test
+
+lint: ## Check formatting, lints, documentation and licences
+	@scripts/lint
+
+bench: ## Compare CPU, throughput and latency with the peers; writes docs/BENCHMARKS.md
+	@scripts/bench
+
+bench-peers: ## Install nginx, HAProxy, Traefik, Envoy and Caddy for `make bench`
+	@scripts/bench-peers
