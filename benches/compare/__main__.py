@@ -1,0 +1,105 @@
+"""Compares Evenkeel with its peers: the same load, one CPU each, in turn.
+
+Run it by `make bench`. Settings come from the environment:
+ROUNDS, SECONDS_PER_ROUND, PEERS (names), SCENARIOS (small 10k 1m),
+EVENKEEL_BIN, RESULTS (a file; empty: print only).
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import sys
+import tempfile
+
+import load
+import peers
+import report
+import rig
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def main():
+    settings = Settings(os.environ)
+    chosen, missing = peers.installed(settings.peers)
+    if missing:
+        say(f"not installed, left out: {', '.join(missing)} (make bench-peers)")
+    if not chosen:
+        sys.exit("error: none of the peers is installed; run: make bench-peers")
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="evenkeel-bench-"))
+    try:
+        with rig.Rig(folder) as machine:
+            tables = [
+                run(machine, chosen, settings, logs=False, scenarios=settings.scenarios),
+                run(machine, chosen, settings, logs=True, scenarios=settings.scenarios[:1]),
+            ]
+        page = report.page(tables, chosen, machine, settings)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(page)
+    if settings.results:
+        settings.results.parent.mkdir(parents=True, exist_ok=True)
+        settings.results.write_text(page)
+        say(f"written to {settings.results}")
+
+
+class Settings:
+    """What can be chosen from outside."""
+
+    def __init__(self, environment):
+        self.rounds = int(environment.get("ROUNDS", "3"))
+        self.seconds = int(environment.get("SECONDS_PER_ROUND", "3"))
+        self.peers = environment.get("PEERS", " ".join(peers.NAMES)).replace(",", " ").split()
+        self.scenarios = (
+            environment.get("SCENARIOS", " ".join(load.SCENARIOS)).replace(",", " ").split()
+        )
+        results = environment.get("RESULTS", str(ROOT / "docs" / "BENCHMARKS.md"))
+        self.results = pathlib.Path(results) if results else None
+        unknown = [name for name in self.peers if name not in peers.NAMES]
+        unknown += [name for name in self.scenarios if name not in load.SCENARIOS]
+        if unknown or self.rounds < 1 or self.seconds < 1:
+            sys.exit(
+                f"error: unknown: {unknown}. Peers are {' '.join(peers.NAMES)}, scenarios "
+                f"{' '.join(load.SCENARIOS)}; ROUNDS and SECONDS_PER_ROUND are at least 1"
+            )
+
+
+def run(machine, chosen, settings, logs, scenarios):
+    """All rounds of one table: {scenario: {peer: [Sample]}}.
+
+    Rounds are interleaved, so that whatever else the machine does meets every
+    peer alike.
+    """
+    backends = machine.start_backends()
+    running = {peer.name: machine.start_peer(peer, backends, logs) for peer in chosen}
+    for name, process in running.items():
+        load.check_same_work(name, process, backends)
+    samples = {scenario: {name: [] for name in running} for scenario in scenarios}
+    for number in range(settings.rounds):
+        for scenario in scenarios:
+            for name, process in running.items():
+                sample = load.measure(machine, process, scenario, settings.seconds)
+                samples[scenario][name].append(sample)
+                say(
+                    f"logs {'on' if logs else 'off'}, round {number + 1}, {scenario:>5}, "
+                    f"{name:>8}: {sample.cpu_us:7.1f} us/request, {sample.rate:8.0f}/s"
+                )
+    machine.stop_all()
+    commands = [machine.plain(process.command) for process in running.values()]
+    return report.Table(logs=logs, samples=samples, commands=commands)
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except rig.Failed as failure:
+        sys.exit(f"error: {failure}")

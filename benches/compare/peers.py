@@ -1,0 +1,94 @@
+"""The balancers, each set up to do the same work.
+
+The same headers for the backends, connections kept on both sides, round robin
+over three backends, one worker thread, metrics on where there are any.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import configs
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+VENV = ROOT / "target" / "bench-venv"
+NAMES = ("evenkeel", "nginx", "haproxy", "traefik", "envoy", "caddy")
+
+
+class Peer:
+    """One balancer that is installed here."""
+
+    def __init__(self, name, binary):
+        self.name = name
+        self.binary = str(binary)
+        self.version = version(name, self.binary)
+
+    def prepare(self, folder, port, spare, backends, logs):
+        """(command, environment), having written what it reads into `folder`."""
+        text = configs.text(self.name, folder, port, spare, backends, logs)
+        path = folder / configs.FILE_NAMES.get(self.name, "config")
+        if text:
+            path.write_text(text)
+        command = {
+            "evenkeel": [
+                self.binary,
+                "run",
+                "--docker=off",
+                f"--http=127.0.0.1:{port}",
+                f"--admin=127.0.0.1:{spare}",
+                "--workers=1",
+                "--pool=bench=" + ",".join(f"127.0.0.1:{backend}" for backend in backends),
+                f"--access-log={'combined' if logs else 'off'}",
+            ],
+            "nginx": [self.binary, "-c", str(path), "-p", str(folder)],
+            "haproxy": [self.binary, "-db", "-q", "-f", str(path)],
+            "traefik": [self.binary, f"--configfile={path}"],
+            "envoy": [self.binary, "-c", str(path), "--concurrency", "1", "-l", "error"]
+            + ["--use-dynamic-base-id"],
+            "caddy": [self.binary, "run", "--config", str(path), "--adapter", "caddyfile"],
+        }[self.name]
+        environment = {
+            "traefik": {"GOMAXPROCS": "1"},
+            "caddy": {
+                "GOMAXPROCS": "1",
+                "XDG_CONFIG_HOME": str(folder),
+                "XDG_DATA_HOME": str(folder),
+            },
+        }.get(self.name, {})
+        return command, environment
+
+
+def installed(names):
+    """(the peers that are here, the names of those that are not)"""
+    found = {name: locate(name) for name in names}
+    here = [Peer(name, binary) for name, binary in found.items() if binary]
+    return here, [name for name, binary in found.items() if not binary]
+
+
+def locate(name):
+    """The binary itself, so that no wrapper is measured with it."""
+    if name == "evenkeel":
+        binary = pathlib.Path(
+            os.environ.get("EVENKEEL_BIN", ROOT / "target" / "release" / "evenkeel")
+        )
+        return binary if binary.is_file() else None
+    for inside in sorted(VENV.glob(f"lib/python*/site-packages/**/_bin/{name}")):
+        return inside
+    scripts = VENV / "bin" / name
+    return scripts if scripts.is_file() else shutil.which(name)
+
+
+def version(name, binary):
+    flag = {"nginx": "-v", "haproxy": "-v", "traefik": "version", "caddy": "version"}
+    done = subprocess.run(
+        [binary, flag.get(name, "--version")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+    return found[0] if found else "?"
