@@ -1,3 +1,4 @@
 //! Everything that needs more than one module: one binary, one link.
 
-mod admin;
+mod stacks;
+mod support;

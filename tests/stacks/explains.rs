@@ -1,0 +1,49 @@
+//! What is wrong with a container is said, with its remedy.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::engine::Engine;
+use crate::support::stack::Stack;
+use crate::support::wait::eventually;
+
+#[test]
+fn a_misspelt_label_is_named_with_the_one_that_was_meant() {
+    let Some(engine) = Engine::find() else { return };
+    let stack = Stack::up(&engine, "quickstart.yml", 1);
+    let labels = ["lb.pool=typo", "lb.host=typo.example.com", "lb.weigth=3"];
+    let name = stack.run("typo", &stack.network(), &labels);
+
+    let problem = problem_with(&stack, &name);
+
+    assert!(problem.contains("lb.weigth") && problem.contains("lb.weight"), "{problem}");
+}
+
+#[test]
+fn a_container_out_of_reach_is_named_with_the_command_that_mends_it() {
+    let Some(engine) = Engine::find() else { return };
+    let stack = Stack::up(&engine, "quickstart.yml", 1);
+    let labels = ["lb.pool=far", "lb.host=far.example.com"];
+    let name = stack.run("far", &stack.other_network(), &labels);
+
+    let problem = problem_with(&stack, &name);
+
+    assert!(problem.contains("docker network connect"), "{problem}");
+}
+
+/// The problem that names this container, as JSON text.
+fn problem_with(stack: &Stack, container: &str) -> String {
+    eventually(BOUND, || {
+        let status = stack.admin("/api/v1/status").map_err(|why| why.to_string())?.body;
+        let parsed: Value = serde_json::from_str(&status).map_err(|why| why.to_string())?;
+        let problems = parsed.get("problems").and_then(Value::as_array).ok_or("no `problems`")?;
+        problems
+            .iter()
+            .map(Value::to_string)
+            .find(|problem| problem.contains(container))
+            .ok_or_else(|| format!("no problem with {container} in {status}"))
+    })
+}
+
+const BOUND: Duration = Duration::from_secs(30);

@@ -1,0 +1,191 @@
+//! A compose project of its own, gone when the test ends, however it ends.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::engine::{Engine, answers, finish};
+use super::http::{Answer, get};
+use super::wait::eventually;
+
+/// A balancer and its backends, started from a file of `compose/`.
+///
+/// Its balancer minds the containers of this project only, so that tests may
+/// run beside each other and beside what else the Engine carries.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    engine: Engine,
+    project: String,
+    file: &'static str,
+}
+
+impl Stack {
+    /// Starts `compose/<file>` with so many replicas of `api`, on free ports.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub(crate) fn up(engine: &Engine, file: &'static str, replicas: usize) -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let project = format!("evk-{}-{number}", process::id());
+        let stack = Self { engine: engine.clone(), project, file };
+        stack.scale(replicas);
+        stack
+    }
+
+    /// Has so many replicas of `api`; those that run are left as they are.
+    pub(crate) fn scale(&self, replicas: usize) {
+        let scale = format!("api={replicas}");
+        finish(
+            self.compose()
+                .args(["up", "-d", "--no-recreate", "--timeout", "5"])
+                .args(["--scale", scale.as_str()]),
+        );
+    }
+
+    /// Starts a container of our image as `whoami`, outside the compose file
+    /// but in the project, and returns its name.
+    pub(crate) fn run(&self, name: &str, network: &str, labels: &[&str]) -> String {
+        let name = format!("{}-{name}", self.project);
+        let project = self.project_label();
+        let mut arguments = vec!["run", "-d", "--name", &name, "--network", network];
+        for label in [project.as_str()].iter().chain(labels) {
+            arguments.extend(["--label", label]);
+        }
+        arguments.extend([self.engine.image.as_str(), "whoami"]);
+        self.engine.docker(&arguments);
+        name
+    }
+
+    /// The network that the compose file's services share.
+    pub(crate) fn network(&self) -> String {
+        format!("{}_default", self.project)
+    }
+
+    /// Makes another network, on which the balancer is not.
+    pub(crate) fn other_network(&self) -> String {
+        let name = format!("{}-elsewhere", self.project);
+        self.engine.docker(&["network", "create", "--label", &self.project_label(), &name]);
+        name
+    }
+
+    /// The ids of the containers of a service.
+    pub(crate) fn containers(&self, service: &str) -> Vec<String> {
+        let ids = finish(self.compose().args(["ps", "-q", service]));
+        ids.lines().map(str::to_owned).collect()
+    }
+
+    /// The host names of a service's containers: the starts of their ids.
+    pub(crate) fn host_names(&self, service: &str) -> BTreeSet<String> {
+        self.containers(service).into_iter().map(|id| id[..12].to_owned()).collect()
+    }
+
+    /// The names of a service's containers.
+    pub(crate) fn names(&self, service: &str) -> BTreeSet<String> {
+        let name = |id: &String| self.engine.docker(&["inspect", "-f", "{{.Name}}", id]);
+        self.containers(service).iter().map(name).map(|name| name.replace('/', "")).collect()
+    }
+
+    /// The address where the host finds a port of the balancer.
+    pub(crate) fn address(&self, port: &str) -> SocketAddr {
+        let text = finish(self.compose().args(["port", "lb", port]));
+        let port = text.rsplit(':').next().and_then(|port| port.parse().ok());
+        let Some(port) = port else { panic!("the balancer's port is not published: {text:?}") };
+        ([127, 0, 0, 1], port).into()
+    }
+
+    /// The host names that answer `count` requests, in their order.
+    ///
+    /// # Errors
+    /// What went wrong with the first request that no replica answered.
+    pub(crate) fn ask(&self, count: usize) -> Result<Vec<String>, String> {
+        let at = self.address("80");
+        let known = self.host_names("api");
+        (0..count)
+            .map(|_| {
+                let answer = get(at, "/", &[]).map_err(|why| why.to_string())?;
+                let host = known.iter().find(|host| answer.body.contains(host.as_str()));
+                match host {
+                    Some(host) if answer.status == 200 => Ok(host.clone()),
+                    Some(_) | None => Err(format!("no replica of {known:?}: {answer:?}")),
+                }
+            })
+            .collect()
+    }
+
+    /// Waits until each replica, and nobody else, answers.
+    pub(crate) fn settle(&self, bound: Duration) -> BTreeSet<String> {
+        let expected = self.host_names("api");
+        eventually(bound, || {
+            let seen: BTreeSet<_> = self.ask(2 * expected.len())?.into_iter().collect();
+            if seen == expected {
+                return Ok(seen);
+            }
+            Err(format!("{seen:?} answer, not {expected:?}; the balancer says:\n{}", self.logs()))
+        })
+    }
+
+    /// Asks the balancer's admin port.
+    pub(crate) fn admin(&self, path: &str) -> io::Result<Answer> {
+        get(self.address("9090"), path, &[])
+    }
+
+    /// The last of what the balancer has written.
+    pub(crate) fn logs(&self) -> String {
+        finish(self.compose().args(["logs", "--no-color", "--tail", "40", "lb"]))
+    }
+
+    fn compose(&self) -> Command {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut command = self.engine.compose();
+        command
+            .args(["-p", &self.project, "-f"])
+            .arg(root.join("compose").join(self.file))
+            .arg("-f")
+            .arg(root.join("tests/stacks/isolated.yml"))
+            .env("EVENKEEL_IMAGE", &self.engine.image)
+            .env("EVENKEEL_TEST_PROJECT", &self.project)
+            // Any free port: the Engine chooses, so that no two tests collide.
+            .env("EVENKEEL_DEMO_PORT", "0")
+            .env("EVENKEEL_DEMO_ADMIN_PORT", "0")
+            .env("DOCKER_GID", socket_group().to_string());
+        command
+    }
+
+    fn project_label(&self) -> String {
+        format!("com.docker.compose.project={}", self.project)
+    }
+
+    /// The ids that a listing command of `docker` prints for this project.
+    fn mine(&self, listing: &[&str]) -> Vec<String> {
+        let filter = format!("label={}", self.project_label());
+        let output =
+            Command::new("docker").args(listing).args(["-q", "--filter", &filter]).output();
+        let text = output.map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Stack {
+    /// Removes every container and network of the project, also what compose
+    /// does not know of. It must not panic: a failed test is on its way.
+    fn drop(&mut self) {
+        for id in self.mine(&["ps", "-a"]) {
+            let _ = answers(&["docker", "rm", "-fv", &id]);
+        }
+        for id in self.mine(&["network", "ls"]) {
+            let _ = answers(&["docker", "network", "rm", &id]);
+        }
+    }
+}
+
+/// The group that owns the Engine's socket.
+fn socket_group() -> u32 {
+    fs::metadata("/var/run/docker.sock").map_or(0, |socket| socket.gid())
+}
