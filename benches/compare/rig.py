@@ -6,7 +6,6 @@ import pathlib
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 BACKENDS = 3
@@ -110,7 +109,13 @@ class Rig:
         (files / "10k").write_bytes(b"x" * 10 * 1024)
         (files / "1m").write_bytes(b"x" * 1024 * 1024)
         listens = "\n".join(f"    listen 127.0.0.1:{port} backlog=1024;" for port in ports)
-        text = BACKEND.format(folder=self.folder, listens=listens, files=files, user=nginx_user())
+        text = BACKEND.format(
+            folder=self.folder,
+            listens=listens,
+            files=files,
+            paths=nginx_paths(self.folder),
+            user=nginx_user(),
+        )
         config = self.folder / "backend.conf"
         config.write_text(text)
         process = self.start(["nginx", "-c", str(config), "-p", str(self.folder)], self.others)
@@ -191,11 +196,7 @@ pid {folder}/backend.pid;
 error_log {folder}/backend.log error;
 events {{ worker_connections 4096; }}
 http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+{paths}
     access_log off;
     sendfile on;
     tcp_nopush on;

@@ -32,17 +32,21 @@ fn a_container_out_of_reach_is_named_with_the_command_that_mends_it() {
     assert!(problem.contains("docker network connect"), "{problem}");
 }
 
-/// The problem that names this container, as JSON text.
+/// The problems that name this container, each a line of JSON.
 fn problem_with(stack: &Stack, container: &str) -> String {
     eventually(BOUND, || {
         let status = stack.admin("/api/v1/status").map_err(|why| why.to_string())?.body;
         let parsed: Value = serde_json::from_str(&status).map_err(|why| why.to_string())?;
         let problems = parsed.get("problems").and_then(Value::as_array).ok_or("no `problems`")?;
-        problems
+        let named: Vec<_> = problems
             .iter()
             .map(Value::to_string)
-            .find(|problem| problem.contains(container))
-            .ok_or_else(|| format!("no problem with {container} in {status}"))
+            .filter(|problem| problem.contains(container))
+            .collect();
+        if named.is_empty() {
+            return Err(format!("no problem with {container} in {status}"));
+        }
+        Ok(named.join("\n"))
     })
 }
 
