@@ -1,1 +1,115 @@
-fn main() {}
+//! Planning and swapping a table of 1,000 containers in 200 pools, and what a
+//! request pays for its route and its endpoint.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark stops where it fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use divan::Bencher;
+use evenkeel::domain::balance::Policy;
+use evenkeel::domain::labels::LabelSettings;
+use evenkeel::domain::lifecycle::Probe;
+use evenkeel::domain::names::SourceName;
+use evenkeel::domain::plan::{Memory, Plan, plan};
+use evenkeel::domain::pool::{Draw, Tried};
+use evenkeel::domain::routing::{Asked, RoutingTable};
+use evenkeel::domain::world::{
+    Attachment, Health, NetworkMode, Observation, Place, RunState, Vantage, Workload, WorkloadId,
+    World,
+};
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn plan_1000_containers(bencher: Bencher<'_, '_>) {
+    let world = world(1_000);
+    bencher.bench(|| planned(&world));
+}
+
+/// One container has gone: its pool is rebuilt, the 199 others are not.
+#[divan::bench]
+fn swap_after_one_container_left(bencher: Bencher<'_, '_>) {
+    let before = RoutingTable::build(&planned(&world(1_000)), &RoutingTable::default());
+    let after = planned(&world(999));
+    bencher.bench(|| RoutingTable::build(&after, &before));
+}
+
+#[divan::bench]
+fn build_1000_containers_anew(bencher: Bencher<'_, '_>) {
+    let plan = planned(&world(1_000));
+    bencher.bench(|| RoutingTable::build(&plan, &RoutingTable::default()));
+}
+
+#[divan::bench]
+fn route_among_200_hosts(bencher: Bencher<'_, '_>) {
+    let table = RoutingTable::build(&planned(&world(1_000)), &RoutingTable::default());
+    let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    bencher.bench(|| {
+        let asked = Asked { host: "shop-117.example", path: "/api/v1/items", client };
+        table.route(divan::black_box(asked)).unwrap().pool.endpoints.len()
+    });
+}
+
+#[divan::bench(args = [Policy::RoundRobin, Policy::LeastRequest, Policy::P2c, Policy::Random, Policy::IpHash])]
+fn pick_among_5(bencher: Bencher<'_, '_>, policy: Policy) {
+    let mut plan = planned(&world(1_000));
+    for pool in plan.pools.values_mut() {
+        pool.settings.policy = policy;
+    }
+    let table = RoutingTable::build(&plan, &RoutingTable::default());
+    for endpoint in table.pools().flat_map(|pool| &pool.endpoints) {
+        endpoint.vitals.set_probe(Probe::Passed);
+    }
+    let table = RoutingTable::build(&plan, &table);
+    let pool = table.pools().next().unwrap();
+    let mut random = 0_u64;
+    bencher.bench_local(|| {
+        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let draw = Draw { random, client: Ipv4Addr::from_bits(random as u32).into() };
+        pool.pick(divan::black_box(draw), &Tried::default()).unwrap().weight
+    });
+}
+
+fn planned(world: &World) -> Plan {
+    let memory = Memory { previous: &Plan::default(), been_ready: &BTreeSet::new() };
+    plan(world, memory, &LabelSettings::default())
+}
+
+/// Five containers a pool, each pool with a host name of its own.
+fn world(count: u16) -> World {
+    let workloads = (0..count).map(|number| {
+        let pool = number % 200;
+        let labels = [
+            ("lb.pool".to_owned(), format!("shop-{pool}")),
+            ("lb.host".to_owned(), format!("shop-{pool}.example")),
+            ("lb.timeout.response".to_owned(), "30s".to_owned()),
+            ("com.docker.compose.project".to_owned(), "bench".to_owned()),
+        ];
+        let [high, low] = number.to_be_bytes();
+        Workload {
+            id: WorkloadId { id: format!("{number:064x}").into(), life: 0 },
+            name: format!("bench_shop-{pool}_{number}").into(),
+            project: Some("bench".into()),
+            service: Some(format!("shop-{pool}").into()),
+            labels: BTreeMap::from(labels),
+            run: RunState::Running,
+            health: Health::None,
+            created: i64::from(number),
+            place: Place::Container {
+                mode: NetworkMode::Own,
+                networks: vec![Attachment {
+                    name: "bench_default".into(),
+                    network: "0123456789ab".into(),
+                    address: Some(Ipv4Addr::new(10, 9, high, low).into()),
+                }],
+                exposed: Some(vec![8080]),
+            },
+            oneoff: false,
+        }
+    });
+    let observation = Observation { workloads: workloads.collect(), vantage: Vantage::Host };
+    World::from([(SourceName::docker(), observation)])
+}

@@ -9,6 +9,7 @@ pub mod plan;
 pub mod pool;
 pub mod problem;
 pub mod routing;
+pub mod rule;
 pub mod suggest;
 pub mod units;
 pub mod world;

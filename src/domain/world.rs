@@ -78,8 +78,9 @@ pub enum Place {
     Container {
         mode: NetworkMode,
         networks: Vec<Attachment>,
-        /// TCP ports that the image or the container exposes, ascending.
-        exposed: Vec<u16>,
+        /// TCP ports that the image or the container exposes, ascending; none
+        /// while that is not known yet.
+        exposed: Option<Vec<u16>>,
     },
     /// A server written down with its address.
     Fixed(SocketAddr),

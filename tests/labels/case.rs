@@ -14,8 +14,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use evenkeel::domain::labels::LabelSettings;
 use evenkeel::domain::names::SourceName;
-use evenkeel::domain::plan::{LabelSettings, Memory, Plan, plan};
+use evenkeel::domain::plan::{Memory, Plan, plan};
 use evenkeel::domain::world::{
     Attachment, Health, NetworkMode, Observation, OwnNetwork, Place, RunState, Vantage, Workload,
     WorkloadId, World,
@@ -79,7 +80,7 @@ impl Case {
                 let place = Place::Container {
                     mode: NetworkMode::Own,
                     networks: Vec::new(),
-                    exposed: Vec::new(),
+                    exposed: Some(Vec::new()),
                 };
                 step.observation.workloads.push(workload(rest, place));
             }
@@ -123,7 +124,7 @@ impl Step {
                 networks.push(Attachment { network: Arc::clone(&name), name, address });
             }
             ("exposes", Place::Container { exposed, .. }) => {
-                *exposed = rest.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
+                *exposed = Some(rest.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?);
             }
             _ => return None,
         }

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use evenkeel::domain::labels::LabelSettings;
 use evenkeel::domain::labels::schema::LABELS;
 use evenkeel::domain::names::{PoolName, SourceName};
-use evenkeel::domain::plan::{Access, LabelSettings, Memory, Plan, plan};
+use evenkeel::domain::plan::{Memory, Plan, plan};
+use evenkeel::domain::rule::Access;
 use evenkeel::domain::world::{
     Attachment, Health, NetworkMode, Observation, Place, RunState, Vantage, Workload, WorkloadId,
     World,
@@ -107,7 +109,7 @@ fn container(name: &str, project: &str) -> Workload {
         place: Place::Container {
             mode: NetworkMode::Own,
             networks: vec![network],
-            exposed: vec![80],
+            exposed: Some(vec![80]),
         },
         oneoff: false,
     }
@@ -135,7 +137,7 @@ fn workload() -> impl Strategy<Value = Workload> {
             let mut workload = container("web", &project);
             workload.id.id = Arc::from("id-0");
             if let Place::Container { mode, exposed, .. } = &mut workload.place {
-                (*mode, *exposed) = (wanted, ports);
+                (*mode, *exposed) = (wanted, Some(ports));
             }
             Workload { labels, run, created, oneoff, ..workload }
         },

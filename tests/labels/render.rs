@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use evenkeel::domain::plan::{Access, Member, Plan};
+use evenkeel::domain::plan::{Member, Plan};
 use evenkeel::domain::pool::{PoolSettings, Timeouts};
+use evenkeel::domain::rule::Access;
 use evenkeel::domain::world::Health;
 
 pub(super) fn plan(plan: &Plan) -> String {

@@ -31,6 +31,22 @@ pub enum Policy {
     IpHash,
 }
 
+impl Policy {
+    pub const ALL: [Self; 5] =
+        [Self::RoundRobin, Self::LeastRequest, Self::P2c, Self::Random, Self::IpHash];
+
+    /// As the label `balance` spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastRequest => "least_request",
+            Self::P2c => "p2c",
+            Self::Random => "random",
+            Self::IpHash => "ip_hash",
+        }
+    }
+}
+
 /// What an endpoint carries and what it should.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {

@@ -10,9 +10,8 @@ pub fn p2c(
     random: u64,
     usable: impl Fn(u16) -> bool,
 ) -> Option<u16> {
-    let (low, high) = (random & u64::from(u32::MAX), random >> 32);
-    let first = super::round_robin(ring, low, &usable)?;
-    let second = super::round_robin(ring, high, |slot| slot != first && usable(slot));
+    let first = super::random(ring, random, &usable)?;
+    let second = super::random(ring, random.rotate_left(32), |slot| slot != first && usable(slot));
     Some(match second {
         Some(second) if load(second).is_below(load(first)) => second,
         Some(_) | None => first,

@@ -2,29 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::labels::schema::{self, LABELS, Label};
+use crate::domain::labels::own::{Known, Own, is_reserved};
+use crate::domain::labels::schema::{self, Label};
 use crate::domain::labels::unknown::{self, Guess};
 use crate::domain::labels::voice::Voice;
-
-/// A label with our prefix.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Own<'a> {
-    pub(super) written: &'a str,
-    /// What follows the prefix.
-    pub(super) key: &'a str,
-    pub(super) value: &'a str,
-}
-
-/// A label that we know.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Known<'a> {
-    pub(super) label: &'static Label,
-    pub(super) own: Own<'a>,
-    /// Of a family; else empty.
-    name: &'a str,
-    /// Another spelling of the same label says something else.
-    pub(super) contested: Option<&'a str>,
-}
 
 /// The labels that speak of one pool.
 #[derive(Debug, Default)]
@@ -64,14 +45,13 @@ impl<'a> Groups<'a> {
         groups
     }
 
-    /// Tells of groups without a `.pool`. True if one has a name of the default
-    /// pool and a guard, which was meant for that pool then.
-    pub(super) fn settle_strays(&mut self, default_pool: [&str; 2], voice: &mut Voice) -> bool {
-        let default_pool = default_pool.map(schema::canonical);
+    /// Tells of groups without a `.pool`. True if one has a guard: it may have
+    /// been meant for the container's own pool, which must not be more open then.
+    pub(super) fn settle_strays(&mut self, voice: &mut Voice) -> bool {
         let mut doubted = false;
         for (name, (first, guard)) in std::mem::take(&mut self.strays) {
-            doubted |= guard && default_pool.contains(&name);
-            voice.stray_group(first, &name);
+            doubted |= guard;
+            voice.stray_group(first, &name, guard);
         }
         doubted
     }
@@ -149,9 +129,4 @@ fn group_named(key: &str) -> Option<&str> {
     let (name, rest) = key.split_once('.')?;
     let declares = schema::canonical(rest) == "pool" && !name.is_empty();
     (declares && !is_reserved(&schema::canonical(name))).then_some(name)
-}
-
-/// What begins a label cannot name a group.
-pub(super) fn is_reserved(head: &str) -> bool {
-    LABELS.iter().any(|label| label.head() == head)
 }

@@ -1,6 +1,7 @@
 //! What a container asks for, read from its labels.
 
 mod group;
+mod own;
 pub mod path;
 pub mod schema;
 mod unknown;
@@ -10,16 +11,32 @@ mod wish;
 
 use std::sync::Arc;
 
-use crate::domain::labels::group::{Group, Groups, Own};
+use crate::domain::labels::group::{Group, Groups};
+use crate::domain::labels::own::Own;
 use crate::domain::labels::schema::Setting;
 use crate::domain::labels::value::InvalidValue;
 use crate::domain::labels::voice::Voice;
 use crate::domain::labels::wish::Wish;
 use crate::domain::names::PoolName;
-use crate::domain::plan::{Access, LabelSettings};
 use crate::domain::pool::PoolSettings;
 use crate::domain::problem::Problem;
+use crate::domain::rule::Access;
 use crate::domain::world::{Place, Workload};
+
+/// How labels are read, from the settings.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LabelSettings {
+    /// `lb` unless set otherwise.
+    pub prefix: Arc<str>,
+    /// Only containers that carry all of these labels are ours.
+    pub constraints: Vec<(String, String)>,
+}
+
+impl Default for LabelSettings {
+    fn default() -> Self {
+        Self { prefix: "lb".into(), constraints: Vec::new() }
+    }
+}
 
 /// All that the labels of one workload say.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -63,7 +80,7 @@ pub fn read(workload: &Workload, settings: &LabelSettings) -> Reading {
     let service = workload.service.as_ref().unwrap_or(&workload.name);
     let named = wish.pool.as_ref().and_then(|(_, name)| name.clone());
     let pool = named.unwrap_or_else(|| Arc::clone(service));
-    wish.closed |= groups.settle_strays([&*pool, &**service], &mut voice);
+    wish.closed |= groups.settle_strays(&mut voice);
 
     let mut memberships = Vec::new();
     if joins_default(&groups) {

@@ -181,13 +181,13 @@ pub fn paths(written: &str) -> (Vec<Arc<str>>, Option<InvalidValue>) {
 
 pub fn policy(written: &str) -> Result<Policy, InvalidValue> {
     let wanted = written.trim().to_ascii_lowercase().replace('-', "_");
-    if let Some((_, policy)) = POLICIES.iter().find(|(name, _)| *name == wanted) {
+    if let Some(policy) = Policy::ALL.iter().find(|policy| policy.as_str() == wanted) {
         return Ok(*policy);
     }
     if wanted == "peak_ewma" || wanted.starts_with("hash:") {
         return Err(InvalidValue::Unsupported);
     }
-    Err(InvalidValue::Word { meant: near(&wanted, POLICIES.iter().map(|(name, _)| *name)) })
+    Err(InvalidValue::Word { meant: near(&wanted, Policy::ALL.into_iter().map(Policy::as_str)) })
 }
 
 /// Whether HEALTHCHECK's verdict is waited for in any case.
@@ -252,14 +252,6 @@ fn list<T: Ord>(
     good.dedup();
     (good, fault)
 }
-
-const POLICIES: [(&str, Policy); 5] = [
-    ("round_robin", Policy::RoundRobin),
-    ("least_request", Policy::LeastRequest),
-    ("p2c", Policy::P2c),
-    ("random", Policy::Random),
-    ("ip_hash", Policy::IpHash),
-];
 
 const USUAL_PORTS: [u16; 5] = [80, 8080, 3000, 5000, 8000];
 

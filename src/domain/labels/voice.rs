@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::labels::group::{self, Known, Own};
+use crate::domain::labels::own::{self, Known, Own};
 use crate::domain::labels::schema::{self, Label, Setting};
 use crate::domain::labels::unknown::Guess;
 use crate::domain::labels::value::{self, InvalidValue};
@@ -24,9 +24,10 @@ impl Voice {
     /// what is wrong with them is told once, of the pool.
     pub(super) fn new(workload: &Workload, prefix: &Arc<str>) -> Self {
         let (subject, usual_port) = match &workload.place {
-            Place::Container { exposed, .. } => {
-                (Subject::Container(Arc::clone(&workload.name)), usual_port(exposed))
-            }
+            Place::Container { exposed, .. } => (
+                Subject::Container(Arc::clone(&workload.name)),
+                exposed.as_deref().and_then(usual_port),
+            ),
             Place::Fixed(_) => {
                 let named = workload.labels.get(&format!("{prefix}.pool"));
                 let name = named.map_or_else(|| Arc::clone(&workload.name), |it| shown(it).into());
@@ -103,28 +104,26 @@ impl Voice {
     /// A key that is none; `stem` stands before what it was meant to be.
     pub(super) fn unknown(&mut self, own: Own<'_>, stem: &str, guess: &Guess) {
         let head = own.key.split('.').next().map(schema::canonical).unwrap_or_default();
-        let names_group = own.key.split_once('.').is_some_and(|(_, rest)| {
-            schema::canonical(rest) == "pool" && group::is_reserved(&head)
-        });
+        let names_group = own
+            .key
+            .split_once('.')
+            .is_some_and(|(_, rest)| schema::canonical(rest) == "pool" && own::is_reserved(&head));
         let hint = match &guess.meant {
             _ if names_group => format!("name the group otherwise: `{head}` begins other labels"),
             Some(meant) => format!("did you mean `{}.{}`?", shown(stem), shown(meant)),
             None => "see docs/labels.md for the labels there are".to_owned(),
         };
-        let doubt = match guess.guard {
-            true => format!(" (it may restrict who passes: {CLOSED})"),
-            false => String::new(),
-        };
-        self.tell(own, "is unknown", format!("{hint}{doubt}"));
+        self.tell(own, "is unknown", format!("{hint}{}", doubt(guess.guard)));
     }
 
     /// A group that does not say which pool it joins.
-    pub(super) fn stray_group(&mut self, first: Own<'_>, group: &str) {
+    pub(super) fn stray_group(&mut self, first: Own<'_>, group: &str, guard: bool) {
         let (prefix, group) = (&self.prefix, shown(group));
         let message = format!("speaks of a group `{group}`, which joins no pool");
         let hint = format!(
             "add the label `{prefix}.{group}.pool` with the name of a pool, or leave `{group}.` \
-             out of the label to speak of the container's own pool"
+             out of the label to speak of the container's own pool{}",
+            doubt(guard)
         );
         self.tell(first, &message, hint);
     }
@@ -148,6 +147,10 @@ impl Voice {
         let problem = Problem::new(self.subject.clone(), format!("label `{written}` {what}"), hint);
         self.problems.push(problem.about(written));
     }
+}
+
+fn doubt(guard: bool) -> String {
+    if guard { format!(" (it may restrict who passes: {CLOSED})") } else { String::new() }
 }
 
 fn usual_port(exposed: &[u16]) -> Option<String> {

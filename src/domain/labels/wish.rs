@@ -4,12 +4,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::labels::group::{Group, Known};
+use crate::domain::labels::group::Group;
+use crate::domain::labels::own::Known;
 use crate::domain::labels::schema::Setting;
 use crate::domain::labels::value::{self, InvalidValue, Scheme};
 use crate::domain::labels::voice::Voice;
-use crate::domain::plan::Rule;
 use crate::domain::pool::PoolSettings;
+use crate::domain::rule::Rule;
 
 /// A group's labels, read. What cannot be read keeps its default.
 #[derive(Debug)]

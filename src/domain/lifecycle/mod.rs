@@ -1,5 +1,9 @@
 //! Whether an endpoint takes requests.
 
+mod readiness;
+
+pub use readiness::probe_pause;
+
 use crate::domain::world::{Health, RunState};
 
 /// Where an endpoint stands: `Starting` → `Ready` ⇄ `Unhealthy`, `Suspect`,

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::names::{HostPattern, PoolName};
-use crate::domain::plan::{Access, Plan, Rule};
+use crate::domain::plan::Plan;
 use crate::domain::problem::{Problem, Subject};
+use crate::domain::rule::{Access, Rule};
 
 /// One problem for each set of pools that meet.
 pub(super) fn conflicts(plan: &Plan, prefix: &str) -> Vec<Problem> {

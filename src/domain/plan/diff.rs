@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::domain::names::PoolName;
-use crate::domain::plan::{Access, Member, Plan, PoolPlan, Rule};
+use crate::domain::plan::{Member, Plan, PoolPlan};
+use crate::domain::rule::{Access, Rule};
 use crate::domain::world::WorkloadId;
 
 /// One change of one pool. `Display` is a fragment for a line of the log.
@@ -174,7 +175,7 @@ mod tests {
         let members = members.iter().map(|number| member(*number)).collect();
         let name = PoolName::new(None, "web").unwrap();
         let pools = BTreeMap::from([(name, PoolPlan { access, settings, members })]);
-        Plan { pools, problems: Vec::new() }
+        Plan { pools, problems: Vec::new(), complete: true }
     }
 
     fn member(number: u8) -> Member {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::domain::labels::Membership;
 use crate::domain::names::PoolName;
-use crate::domain::plan::{Access, Member, Memory, PoolPlan, Rule};
+use crate::domain::plan::{Member, Memory, PoolPlan};
 use crate::domain::problem::{Problem, Subject};
+use crate::domain::rule::{Access, Rule};
 use crate::domain::world::Workload;
 
 /// A workload that joins a pool.

@@ -114,9 +114,11 @@ impl Pool {
     /// first tier that has any. The endpoint's live state counts, which may be
     /// newer than this table.
     pub fn pick(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
-        self.pick_from(&self.tiers.primary, draw, tried, State::serves)
-            .or_else(|| self.pick_from(&self.tiers.backup, draw, tried, State::serves))
-            .or_else(|| self.pick_from(&self.tiers.last, draw, tried, State::serves_at_last))
+        let serves = |vitals: &Vitals| vitals.state().serves();
+        let serves_at_last = |vitals: &Vitals| vitals.state().serves_at_last();
+        self.pick_from(&self.tiers.primary, draw, tried, serves)
+            .or_else(|| self.pick_from(&self.tiers.backup, draw, tried, serves))
+            .or_else(|| self.pick_from(&self.tiers.last, draw, tried, serves_at_last))
     }
 
     /// Chooses an endpoint whose HEALTHCHECK has not spoken yet but that
@@ -125,12 +127,9 @@ impl Pool {
         if self.settings.ready_strict {
             return None;
         }
-        let accepting = |endpoint: &Endpoint| endpoint.vitals.probe() == Probe::Passed;
-        self.endpoints
-            .iter()
-            .filter(|endpoint| endpoint.vitals.state() == State::Starting && accepting(endpoint))
-            .find(|endpoint| !tried.contains(endpoint))
-            .filter(|_| self.pick(draw, tried).is_none())
+        let accepts =
+            |vitals: &Vitals| vitals.state() == State::Starting && vitals.probe() == Probe::Passed;
+        self.pick_from(&self.tiers.starting, draw, tried, accepts)
     }
 
     /// Whether any endpoint is ready.
@@ -143,14 +142,14 @@ impl Pool {
         tier: &Tier,
         draw: Draw,
         tried: &Tried,
-        serves: fn(State) -> bool,
+        serves: fn(&Vitals) -> bool,
     ) -> Option<&Endpoint> {
         if tier.is_empty() {
             return None;
         }
         let at = |slot: u16| self.endpoints.get(usize::from(slot));
         let usable =
-            |slot: u16| at(slot).is_some_and(|it| serves(it.vitals.state()) && !tried.contains(it));
+            |slot: u16| at(slot).is_some_and(|it| serves(&it.vitals) && !tried.contains(it));
         let load = |slot: u16| {
             at(slot).map_or(balance::Load::MAX, |it| balance::Load {
                 in_flight: it.vitals.in_flight(),

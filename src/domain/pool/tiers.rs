@@ -13,6 +13,8 @@ pub struct Tiers {
     pub backup: Tier,
     /// Unhealthy or suspect: better than no answer at all.
     pub last: Tier,
+    /// Not seen to answer yet; for those who have waited.
+    pub starting: Tier,
 }
 
 /// Endpoints of one rank, as places in the pool's list.
@@ -25,16 +27,20 @@ pub struct Tier {
 }
 
 impl Tiers {
-    pub fn build(endpoints: &[Endpoint]) -> Self {
-        let chosen = |test: &dyn Fn(&Endpoint) -> bool| {
-            let slots = (0..u16::MAX).zip(endpoints);
-            Tier::build(slots.filter(|(_, it)| test(it)).map(|(slot, it)| (slot, it.weight)))
+    /// `states` are those of `endpoints`, in their order.
+    pub fn build(endpoints: &[Endpoint], states: &[State]) -> Self {
+        let tier = |wanted: &[State], backups: &[bool]| {
+            let slots = (0..u16::MAX).zip(endpoints.iter().zip(states));
+            let chosen = slots.filter(|(_, (endpoint, state))| {
+                wanted.contains(state) && backups.contains(&endpoint.backup)
+            });
+            Tier::build(chosen.map(|(slot, (endpoint, _))| (slot, endpoint.weight)))
         };
-        let serves = |it: &Endpoint| it.vitals.state().serves();
         Self {
-            primary: chosen(&|it| serves(it) && !it.backup),
-            backup: chosen(&|it| serves(it) && it.backup),
-            last: chosen(&|it| matches!(it.vitals.state(), State::Unhealthy | State::Suspect)),
+            primary: tier(&[State::Ready], &[false]),
+            backup: tier(&[State::Ready], &[true]),
+            last: tier(&[State::Unhealthy, State::Suspect], &[false, true]),
+            starting: tier(&[State::Starting], &[false, true]),
         }
     }
 }

@@ -47,10 +47,14 @@ impl Vitals {
     }
 
     /// A socket said that the endpoint may be gone: it is not chosen while
-    /// another is ready. Whether this is news.
+    /// another is ready, until a probe passes. Whether this is news.
     pub fn suspect(&self) -> bool {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let before = self.probe.swap(Probe::Failed as u8, Ordering::Relaxed);
         let (ready, suspect) = (State::Ready as u8, State::Suspect as u8);
-        self.state.compare_exchange(ready, suspect, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        // Any other state takes no requests, or knows better.
+        let _ = self.state.compare_exchange(ready, suspect, Ordering::Relaxed, Ordering::Relaxed);
+        before != Probe::Failed as u8
     }
 
     pub fn probe(&self) -> Probe {
@@ -80,13 +84,15 @@ impl Vitals {
         self.attempts.load(Ordering::Relaxed)
     }
 
-    pub fn record_failure(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Attempts that ended without a whole answer from the replica.
+    /// Attempts that ended without an answer, by a fault of the replica.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+}
+
+impl InFlight {
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.0
     }
 }
 
@@ -110,12 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn only_a_ready_endpoint_becomes_suspect_and_only_once() {
+    fn suspicion_is_news_once_and_changes_only_a_ready_endpoint() {
         let vitals = Vitals::new(1);
-        assert!(!vitals.suspect());
+        assert!(vitals.suspect());
+        assert_eq!(vitals.state(), State::Starting);
+        vitals.set_probe(Probe::Passed);
         vitals.set_state(State::Ready);
         assert!(vitals.suspect());
         assert!(!vitals.suspect());
-        assert_eq!(vitals.state(), State::Suspect);
+        assert_eq!((vitals.state(), vitals.probe()), (State::Suspect, Probe::Failed));
+        assert_eq!(vitals.failures(), 3);
     }
 }

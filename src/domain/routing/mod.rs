@@ -1,25 +1,244 @@
 //! Finding the pool for a request.
 
-use std::collections::BTreeMap;
+mod host;
+mod path;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::domain::names::PoolName;
-use crate::domain::pool::Pool;
+use crate::domain::balance;
+use crate::domain::lifecycle::{self, Probe, Signs, State};
+use crate::domain::names::{Host, PoolName};
+use crate::domain::plan::{Member, Plan, PoolPlan};
+use crate::domain::pool::{Endpoint, EndpointId, Pool, PoolState, Tiers, Vitals};
+use crate::domain::routing::host::{Entry, Hosts};
+use crate::domain::routing::path::PathMatch;
+use crate::domain::rule::{Access, Rule};
 
 /// Everything a request needs to be served, never changed once built.
 #[derive(Debug, Default)]
 pub struct RoutingTable {
     generation: u64,
-    pools: BTreeMap<PoolName, Arc<Pool>>,
+    complete: bool,
+    next_serial: u64,
+    compiled: BTreeMap<PoolName, Compiled>,
+    hosts: Hosts,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// In its lookup form, see [`crate::domain::names::host_key`]; empty if the
+    /// request names none.
+    pub host: &'a str,
+    /// In normal form, without the query.
+    pub path: &'a str,
+    pub client: IpAddr,
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    pub pool: &'a Arc<Pool>,
+    /// A guard of the pool's rule cannot be read: answer 503.
+    pub closed: bool,
+}
+
+/// A pool beside what it was made of, so that one is rebuilt only when the
+/// other has changed.
+#[derive(Clone, Debug)]
+struct Compiled {
+    plan: Arc<PoolPlan>,
+    pool: Arc<Pool>,
+    /// Of the pool's endpoints, when its tiers were laid out.
+    signs: Vec<(State, Probe)>,
 }
 
 impl RoutingTable {
+    /// Builds the table of `plan`. Pools that have not changed are taken from
+    /// `previous` as they are; endpoints that stay keep their vitals, and those
+    /// that left are marked as gone.
+    pub fn build(plan: &Plan, previous: &Self) -> Self {
+        let mut table = Self {
+            generation: previous.generation + 1,
+            complete: plan.complete,
+            next_serial: previous.next_serial,
+            compiled: BTreeMap::new(),
+            hosts: Hosts::default(),
+        };
+        let mut vitals = previous.vitals();
+        for (name, pool) in &plan.pools {
+            let before = previous.compiled.get(name);
+            let compiled = table.compile(name, pool, before, &mut vitals);
+            table.compiled.insert(name.clone(), compiled);
+        }
+        table.bury(&vitals);
+        table.connect(&previous.hosts);
+        table
+    }
+
+    /// The route of a request, if any rule takes it.
+    pub fn route(&self, asked: Asked<'_>) -> Option<Route<'_>> {
+        let private = is_private(asked.client);
+        let entry = self.hosts.find(asked.host, asked.path, private)?;
+        Some(Route { pool: &entry.pool, closed: entry.closed })
+    }
+
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.compiled.values().map(|compiled| &compiled.pool)
+    }
+
+    pub fn pool(&self, name: &PoolName) -> Option<&Arc<Pool>> {
+        self.compiled.get(name).map(|compiled| &compiled.pool)
+    }
+
     /// How many tables there were before this one.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
-        self.pools.values()
+    /// Whether it is made of what every source sees, so that what has no route
+    /// has none.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether the live signs of some endpoint have changed since its pool was
+    /// compiled, so that a new table of the same plan would differ.
+    pub fn is_stale(&self) -> bool {
+        self.compiled.values().any(|it| {
+            // Endpoints were made of the members with an address, in their order.
+            let members = it.plan.members.iter().filter(|member| member.address.is_some());
+            let endpoints = members.zip(&it.pool.endpoints);
+            endpoints.zip(&it.signs).any(|((member, endpoint), &(state, probe))| {
+                let vitals = &endpoint.vitals;
+                // The data plane may have made it suspect since it was judged.
+                (judge(member, vitals), vitals.probe()) != (state, probe) || vitals.state() != state
+            })
+        })
+    }
+
+    fn compile(
+        &mut self,
+        name: &PoolName,
+        plan: &PoolPlan,
+        before: Option<&Compiled>,
+        vitals: &mut HashMap<EndpointId, Arc<Vitals>>,
+    ) -> Compiled {
+        let mut endpoints = Vec::new();
+        let mut states = Vec::new();
+        let mut signs = Vec::new();
+        for member in plan.members.iter().take(usize::from(u16::MAX)) {
+            let Some(id) = endpoint_id(member) else { continue };
+            let vitals = vitals.entry(id.clone()).or_insert_with(|| {
+                self.next_serial += 1;
+                Arc::new(Vitals::new(self.next_serial))
+            });
+            let probe = vitals.probe();
+            let state = judge(member, vitals);
+            vitals.set_state(state);
+            states.push(state);
+            signs.push((state, probe));
+            endpoints.push(endpoint(member, id, vitals));
+        }
+        if let Some(before) = before
+            && *before.plan == *plan
+            && before.signs == signs
+        {
+            return before.clone();
+        }
+        let state = before.map_or_else(Arc::<PoolState>::default, |it| Arc::clone(&it.pool.state));
+        let pool = Pool {
+            name: name.clone(),
+            label: name.to_string().into(),
+            settings: plan.settings.clone(),
+            tiers: Tiers::build(&endpoints, &states),
+            endpoints,
+            state,
+        };
+        Compiled { plan: Arc::new(plan.clone()), pool: Arc::new(pool), signs }
+    }
+
+    /// Marks the endpoints that this table no longer has.
+    fn bury(&self, known: &HashMap<EndpointId, Arc<Vitals>>) {
+        let living = self.vitals();
+        for (id, vitals) in known {
+            if !living.contains_key(id) {
+                vitals.set_state(State::Gone);
+            }
+        }
+    }
+
+    fn connect(&mut self, previous: &Hosts) {
+        for compiled in self.compiled.values() {
+            let (rule, closed) = match &compiled.plan.access {
+                Access::Open(rule) => (rule, false),
+                Access::Closed(rule) => (rule, true),
+            };
+            for path in paths(rule) {
+                let entry = Entry {
+                    path,
+                    priority: rule.priority,
+                    closed,
+                    pool: Arc::clone(&compiled.pool),
+                };
+                if let Ok(host) = format!("{}.localhost", compiled.pool.name.name).parse::<Host>() {
+                    self.hosts.insert_local(host, entry.clone());
+                }
+                if rule.hosts.is_empty() {
+                    self.hosts.insert(None, entry);
+                } else {
+                    for pattern in &rule.hosts {
+                        self.hosts.insert(Some(pattern), entry.clone());
+                    }
+                }
+            }
+        }
+        self.hosts.sort(previous);
+    }
+
+    fn vitals(&self) -> HashMap<EndpointId, Arc<Vitals>> {
+        let endpoints = self.pools().flat_map(|pool| &pool.endpoints);
+        endpoints.map(|it| (it.id.clone(), Arc::clone(&it.vitals))).collect()
     }
 }
+
+fn paths(rule: &Rule) -> Vec<PathMatch> {
+    let exact = rule.exact.iter().map(|path| PathMatch::Exact(Arc::clone(path)));
+    let prefixes = rule.prefixes.iter().map(|path| PathMatch::Prefix(Arc::clone(path)));
+    let paths: Vec<_> = exact.chain(prefixes).collect();
+    if paths.is_empty() { vec![PathMatch::Any] } else { paths }
+}
+
+fn endpoint_id(member: &Member) -> Option<EndpointId> {
+    let address = member.address?;
+    Some(EndpointId { workload: member.workload.clone(), address })
+}
+
+fn judge(member: &Member, vitals: &Vitals) -> State {
+    lifecycle::state(Signs { run: member.run, health: member.health, probe: vitals.probe() })
+}
+
+fn endpoint(member: &Member, id: EndpointId, vitals: &Arc<Vitals>) -> Endpoint {
+    Endpoint {
+        id,
+        name: Arc::clone(&member.name),
+        service: member.service.clone(),
+        weight: member.weight,
+        backup: member.backup,
+        seed: balance::seed(&member.name),
+        vitals: Arc::clone(vitals),
+    }
+}
+
+/// Loopback, private (RFC 1918, RFC 4193) and link-local addresses.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

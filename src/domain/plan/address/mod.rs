@@ -89,7 +89,7 @@ impl<'a> Surroundings<'a> {
             return None;
         }
         // Both are looked for, so that a person learns of both faults at once.
-        let port = port(exposed, wish, &mut teller);
+        let port = port(exposed.as_deref(), wish, &mut teller);
         let ip = self.ip(mode, workload, wish, &mut teller);
         Some(SocketAddr::new(ip?, port?))
     }
@@ -207,9 +207,9 @@ fn is_believed(run: RunState) -> bool {
     }
 }
 
-fn port(exposed: &[u16], wish: &Membership, teller: &mut Teller<'_>) -> Option<u16> {
-    let port = wish.port.or_else(|| value::usual_port(exposed));
-    if port.is_none() {
+fn port(exposed: Option<&[u16]>, wish: &Membership, teller: &mut Teller<'_>) -> Option<u16> {
+    let port = wish.port.or_else(|| value::usual_port(exposed?));
+    if let (None, Some(exposed)) = (port, exposed) {
         let label = format!("`{}.port`", wish.stem);
         let mut shown: Vec<_> = exposed.iter().take(PORTS_SHOWN).map(u16::to_string).collect();
         if exposed.len() > PORTS_SHOWN {

@@ -58,9 +58,9 @@ impl Surroundings<'_> {
             Some(network) => self.reaches(network).then_some(network),
             None => reached.first().copied(),
         };
-        if let Some(network) = waiting {
-            let message = format!("it has no address on network `{}` yet", network.name);
-            return teller.tell(message, String::new());
+        if waiting.is_some() {
+            // It is about to get its address, or has just lost it by stopping.
+            return;
         }
         let Reach::Networks { name: us, networks: ours, .. } = &self.reach else {
             return teller.tell(

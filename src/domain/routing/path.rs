@@ -1,0 +1,66 @@
+//! Which paths a rule takes.
+
+use std::sync::Arc;
+
+/// One path condition of a rule, in normal form.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum PathMatch {
+    /// This path alone.
+    Exact(Arc<str>),
+    /// This path and all below it, by whole segments: `/api` takes `/api` and
+    /// `/api/x`, not `/apix`.
+    Prefix(Arc<str>),
+    Any,
+}
+
+impl PathMatch {
+    /// `path` is in normal form, without its query.
+    pub(super) fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => **exact == *path,
+            Self::Prefix(prefix) => path
+                .strip_prefix(&**prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || **prefix == *"/"),
+        }
+    }
+
+    /// Exact paths come first, then prefixes by their length.
+    pub(super) fn specificity(&self) -> usize {
+        match self {
+            Self::Exact(_) => usize::MAX,
+            Self::Prefix(prefix) if **prefix == *"/" => 0,
+            Self::Prefix(prefix) => prefix.len(),
+            Self::Any => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_at_a_segment() {
+        let api = PathMatch::Prefix("/api".into());
+        for (path, matches) in
+            [("/api", true), ("/api/", true), ("/api/x", true), ("/apix", false), ("/", false)]
+        {
+            assert_eq!(api.matches(path), matches, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_root_prefix_takes_every_path_and_ranks_as_no_condition() {
+        let root = PathMatch::Prefix("/".into());
+        assert!(root.matches("/") && root.matches("/api"));
+        assert_eq!(root.specificity(), PathMatch::Any.specificity());
+    }
+
+    #[test]
+    fn an_exact_path_takes_nothing_below_it() {
+        let exact = PathMatch::Exact("/api".into());
+        assert!(exact.matches("/api") && !exact.matches("/api/"));
+        assert!(exact.specificity() > PathMatch::Prefix("/api/v1/long".into()).specificity());
+    }
+}

@@ -1,0 +1,307 @@
+//! The rules of routing, by small tables.
+
+use super::*;
+use crate::domain::lifecycle::Probe;
+use crate::domain::names::HostPattern;
+use crate::domain::pool::{Draw, PoolSettings, Tried};
+use crate::domain::world::{Health, RunState, WorkloadId};
+use std::net::Ipv4Addr;
+
+#[test]
+fn the_most_specific_rule_wins() {
+    let table = table(&[
+        ("any", rule(&[], &[], &[], 0)),
+        ("host", rule(&["shop.example"], &[], &[], 0)),
+        ("wild", rule(&["*.example"], &[], &[], 0)),
+        ("deep", rule(&["*.b.example"], &[], &[], 0)),
+        ("api", rule(&["shop.example"], &["/api"], &[], 0)),
+        ("v1", rule(&["shop.example"], &["/api/v1"], &[], 0)),
+        ("one", rule(&["shop.example"], &[], &["/api/v1/one"], 0)),
+        ("files", rule(&[], &["/files"], &[], 0)),
+    ]);
+    for (host, path, expected) in [
+        ("other.test", "/", "any"),
+        ("shop.example", "/", "host"),
+        ("shop.example", "/api/x", "api"),
+        ("shop.example", "/apix", "host"),
+        ("shop.example", "/api/v1/two", "v1"),
+        ("shop.example", "/api/v1/one", "one"),
+        ("blog.example", "/", "wild"),
+        ("a.b.example", "/", "deep"),
+        ("example", "/", "any"),
+        ("other.test", "/files/1", "files"),
+    ] {
+        assert_eq!(asked(&table, host, path), Some(expected), "{host}{path}");
+    }
+}
+
+#[test]
+fn within_a_host_a_priority_beats_a_longer_path() {
+    let table = table(&[
+        ("long", rule(&[], &["/api/v1"], &[], 0)),
+        ("first", rule(&[], &["/api"], &[], 10)),
+    ]);
+    assert_eq!(asked(&table, "x", "/api/v1"), Some("first"));
+}
+
+#[test]
+fn a_host_whose_paths_do_not_match_falls_back_to_broader_rules() {
+    let table = table(&[
+        ("api", rule(&["shop.example"], &["/api"], &[], 0)),
+        ("site", rule(&[], &[], &[], 0)),
+    ]);
+    assert_eq!(asked(&table, "shop.example", "/about"), Some("site"));
+}
+
+#[test]
+fn what_no_rule_takes_has_no_route() {
+    let table = table(&[("api", rule(&["shop.example"], &[], &[], 0))]);
+    assert_eq!(asked(&table, "other.example", "/"), None);
+}
+
+#[test]
+fn a_private_client_reaches_each_pool_by_its_name_under_its_own_rule() {
+    let table = table(&[
+        ("api", rule(&["shop.example"], &["/api"], &[], 0)),
+        ("site", rule(&["shop.example"], &[], &[], 0)),
+    ]);
+    assert_eq!(asked(&table, "api.localhost", "/api/x"), Some("api"));
+    assert_eq!(asked(&table, "api.localhost", "/secret"), None);
+    let public = Asked {
+        host: "api.localhost",
+        path: "/api/x",
+        client: Ipv4Addr::new(203, 0, 113, 9).into(),
+    };
+    assert!(table.route(public).is_none());
+}
+
+#[test]
+fn of_two_pools_with_one_rule_an_open_one_wins_over_a_closed_one() {
+    let mut plan = plan(&[("a", rule(&[], &[], &[], 0)), ("b", rule(&[], &[], &[], 0))]);
+    plan.pools.get_mut(&name("a")).unwrap().access = Access::Closed(Rule::default());
+    let table = RoutingTable::build(&plan, &RoutingTable::default());
+    assert_eq!(asked(&table, "x", "/"), Some("b"));
+}
+
+#[test]
+fn of_two_pools_with_one_rule_the_ready_one_wins_and_then_keeps_it() {
+    let rules = [("a", rule(&[], &[], &[], 0)), ("b", rule(&[], &[], &[], 0))];
+    let plan = plan(&rules);
+    let first = RoutingTable::build(&plan, &RoutingTable::default());
+    assert_eq!(asked(&first, "x", "/"), Some("a"));
+
+    probe(&first, "b", Probe::Passed);
+    let second = RoutingTable::build(&plan, &first);
+    assert_eq!(asked(&second, "x", "/"), Some("b"));
+
+    probe(&second, "a", Probe::Passed);
+    let third = RoutingTable::build(&plan, &second);
+    assert_eq!(asked(&third, "x", "/"), Some("b"));
+}
+
+#[test]
+fn requests_in_flight_survive_a_new_table() {
+    let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+    let old = RoutingTable::build(&plan, &RoutingTable::default());
+    let request = endpoint_of(&old, "shop").vitals.begin();
+
+    plan.pools.values_mut().for_each(|pool| pool.settings.hold_max = 1);
+    let new = RoutingTable::build(&plan, &old);
+
+    assert_eq!(endpoint_of(&new, "shop").vitals.in_flight(), 1);
+    drop(request);
+    assert_eq!(endpoint_of(&new, "shop").vitals.in_flight(), 0);
+}
+
+#[test]
+fn a_change_to_one_pool_leaves_the_others_as_they_are() {
+    let mut plan = plan(&[("a", rule(&[], &["/a"], &[], 0)), ("b", rule(&[], &["/b"], &[], 0))]);
+    let old = RoutingTable::build(&plan, &RoutingTable::default());
+    plan.pools.get_mut(&name("a")).unwrap().members.clear();
+
+    let new = RoutingTable::build(&plan, &old);
+
+    assert!(!Arc::ptr_eq(old.pool(&name("a")).unwrap(), new.pool(&name("a")).unwrap()));
+    assert!(Arc::ptr_eq(old.pool(&name("b")).unwrap(), new.pool(&name("b")).unwrap()));
+}
+
+#[test]
+fn an_endpoint_that_left_is_gone_at_once_for_those_who_still_hold_it() {
+    let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+    let old = RoutingTable::build(&plan, &RoutingTable::default());
+    probe(&old, "shop", Probe::Passed);
+    plan.pools.get_mut(&name("shop")).unwrap().members.clear();
+
+    RoutingTable::build(&plan, &old);
+
+    assert_eq!(endpoint_of(&old, "shop").vitals.state(), State::Gone);
+}
+
+#[test]
+fn a_closed_rule_without_a_host_shadows_no_open_one() {
+    let mut plan =
+        plan(&[("broken", rule(&[], &["/static"], &[], 10)), ("site", rule(&[], &[], &[], 0))]);
+    let closed = Access::Closed(rule(&[], &["/static"], &[], 10));
+    plan.pools.get_mut(&name("broken")).unwrap().access = closed;
+    let table = RoutingTable::build(&plan, &RoutingTable::default());
+    assert_eq!(asked(&table, "x", "/static/a.css"), Some("site"));
+}
+
+#[test]
+fn a_second_life_at_the_same_address_shares_nothing_with_the_first() {
+    let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+    let old = RoutingTable::build(&plan, &RoutingTable::default());
+    plan.pools.get_mut(&name("shop")).unwrap().members[0].workload.life += 1;
+
+    let new = RoutingTable::build(&plan, &old);
+
+    let serial = |table| endpoint_of(table, "shop").vitals.serial();
+    assert_ne!(serial(&old), serial(&new));
+}
+
+#[test]
+fn a_table_is_stale_when_a_live_sign_has_changed() {
+    let plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+    let table = RoutingTable::build(&plan, &RoutingTable::default());
+    assert!(!table.is_stale());
+    probe(&table, "shop", Probe::Passed);
+    assert!(table.is_stale());
+    assert!(!RoutingTable::build(&plan, &table).is_stale());
+}
+
+#[test]
+fn round_robin_goes_on_where_it_was_when_the_table_changes() {
+    let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+    let members = &mut plan.pools.get_mut(&name("shop")).unwrap().members;
+    for n in 2..=3 {
+        members.push(member("shop", n));
+    }
+    let mut table = RoutingTable::build(&plan, &RoutingTable::default());
+    probe(&table, "shop", Probe::Passed);
+    let mut hits = BTreeMap::<u64, u32>::new();
+    for turn in 0..9_u16 {
+        plan.pools.get_mut(&name("shop")).unwrap().settings.hold_max = turn.into();
+        table = RoutingTable::build(&plan, &table);
+        let pool = table.pool(&name("shop")).unwrap();
+        let chosen = pool.pick(draw(), &Tried::default()).unwrap();
+        *hits.entry(chosen.vitals.serial()).or_default() += 1;
+    }
+    assert_eq!(hits.into_values().collect::<Vec<_>>(), [3, 3, 3]);
+}
+
+#[test]
+fn a_backup_serves_only_while_no_other_is_ready() {
+    let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+    let members = &mut plan.pools.get_mut(&name("shop")).unwrap().members;
+    members.push(Member { backup: true, ..member("shop", 2) });
+    let table = RoutingTable::build(&plan, &RoutingTable::default());
+    probe(&table, "shop", Probe::Passed);
+    let table = RoutingTable::build(&plan, &table);
+    let pool = table.pool(&name("shop")).unwrap();
+
+    let mut tried = Tried::default();
+    let first = pool.pick(draw(), &tried).unwrap();
+    assert!(!first.backup);
+    tried.add(first);
+    assert!(pool.pick(draw(), &tried).unwrap().backup);
+}
+
+#[test]
+fn an_unhealthy_endpoint_serves_only_when_nothing_else_can() {
+    let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+    let members = &mut plan.pools.get_mut(&name("shop")).unwrap().members;
+    members[0].health = Health::Unhealthy;
+    members.push(Member { health: Health::Healthy, ..member("shop", 2) });
+    let table = RoutingTable::build(&plan, &RoutingTable::default());
+    let pool = table.pool(&name("shop")).unwrap();
+    let mut tried = Tried::default();
+    let healthy = pool.pick(draw(), &tried).unwrap();
+    assert_eq!(healthy.vitals.state(), State::Ready);
+    tried.add(healthy);
+    assert_eq!(pool.pick(draw(), &tried).unwrap().vitals.state(), State::Unhealthy);
+}
+
+#[test]
+fn a_starting_endpoint_that_accepts_serves_those_who_waited_unless_strict() {
+    let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+    plan.pools.get_mut(&name("shop")).unwrap().members[0].health = Health::Starting;
+    let table = RoutingTable::build(&plan, &RoutingTable::default());
+    let pool = table.pool(&name("shop")).unwrap();
+    assert!(pool.pick_starting(draw(), &Tried::default()).is_none(), "it does not accept yet");
+    probe(&table, "shop", Probe::Passed);
+    assert!(pool.pick(draw(), &Tried::default()).is_none());
+    assert!(pool.pick_starting(draw(), &Tried::default()).is_some());
+
+    plan.pools.get_mut(&name("shop")).unwrap().settings.ready_strict = true;
+    let strict = RoutingTable::build(&plan, &table);
+    assert!(strict.pool(&name("shop")).unwrap().pick_starting(draw(), &Tried::default()).is_none());
+}
+
+#[test]
+fn the_waiting_of_a_pool_are_bounded() {
+    let state = Arc::new(PoolState::default());
+    let first = state.wait(2);
+    let second = state.wait(2);
+    assert!(first.is_some() && second.is_some());
+    assert!(state.wait(2).is_none());
+    drop(first);
+    assert!(state.wait(2).is_some());
+}
+
+fn draw() -> Draw {
+    Draw { random: 7, client: Ipv4Addr::LOCALHOST.into() }
+}
+
+fn asked<'a>(table: &'a RoutingTable, host: &str, path: &str) -> Option<&'a str> {
+    let route = table.route(Asked { host, path, client: Ipv4Addr::LOCALHOST.into() })?;
+    Some(&route.pool.name.name)
+}
+
+fn table(rules: &[(&str, Rule)]) -> RoutingTable {
+    RoutingTable::build(&plan(rules), &RoutingTable::default())
+}
+
+fn plan(rules: &[(&str, Rule)]) -> Plan {
+    let pools = rules.iter().map(|(pool, rule)| {
+        let plan = PoolPlan {
+            access: Access::Open(rule.clone()),
+            settings: PoolSettings::default(),
+            members: vec![member(pool, 1)],
+        };
+        (name(pool), plan)
+    });
+    Plan { pools: pools.collect(), problems: Vec::new(), complete: true }
+}
+
+fn member(pool: &str, n: u8) -> Member {
+    Member {
+        workload: WorkloadId { id: format!("{pool}-{n}").into(), life: 0 },
+        name: format!("{pool}-{n}").into(),
+        service: None,
+        run: RunState::Running,
+        health: Health::None,
+        address: Some(([10, 0, 0, n], 80).into()),
+        weight: 1,
+        backup: false,
+    }
+}
+
+fn rule(hosts: &[&str], prefixes: &[&str], exact: &[&str], priority: i32) -> Rule {
+    let hosts = hosts.iter().map(|host| host.parse::<HostPattern>().unwrap());
+    let texts = |paths: &[&str]| paths.iter().map(|&path| Arc::from(path)).collect();
+    Rule { hosts: hosts.collect(), prefixes: texts(prefixes), exact: texts(exact), priority }
+}
+
+fn name(pool: &str) -> PoolName {
+    PoolName::new(None, pool).unwrap()
+}
+
+fn probe(table: &RoutingTable, pool: &str, probe: Probe) {
+    for endpoint in &table.pool(&name(pool)).unwrap().endpoints {
+        endpoint.vitals.set_probe(probe);
+    }
+}
+
+fn endpoint_of<'a>(table: &'a RoutingTable, pool: &str) -> &'a Endpoint {
+    &table.pool(&name(pool)).unwrap().endpoints[0]
+}
