@@ -3,6 +3,252 @@
 //! It is level-triggered. A source sends all it sees, not what changed, so a
 //! lost event costs time and never correctness.
 
+mod linger;
 mod overview;
+mod problems;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::info;
 
 pub use overview::{Overview, SourceOverview};
+
+use crate::control::linger::Lingering;
+use crate::control::problems::Known;
+use crate::domain::labels::LabelSettings;
+use crate::domain::lifecycle::State;
+use crate::domain::names::SourceName;
+use crate::domain::plan::diff::diff;
+use crate::domain::plan::{Memory, Plan, plan};
+use crate::domain::problem::{Problem, Subject};
+use crate::domain::routing::RoutingTable;
+use crate::domain::world::{Observation, Report, SourceHealth, Vantage, WorkloadId, World};
+use crate::live::{Alarm, Publisher};
+
+/// What the control loop works with.
+#[derive(Debug)]
+pub struct Control {
+    settings: LabelSettings,
+    publisher: Publisher,
+    alarm: Alarm,
+    overview: watch::Sender<Arc<Overview>>,
+    notes: Vec<Problem>,
+    world: World,
+    /// As the planner made it of the world.
+    planned: Plan,
+    lingering: Lingering,
+    been_ready: BTreeSet<WorkloadId>,
+    known: Known,
+}
+
+impl Control {
+    /// `sources` are the sources that will report; the overview lists them from
+    /// the start. `notes` are problems that stand as long as the process.
+    pub fn new(
+        settings: LabelSettings,
+        sources: &[SourceName],
+        notes: Vec<Problem>,
+        publisher: Publisher,
+        alarm: Alarm,
+    ) -> (Self, watch::Receiver<Arc<Overview>>) {
+        let sources = sources.iter().cloned();
+        let overview = Overview {
+            sources: sources
+                .map(|name| SourceOverview { name, health: None, seen_at: None })
+                .collect(),
+            ..Overview::default()
+        };
+        let (overview, watched) = watch::channel(Arc::new(overview));
+        let mut control = Self {
+            settings,
+            publisher,
+            alarm,
+            overview,
+            notes,
+            world: World::new(),
+            planned: Plan::default(),
+            lingering: Lingering::default(),
+            been_ready: BTreeSet::new(),
+            known: Known::default(),
+        };
+        control.report_problems();
+        (control, watched)
+    }
+
+    /// Runs until every source is gone. `follow` is shown each new table;
+    /// `stopping` tells that the balancer takes nothing new any more.
+    pub async fn run(
+        mut self,
+        mut reports: mpsc::Receiver<Report>,
+        mut stopping: watch::Receiver<bool>,
+        mut follow: impl FnMut(&RoutingTable),
+    ) {
+        let mut pending = Vec::new();
+        loop {
+            let forgotten = self.lingering.next_deadline();
+            // Taking all that waits at once makes a burst of reports cost one plan.
+            tokio::select! {
+                taken = reports.recv_many(&mut pending, PENDING_MAX) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    if self.take_in(&mut pending) {
+                        self.apply(&mut follow);
+                    }
+                }
+                Ok(()) = stopping.changed() => self.note_stopping(*stopping.borrow()),
+                () = self.alarm.raised() => self.refresh(&mut follow),
+                () = sleep_until(forgotten) => self.apply(&mut follow),
+            }
+        }
+    }
+
+    /// Takes reports into the world. Whether there is anything new to plan.
+    fn take_in(&mut self, reports: &mut Vec<Report>) -> bool {
+        let mut changed = false;
+        for report in reports.drain(..) {
+            match report {
+                Report::Seen { source, observation } => {
+                    changed |= self.world.get(&source) != Some(&observation);
+                    changed |= !self.has_seen(&source);
+                    self.note_seen(&source, &observation);
+                    self.world.insert(source, observation);
+                }
+                Report::Health { source, health } => self.note_health(&source, health),
+            }
+        }
+        changed
+    }
+
+    /// Plans the world and puts the plan into force.
+    fn apply(&mut self, follow: &mut impl FnMut(&RoutingTable)) {
+        let memory = Memory { previous: &self.planned, been_ready: &self.been_ready };
+        self.planned = plan(&self.world, memory, &self.settings);
+        let now = Instant::now();
+        let mut served = self.lingering.extend(&self.planned, now);
+        served.complete = self.overview.borrow().has_first_world();
+        let served = Arc::new(served);
+        self.publisher.publish(|previous| RoutingTable::build(&served, previous));
+        let changes = diff(&self.overview.borrow().plan, &served);
+        for change in changes.iter().take(CHANGES_TOLD_MAX) {
+            info!("{change}");
+        }
+        if let Some(more) = changes.len().checked_sub(CHANGES_TOLD_MAX).filter(|&more| more > 0) {
+            info!("and {more} more changes of the routes");
+        }
+        self.overview.send_modify(|overview| Arc::make_mut(overview).plan = served);
+        self.report_problems();
+        self.after_publish(follow);
+    }
+
+    /// Puts the plan in force anew if the live signs of an endpoint say otherwise.
+    fn refresh(&mut self, follow: &mut impl FnMut(&RoutingTable)) {
+        if !self.publisher.current().is_stale() {
+            // The data plane may have made an endpoint suspect that no table
+            // has seen ready yet.
+            follow(&self.publisher.current());
+            return;
+        }
+        let served = Arc::clone(&self.overview.borrow().plan);
+        self.publisher.publish(|previous| RoutingTable::build(&served, previous));
+        // Who has been ready has a say in its pool's settings from now on.
+        if self.after_publish(follow) {
+            self.apply(follow);
+        }
+    }
+
+    /// Shows the new table to the prober. Whether a replica in it is ready for
+    /// the first time.
+    fn after_publish(&mut self, follow: &mut impl FnMut(&RoutingTable)) -> bool {
+        let mut is_news = false;
+        let table = self.publisher.current();
+        let endpoints = table.pools().flat_map(|pool| &pool.endpoints);
+        let mut present = BTreeSet::new();
+        for endpoint in endpoints {
+            let workload = &endpoint.id.workload;
+            if endpoint.vitals.state() == State::Ready && self.been_ready.insert(workload.clone()) {
+                info!(replica = %endpoint.name, address = %endpoint.id.address, "Replica ready");
+                is_news = true;
+            }
+            present.insert(workload.clone());
+        }
+        self.been_ready.retain(|workload| present.contains(workload));
+        follow(&table);
+        is_news
+    }
+
+    fn has_seen(&self, source: &SourceName) -> bool {
+        let overview = self.overview.borrow();
+        overview.sources.iter().any(|it| it.name == *source && it.seen_at.is_some())
+    }
+
+    fn note_seen(&self, source: &SourceName, observation: &Observation) {
+        let gateways = gateways(&observation.vantage);
+        self.overview.send_modify(|overview| {
+            let overview = Arc::make_mut(overview);
+            if *source == SourceName::docker() {
+                overview.gateways = gateways;
+            }
+            if let Some(it) = overview.sources.iter_mut().find(|it| it.name == *source) {
+                it.seen_at = Some(Instant::now());
+            }
+        });
+    }
+
+    fn note_stopping(&self, stopping: bool) {
+        self.overview.send_modify(|overview| Arc::make_mut(overview).stopping = stopping);
+    }
+
+    fn note_health(&mut self, source: &SourceName, health: SourceHealth) {
+        self.overview.send_modify(|overview| {
+            let sources = &mut Arc::make_mut(overview).sources;
+            if let Some(it) = sources.iter_mut().find(|it| it.name == *source) {
+                it.health = Some(health);
+            }
+        });
+        self.report_problems();
+    }
+
+    /// Brings the list of problems up to date and logs those that are new.
+    fn report_problems(&mut self) {
+        let overview = self.overview.borrow().clone();
+        let away = overview.sources.iter().filter_map(away);
+        let planned = overview.plan.problems.iter().cloned();
+        let problems: Vec<_> = self.notes.iter().cloned().chain(away).chain(planned).collect();
+        self.known.log_news(&problems);
+        self.overview.send_modify(|overview| Arc::make_mut(overview).problems = problems);
+    }
+}
+
+fn away(source: &SourceOverview) -> Option<Problem> {
+    let Some(SourceHealth::Away { message, hint, .. }) = &source.health else { return None };
+    Some(Problem::new(Subject::Source(source.name.as_str().into()), message, hint))
+}
+
+fn gateways(vantage: &Vantage) -> Vec<IpAddr> {
+    match vantage {
+        Vantage::Host => Vec::new(),
+        Vantage::Container { networks, .. } => {
+            networks.iter().filter_map(|network| network.gateway).collect()
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+const PENDING_MAX: usize = 64;
+
+/// A daemon with thousands of containers should not fill the log at once.
+const CHANGES_TOLD_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! The control loop in virtual time.
+
+use super::*;
+use crate::domain::lifecycle::Probe;
+use crate::domain::routing::Asked;
+use crate::domain::world::{Health, Place, RunState, Workload};
+use crate::live::{self, Reader};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+#[tokio::test(start_paused = true)]
+async fn a_route_comes_with_its_container_and_leaves_a_hold_after_it() {
+    let mut running = start(&[SourceName::docker()]);
+    running.see(vec![shop("80")]).await;
+    assert!(running.has_route());
+
+    running.see(vec![]).await;
+    assert!(running.has_route(), "requests are held for it");
+
+    running.reader.changed().await.unwrap();
+    assert!(!running.has_route());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_takes_requests_once_its_probe_has_passed() {
+    let mut running = start(&[SourceName::docker()]);
+    running.see(vec![shop("80")]).await;
+    let pool = running.reader.current().pools().next().unwrap().clone();
+    assert!(!pool.is_ready());
+
+    pool.endpoints[0].vitals.set_probe(Probe::Passed);
+    running.alarm.raise();
+    running.reader.changed().await.unwrap();
+
+    assert!(running.reader.current().pools().next().unwrap().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_replica_decides_the_settings_once_it_is_ready() {
+    let mut running = start(&[SourceName::docker()]);
+    let older = shop("1");
+    let mut newer = Workload { created: 1, ..shop("1") };
+    newer.id.id = "newer".into();
+    newer.place = Place::Fixed(([10, 0, 0, 3], 8080).into());
+    newer.labels.insert("lb.hold".to_owned(), "3s".to_owned());
+    running.see(vec![older.clone()]).await;
+    running.pass_probes().await;
+    running.see(vec![older, newer]).await;
+    assert_eq!(running.hold(), Duration::from_secs(10));
+
+    running.pass_probes().await;
+    while running.hold() != Duration::from_secs(3) {
+        running.reader.changed().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_observation_again_changes_nothing() {
+    let mut running = start(&[SourceName::docker()]);
+    running.see(vec![shop("80")]).await;
+    let generation = running.reader.current().generation();
+    running.send(vec![shop("80")]).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(running.reader.current().generation(), generation);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_world_counts_even_when_it_is_empty() {
+    let mut running = start(&[SourceName::docker()]);
+    assert!(!running.overview.borrow().has_first_world());
+    running.see(vec![]).await;
+    assert!(running.overview.borrow().has_first_world());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_away_is_a_problem_and_costs_no_route() {
+    let mut running = start(&[SourceName::docker()]);
+    running.see(vec![shop("80")]).await;
+    let health = SourceHealth::Away {
+        message: "cannot open the socket".to_owned(),
+        hint: "mount it".to_owned(),
+        retry_in: Duration::from_secs(1),
+    };
+    let report = Report::Health { source: SourceName::docker(), health };
+    running.reports.send(report).await.unwrap();
+    running.overview.changed().await.unwrap();
+    running.overview.wait_for(|overview| !overview.problems.is_empty()).await.unwrap();
+    assert!(running.has_route());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_cannot_be_read_is_told_in_the_overview() {
+    let mut running = start(&[SourceName::docker()]);
+    running.see(vec![shop("80a")]).await;
+    let problems = running.overview.borrow().problems.clone();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].key.as_deref(), Some("lb.weight"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_overview_tells_that_we_are_stopping() {
+    let mut running = start(&[]);
+    running.stop.send_replace(true);
+    running.overview.wait_for(|overview| overview.stopping).await.unwrap();
+}
+
+struct Running {
+    reports: mpsc::Sender<Report>,
+    overview: watch::Receiver<Arc<Overview>>,
+    reader: Reader,
+    alarm: Alarm,
+    stop: watch::Sender<bool>,
+}
+
+impl Running {
+    async fn see(&mut self, workloads: Vec<Workload>) {
+        self.send(workloads).await;
+        self.reader.changed().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+
+    async fn send(&mut self, workloads: Vec<Workload>) {
+        let observation = Observation { workloads, vantage: Vantage::Host };
+        let report = Report::Seen { source: SourceName::docker(), observation };
+        self.reports.send(report).await.unwrap();
+    }
+
+    /// Every endpoint accepts connections from now on.
+    async fn pass_probes(&mut self) {
+        for pool in self.reader.current().pools() {
+            pool.endpoints.iter().for_each(|it| it.vitals.set_probe(Probe::Passed));
+        }
+        self.alarm.raise();
+        self.reader.changed().await.unwrap();
+    }
+
+    fn hold(&mut self) -> Duration {
+        self.reader.current().pools().next().unwrap().settings.hold
+    }
+
+    fn has_route(&mut self) -> bool {
+        let client = Ipv4Addr::LOCALHOST.into();
+        self.reader.current().route(Asked { host: "x", path: "/", client }).is_some()
+    }
+}
+
+fn start(sources: &[SourceName]) -> Running {
+    let (publisher, reader) = live::channel(RoutingTable::default());
+    let alarm = Alarm::default();
+    let (control, overview) =
+        Control::new(LabelSettings::default(), sources, Vec::new(), publisher, alarm.clone());
+    let (reports, received) = mpsc::channel(4);
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(control.run(received, stopping, |_| ()));
+    Running { reports, overview, reader, alarm, stop }
+}
+
+fn shop(weight: &str) -> Workload {
+    let labels = [("lb.pool", "shop"), ("lb.weight", weight)];
+    Workload {
+        id: WorkloadId { id: "shop".into(), life: 0 },
+        name: "shop".into(),
+        project: None,
+        service: None,
+        labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        run: RunState::Running,
+        health: Health::None,
+        created: 0,
+        place: Place::Fixed(([10, 0, 0, 2], 8080).into()),
+        oneoff: false,
+    }
+}
