@@ -22,7 +22,7 @@ async fn a_container_is_followed_from_its_making_to_its_end() {
     assert!(address(&running).is_some());
     assert_eq!((running.id.life, running.health), (0, Health::None));
     let Place::Container { exposed, .. } = &running.place else { panic!("a container") };
-    assert_eq!(exposed, &[8080]);
+    assert_eq!(exposed, &Some(vec![8080]));
 
     engine.tell("web", &["pause"]);
     watched.runs(&name, RunState::Paused).await;

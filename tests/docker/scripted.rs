@@ -183,9 +183,9 @@ async fn inspects_hold_nothing_up_and_add_what_they_tell_when_they_come() {
         Place::Fixed(_) => panic!("a container"),
     };
     let first = watched.runs("api-1", RunState::Running).await;
-    assert_eq!((ports(&first.place), first.created), (vec![], 1_700_000_000_000_000_000));
+    assert_eq!((ports(&first.place), first.created), (None, 1_700_000_000_000_000_000));
     let later = watched.seen(|it| it.workloads[0].created != first.created).await;
-    assert_eq!(ports(&later.workloads[0].place), [9000]);
+    assert_eq!(ports(&later.workloads[0].place), Some(vec![9000]));
     assert_eq!(later.workloads[0].created, 1_704_164_645_123_456_789);
 
     // Its own stop signal is SIGQUIT, so TERM is just a signal.

@@ -17,8 +17,8 @@ use crate::domain::world::{Observation, Report, SourceHealth};
 pub(super) struct Herald {
     reports: mpsc::Sender<Report>,
     told: Option<(Observation, Instant)>,
-    /// The peer, or the trouble, that was logged last.
-    logged: Option<Result<String, String>>,
+    /// The peer whose connection was logged last, unless it was lost since.
+    logged: Option<String>,
     faults: BTreeSet<String>,
 }
 
@@ -51,9 +51,9 @@ impl Herald {
     }
 
     pub(super) async fn connected(&mut self, peer: &str) -> Result<(), Unheard> {
-        if self.logged.as_ref() != Some(&Ok(peer.to_owned())) {
+        if self.logged.as_deref() != Some(peer) {
             info!(peer, "Connected to Docker");
-            self.logged = Some(Ok(peer.to_owned()));
+            self.logged = Some(peer.to_owned());
         }
         self.health(SourceHealth::Connected { peer: peer.to_owned() }).await
     }
@@ -65,13 +65,9 @@ impl Herald {
         retry_in: Duration,
     ) -> Result<(), Unheard> {
         let (message, hint) = (trouble::message(error, address), trouble::hint(error, address));
-        let trouble = Err(message.clone());
-        if self.logged.as_ref() == Some(&trouble) {
-            debug!(message, ?retry_in, "Docker is still away");
-        } else {
-            warn!(hint, "{message}; the last known containers stay in use");
-            self.logged = Some(trouble);
-        }
+        // The control loop tells people, once.
+        debug!(message, ?retry_in, "Docker is away");
+        self.logged = None;
         self.health(SourceHealth::Away { message, hint, retry_in }).await
     }
 
@@ -89,7 +85,7 @@ impl Herald {
     }
 
     pub(super) fn not_inspected(&mut self, id: &str, error: &ApiError) {
-        self.unreadable(format!("inspect of container {id}: {error}"));
+        debug!(id, %error, "A container could not be inspected; it is tried again later");
     }
 
     async fn health(&self, health: SourceHealth) -> Result<(), Unheard> {

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{info, warn};
+use tracing::debug;
 
 use crate::config::{Server, StaticPool};
 use crate::domain::names::SourceName;
@@ -22,7 +22,6 @@ use crate::domain::world::{
 /// after a failure; for ever, or until nobody takes the reports any more.
 pub async fn watch(pools: Vec<StaticPool>, label_prefix: Arc<str>, reports: mpsc::Sender<Report>) {
     let mut names = Names::of(&pools);
-    let mut told = None;
     loop {
         names.resolve().await;
         let source = SourceName::settings;
@@ -30,12 +29,10 @@ pub async fn watch(pools: Vec<StaticPool>, label_prefix: Arc<str>, reports: mpsc
         if reports.send(Report::Health { source: source(), health }).await.is_err() {
             return;
         }
+        // Also if it is the same as before: it is known to hold still.
         let observation = observation(&pools, &label_prefix, &names);
-        if told.as_ref() != Some(&observation) {
-            told = Some(observation.clone());
-            if reports.send(Report::Seen { source: source(), observation }).await.is_err() {
-                return;
-            }
+        if reports.send(Report::Seen { source: source(), observation }).await.is_err() {
+            return;
         }
         sleep(names.pause()).await;
     }
@@ -70,7 +67,8 @@ impl Names {
     async fn resolve(&mut self) {
         let names: Vec<Server> =
             self.known.keys().filter(|server| literal(&server.host).is_none()).cloned().collect();
-        let lookups = names.into_iter().map(async |server| (lookup(&server).await, server));
+        let lookups =
+            names.into_iter().map(|server| async move { (lookup(&server).await, server) });
         let mut lookups = futures::stream::iter(lookups).buffer_unordered(LOOKUPS_MAX);
         while let Some((answer, server)) = lookups.next().await {
             if let Some(known) = self.known.get_mut(&server) {
@@ -85,7 +83,7 @@ impl Names {
         let faults = self.known.values().filter_map(|known| known.fault.as_deref());
         let message = faults.collect::<Vec<_>>().join("; ");
         if message.is_empty() {
-            return SourceHealth::Connected { peer: format!("{} servers", self.known.len()) };
+            return SourceHealth::Connected { peer: counted(self.known.len()) };
         }
         let hint = "check the name and the resolver; in compose, the service must share a network \
                     with the balancer";
@@ -106,24 +104,25 @@ impl Known {
         Self { addresses: address.into_iter().collect(), fault: None }
     }
 
-    /// Takes in an answer; says once what failed, and once that it is over.
+    /// Takes in an answer. The control loop tells people of a fault, from the
+    /// source's health.
     fn learn(&mut self, server: &Server, answer: io::Result<BTreeSet<SocketAddr>>) {
         match answer {
             Ok(addresses) => {
-                if self.fault.take().is_some() {
-                    info!(host = %server.host, "A server of the settings can be resolved again");
-                }
+                self.fault = None;
                 self.addresses = addresses;
             }
             Err(error) => {
                 let fault = format!("cannot resolve the server `{}`: {error}", server.host);
-                if self.fault.as_ref() != Some(&fault) {
-                    warn!(last_known = self.addresses.len(), "{fault}");
-                }
+                debug!(last_known = self.addresses.len(), "{fault}");
                 self.fault = Some(fault);
             }
         }
     }
+}
+
+fn counted(servers: usize) -> String {
+    if servers == 1 { "1 server".to_owned() } else { format!("{servers} servers") }
 }
 
 async fn lookup(server: &Server) -> io::Result<BTreeSet<SocketAddr>> {

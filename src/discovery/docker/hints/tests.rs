@@ -176,7 +176,7 @@ fn corrected(hints: &Hints, run: RunState, health: Health, now: Instant) -> Work
                 network: "net".into(),
                 address: Some([172, 17, 0, 2].into()),
             }],
-            exposed: Vec::new(),
+            exposed: None,
         },
         oneoff: false,
     };

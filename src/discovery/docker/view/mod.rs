@@ -208,10 +208,12 @@ impl View {
             workload.created = created;
         }
         if let Place::Container { networks, exposed, .. } = &mut workload.place {
-            // The list leaves out what is exposed while a container does not run.
-            exposed.extend(details.iter().flat_map(|details| &details.exposed));
-            exposed.sort_unstable();
-            exposed.dedup();
+            if let Some(details) = details {
+                let exposed = exposed.get_or_insert_default();
+                exposed.extend(&details.exposed);
+                exposed.sort_unstable();
+                exposed.dedup();
+            }
             if !workload::holds_addresses(workload.run) {
                 networks.iter_mut().for_each(|attachment| attachment.address = None);
             }

@@ -123,7 +123,7 @@ fn an_inspect_adds_what_the_list_leaves_out() {
     let workload = view.observation(now).workloads.remove(0);
     assert_eq!(workload.created, 7_500_000_000);
     let Place::Container { exposed, .. } = workload.place else { panic!("no container") };
-    assert_eq!(exposed, [80, 9000]);
+    assert_eq!(exposed, Some(vec![80, 9000]));
 }
 
 #[test]

@@ -136,12 +136,14 @@ pub(super) fn address(connection: &Connection) -> Option<IpAddr> {
     [&connection.ipv4, &connection.ipv6].into_iter().find_map(|written| written.parse().ok())
 }
 
-fn exposed(listed: &Listed) -> Vec<u16> {
+/// The list leaves out what a container exposes in some states and modes, so
+/// that nothing listed says nothing.
+fn exposed(listed: &Listed) -> Option<Vec<u16>> {
     let tcp = listed.ports.iter().filter(|port| matches!(port.protocol.as_str(), "tcp" | ""));
     let mut ports: Vec<_> = tcp.map(|port| port.private_port).filter(|&port| port != 0).collect();
     ports.sort_unstable();
     ports.dedup();
-    ports
+    (!ports.is_empty()).then_some(ports)
 }
 
 const PROJECT_LABELS: [&str; 2] = ["com.docker.compose.project", "com.docker.stack.namespace"];

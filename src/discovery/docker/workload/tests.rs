@@ -33,7 +33,7 @@ fn a_compose_replica_is_read_whole() {
                 network: "n1".into(),
                 address: Some("172.18.0.2".parse().unwrap()),
             }],
-            exposed: vec![80, 9000],
+            exposed: Some(vec![80, 9000]),
         },
         oneoff: false,
     };
