@@ -148,6 +148,11 @@ enum Spelling {
     Underscored,
 }
 
+/// Whether a field is one of those that only a trusted proxy may set.
+pub(super) fn speaks_of_client(name: &HeaderName) -> bool {
+    family(name.as_str()).is_some()
+}
+
 /// How a field that speaks of the client is spelled; none for other fields.
 /// `name` is lower case, as in any header map.
 fn family(name: &str) -> Option<Spelling> {

@@ -95,7 +95,7 @@ fn is_usual(name: &[u8]) -> bool {
 
 /// What `Connection` may not take away: it would change whom the request is
 /// for, who sent it, or what we say about it.
-fn is_guarded(name: &[u8]) -> bool {
+pub(super) fn is_guarded(name: &[u8]) -> bool {
     let starts_with =
         |start: &[u8]| name.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
     GUARDED.iter().any(|guarded| name.eq_ignore_ascii_case(guarded))

@@ -8,4 +8,5 @@ pub mod host;
 pub mod refusal;
 pub mod target;
 mod token;
+pub mod trailers;
 pub mod upgrade;
