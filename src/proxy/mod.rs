@@ -1,3 +1,15 @@
 //! The data plane.
 
+mod connection;
+mod error;
 pub mod http1;
+mod listener;
+mod request;
+mod resources;
+mod upstream;
+mod worker;
+
+pub use error::REASONS;
+pub use listener::{BindError, bind};
+pub use resources::Parts;
+pub use worker::Workers;

@@ -1,0 +1,97 @@
+//! Answers of our own.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::proxy::error::ProxyError;
+use crate::proxy::request::body::ResponseBody;
+use crate::proxy::request::exchange::Exchange;
+
+/// Whether the client would rather have JSON than a page.
+pub(super) fn wants_json(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    accept.contains("json") && !accept.contains("text/html")
+}
+
+/// The answer to a request that failed. It names the request, so that a person
+/// can find it in the log, and nothing of what stands behind the balancer.
+pub(super) fn of(
+    error: &ProxyError,
+    wants_json: bool,
+    mut exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    let status = error.status();
+    exchange.failed(status, error.reason());
+    let id = exchange.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("");
+    let message = error.public_message();
+    let (kind, content) = if wants_json {
+        ("application/json", json(status, message, id))
+    } else {
+        ("text/html; charset=utf-8", page(status, message, id))
+    };
+    let mut response = Response::new(ResponseBody::whole(Bytes::from(content), exchange));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.closes() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn json(status: StatusCode, message: &str, id: &str) -> String {
+    let id = escape(id);
+    format!(
+        "{{\"status\":{},\"message\":\"{message}\",\"request_id\":\"{id}\"}}\n",
+        status.as_u16()
+    )
+}
+
+fn page(status: StatusCode, message: &str, id: &str) -> String {
+    let code = status.as_u16();
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let id = escape(id);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{code} {reason}</title>\n\
+         <style>:root{{color-scheme:light dark}}body{{font:1rem/1.5 system-ui,sans-serif;\
+         margin:15vh auto;max-width:32rem;padding:0 1rem}}small{{opacity:.7}}</style>\n\
+         <h1>{code} {reason}</h1>\n<p>{message}</p>\n<p><small>Request {id}</small></p>\n</html>\n"
+    )
+}
+
+/// A request id may come from a trusted proxy; what is no token does not reach
+/// the page.
+fn escape(id: &str) -> String {
+    id.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.:".contains(*c)).take(128).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_gets_a_page_and_a_program_gets_json() {
+        for (accept, json) in [
+            ("application/json", true),
+            ("application/problem+json, */*", true),
+            ("text/html,application/json", false),
+            ("*/*", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(wants_json(&headers), json, "{accept}");
+        }
+        assert!(!wants_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_hostile_request_id_does_not_reach_the_page() {
+        let page = page(StatusCode::NOT_FOUND, "x", "<script>1</script>\"");
+        assert!(page.contains("Request script1script<"), "{page}");
+    }
+}

@@ -1,0 +1,187 @@
+//! What a client is sent.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
+
+use crate::domain::pool::InFlight;
+use crate::proxy::request::exchange::Exchange;
+use crate::proxy::resources::Resources;
+use crate::proxy::upstream::{Connection, Upload};
+
+/// What a client is sent. When it is dropped, having been sent or not, the
+/// exchange is over: it is counted and logged.
+pub(in crate::proxy) struct ResponseBody {
+    content: Content,
+    exchange: Option<Box<Exchange>>,
+    bytes: u64,
+    failed: bool,
+}
+
+enum Content {
+    Whole(Bytes),
+    Streamed(Box<Streamed>),
+    Done,
+}
+
+/// An answer that is still being read from its replica.
+struct Streamed {
+    incoming: Incoming,
+    /// Gone once the answer has been read to its end.
+    lease: Option<Lease>,
+    idle: Duration,
+    /// Armed only while the replica is silent.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// A connection in use for one answer.
+pub(super) struct Lease {
+    pub(super) resources: Rc<Resources>,
+    pub(super) connection: Connection,
+    pub(super) upload: Rc<Upload>,
+    pub(super) in_flight: InFlight,
+}
+
+/// Why an answer breaks off.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::proxy) enum Broken {
+    #[error("the replica's answer broke off")]
+    Upstream(#[source] hyper::Error),
+    #[error("the replica was silent for {0:?}")]
+    Silent(Duration),
+}
+
+impl ResponseBody {
+    /// An answer of our own.
+    pub(super) fn whole(content: Bytes, exchange: Box<Exchange>) -> Self {
+        let content = if content.is_empty() { Content::Done } else { Content::Whole(content) };
+        Self { content, exchange: Some(exchange), bytes: 0, failed: false }
+    }
+
+    /// Nothing, of an exchange that goes on elsewhere.
+    pub(super) fn none() -> Self {
+        Self { content: Content::Done, exchange: None, bytes: 0, failed: false }
+    }
+
+    /// A replica's answer.
+    pub(super) fn streamed(
+        incoming: Incoming,
+        lease: Lease,
+        idle: Duration,
+        exchange: Box<Exchange>,
+    ) -> Self {
+        let content = if incoming.is_end_stream() {
+            lease.release();
+            Content::Done
+        } else {
+            let lease = Some(lease);
+            Content::Streamed(Box::new(Streamed { incoming, lease, idle, deadline: None }))
+        };
+        Self { content, exchange: Some(exchange), bytes: 0, failed: false }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let frame = match &mut self.content {
+            Content::Done => None,
+            Content::Whole(content) => {
+                let content = std::mem::take(content);
+                self.content = Content::Done;
+                Some(Ok(Frame::data(content)))
+            }
+            Content::Streamed(streamed) => {
+                let frame = ready!(streamed.poll_frame(context));
+                let trailers =
+                    |it: &Result<Frame<Bytes>, _>| it.as_ref().is_ok_and(Frame::is_trailers);
+                if streamed.incoming.is_end_stream() || frame.as_ref().is_none_or(trailers) {
+                    streamed.end();
+                    self.content = Content::Done;
+                }
+                frame
+            }
+        };
+        if let Some(data) = data_of(&frame) {
+            self.bytes += data.len() as u64;
+        }
+        self.failed |= matches!(frame, Some(Err(_)));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Done => true,
+            Content::Whole(_) => false,
+            Content::Streamed(streamed) => streamed.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Done => SizeHint::with_exact(0),
+            Content::Whole(content) => SizeHint::with_exact(content.len() as u64),
+            Content::Streamed(streamed) => streamed.incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let whole = self.is_end_stream();
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.body_ended(self.bytes, whole, self.failed);
+        }
+    }
+}
+
+impl Streamed {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
+            self.deadline = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Broken::Upstream)));
+        }
+        let idle = self.idle;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(idle)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Some(Err(Broken::Silent(idle))))
+    }
+
+    fn end(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.release();
+        }
+    }
+}
+
+impl Lease {
+    /// Ends the use: the connection goes back to the idle ones.
+    fn release(self) {
+        self.connection.release(&self.upload, self.in_flight.vitals(), self.resources.idle());
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+fn data_of<E>(frame: &Option<Result<Frame<Bytes>, E>>) -> Option<&Bytes> {
+    frame.as_ref()?.as_ref().ok()?.data_ref()
+}

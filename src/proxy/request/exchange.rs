@@ -1,0 +1,211 @@
+//! What is known of one request from its head to its last byte.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{HOST, REFERER, USER_AGENT};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use tokio::time::Instant;
+
+use crate::domain::http::framing::HeadFacts;
+use crate::domain::http::refusal::Refusal;
+use crate::domain::pool::{Endpoint, Pool};
+use crate::proxy::http1::turn::Turn;
+use crate::proxy::resources::Resources;
+use crate::proxy::upstream::Upload;
+use crate::telemetry::access_log::Entry;
+
+/// One request and its answer. When it is dropped it is over, however it
+/// ended: it is counted and logged then, once.
+#[derive(Debug)]
+pub(in crate::proxy) struct Exchange {
+    resources: Rc<Resources>,
+    began: Instant,
+    pub(super) client: IpAddr,
+    pool: Option<Arc<Pool>>,
+    /// None until an answer has begun.
+    status: Option<StatusCode>,
+    /// Why it ended, if not well.
+    end: Option<&'static str>,
+    pub(super) upload: Rc<Upload>,
+    response_bytes: u64,
+    pub(super) attempts: u32,
+    reused: bool,
+    pub(super) waited: Duration,
+    /// None without a new connection.
+    pub(super) connecting: Option<Duration>,
+    first_byte: Option<Duration>,
+    pub(super) request_id: Option<HeaderValue>,
+    /// Lets the next request of the connection through when it is dropped.
+    pub(super) turn: Option<Turn>,
+    line: Option<Box<Line>>,
+}
+
+/// What only the access log wants.
+#[derive(Debug)]
+struct Line {
+    began_at: SystemTime,
+    /// None, as `target`, of a request that could not be read.
+    method: Option<Method>,
+    target: Option<Uri>,
+    version: Version,
+    host: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    endpoint: Option<Endpoint>,
+}
+
+impl Exchange {
+    pub(super) fn begin<B>(
+        resources: &Rc<Resources>,
+        peer: IpAddr,
+        turn: Option<Turn>,
+        request: &Request<B>,
+    ) -> Self {
+        let logged = resources.parts.access_log.is_on();
+        let readable = turn.as_ref().is_some_and(|turn| turn.verdict.is_ok());
+        Self {
+            resources: Rc::clone(resources),
+            began: Instant::now(),
+            client: peer,
+            pool: None,
+            status: None,
+            end: None,
+            upload: Rc::default(),
+            response_bytes: 0,
+            attempts: 0,
+            reused: false,
+            waited: Duration::ZERO,
+            connecting: None,
+            first_byte: None,
+            request_id: None,
+            turn,
+            line: logged.then(|| Box::new(Line::of(request, readable))),
+        }
+    }
+
+    /// What the gate made of the request's head.
+    pub(super) fn facts(&self) -> Result<HeadFacts, Refusal> {
+        self.turn.as_ref().map_or(Err(Refusal::RequestLine), |turn| turn.verdict)
+    }
+
+    pub(super) fn routed_to(&mut self, pool: &Arc<Pool>) {
+        if self.pool.is_none() {
+            self.pool = Some(Arc::clone(pool));
+        }
+    }
+
+    /// A try at `endpoint` begins.
+    pub(super) fn attempt(&mut self, endpoint: &Endpoint) {
+        self.attempts += 1;
+        if self.attempts > 1
+            && let Some(pool) = &self.pool
+        {
+            pool.state.tally.record_retry();
+        }
+        if let Some(line) = &mut self.line {
+            line.endpoint = Some(endpoint.clone());
+        }
+    }
+
+    /// The head of the replica's answer is there.
+    pub(super) fn answered(&mut self, status: StatusCode, reused: bool) {
+        self.status = Some(status);
+        self.reused = reused;
+        self.first_byte = Some(self.began.elapsed());
+    }
+
+    /// We answer ourselves.
+    pub(super) fn failed(&mut self, status: StatusCode, reason: &'static str) {
+        self.status = Some(status);
+        self.end = Some(reason);
+    }
+
+    /// The body of the answer is over: `whole` if all of it was read.
+    pub(in crate::proxy) fn body_ended(&mut self, bytes: u64, whole: bool, failed: bool) {
+        self.response_bytes = bytes;
+        // An answer of our own has said why already.
+        if self.end.is_none() && !whole {
+            self.end = Some(if failed { "upstream_broke_off" } else { "client_closed" });
+        }
+    }
+
+    /// The tunnel that the answer became is over.
+    pub(super) fn tunnel_ended(&mut self, up: u64, down: u64, reason: &'static str) {
+        self.upload.set_bytes(up);
+        self.response_bytes = down;
+        self.end = Some(reason);
+    }
+}
+
+impl Line {
+    fn of<B>(request: &Request<B>, readable: bool) -> Self {
+        let field = |name| readable.then(|| request.headers().get(name).cloned()).flatten();
+        Self {
+            began_at: wall_clock(),
+            method: readable.then(|| request.method().clone()),
+            target: readable.then(|| request.uri().clone()),
+            version: request.version(),
+            host: field(HOST),
+            referer: field(REFERER),
+            user_agent: field(USER_AGENT),
+            endpoint: None,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        let status = self.status.map_or(CLIENT_CLOSED, |status| status.as_u16());
+        if let Some(pool) = &self.pool {
+            pool.state.tally.record(status, took);
+        }
+        let Some(line) = self.line.take() else { return };
+        let endpoint = line.endpoint.as_ref();
+        let pool = self.pool.as_deref();
+        let target = line.target.as_ref().map_or_else(String::new, Uri::to_string);
+        let end = self.end.or(self.status.is_none().then_some("client_closed"));
+        self.resources.parts.access_log.log(&Entry {
+            time: line.began_at,
+            client: self.client,
+            method: line.method.as_ref().map_or("", Method::as_str),
+            target: &target,
+            version: line.version,
+            status,
+            request_bytes: self.upload.bytes(),
+            response_bytes: self.response_bytes,
+            referer: line.referer.as_ref().map(HeaderValue::as_bytes),
+            user_agent: line.user_agent.as_ref().map(HeaderValue::as_bytes),
+            host: line.host.as_ref().map(HeaderValue::as_bytes),
+            request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()),
+            pool: pool.map(|pool| &*pool.label),
+            project: pool.and_then(|pool| pool.name.project.as_deref()),
+            service: endpoint.and_then(|it| it.service.as_deref()),
+            replica: endpoint.map(|it| &*it.name),
+            container: endpoint.map(|it| &*it.id.workload.id),
+            upstream: endpoint.map(|it| it.id.address),
+            attempts: self.attempts,
+            reused: self.reused,
+            wait_us: micros(self.waited),
+            connect_us: self.connecting.map(micros),
+            first_byte_us: self.first_byte.map(micros),
+            total_us: micros(took),
+            end: end.unwrap_or("ok"),
+        });
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a log line tells the time of day")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// nginx's number for a client that left before it was answered.
+const CLIENT_CLOSED: u16 = 499;

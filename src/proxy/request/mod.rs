@@ -1,0 +1,49 @@
+//! The story of one request, whatever protocol brought it.
+
+mod answer;
+mod attempt;
+mod body;
+mod downstream;
+mod exchange;
+mod hold;
+mod prepare;
+mod route;
+mod tunnel;
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub(super) use downstream::Downstream;
+
+use crate::proxy::error::ProxyError;
+use crate::proxy::http1::turn::Turn;
+use crate::proxy::request::body::ResponseBody;
+use crate::proxy::request::exchange::Exchange;
+use crate::proxy::resources::Resources;
+
+/// Serves one request; it always answers.
+pub(super) async fn handle(
+    resources: Rc<Resources>,
+    downstream: Rc<Downstream>,
+    turn: Option<Turn>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let mut exchange =
+        Box::new(Exchange::begin(&resources, downstream.from.peer(), turn, &request));
+    let wants_json = answer::wants_json(request.headers());
+    let served = match prepare::prepare(&resources, &downstream, request, &mut exchange) {
+        Ok(prepared) => attempt::serve(&resources, prepared, &mut exchange).await,
+        Err(refusal) => Err(ProxyError::Refused(refusal)),
+    };
+    let served = served.map_err(|error| error.blame(downstream.fault()));
+    Ok(match served {
+        Ok(answered) => answered.into_response(&downstream, exchange),
+        Err(error) => {
+            resources.parts.counters.answered(error.metric());
+            answer::of(&error, wants_json, exchange)
+        }
+    })
+}

@@ -1,0 +1,92 @@
+//! What the requests of one thread use.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::domain::pool::{PoolSettings, PoolState};
+use crate::domain::routing::RoutingTable;
+use crate::live::{Alarm, Reader};
+use crate::proxy::upstream::Idle;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::Counters;
+
+/// What every worker is given.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub reader: Reader,
+    pub alarm: Alarm,
+    pub access_log: AccessLog,
+    pub counters: Arc<Counters>,
+    /// Whose forwarding headers are believed.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// Client connections that one worker takes at once.
+    pub connections_max: usize,
+}
+
+/// What one worker owns. Nothing of it is shared with another thread but what
+/// `Parts` names.
+#[derive(Debug)]
+pub(super) struct Resources {
+    pub(super) parts: Parts,
+    table: RefCell<(Reader, Rc<Table>)>,
+    idle: Idle,
+    /// Those who wait for any table at all, as if for a pool of its own.
+    unrouted: (PoolSettings, Arc<PoolState>),
+}
+
+/// A routing table as one worker counts its users.
+#[derive(Debug)]
+pub(super) struct Table(Arc<RoutingTable>);
+
+impl Resources {
+    pub(super) fn new(parts: Parts) -> Self {
+        let mut reader = parts.reader.clone();
+        let table = Rc::new(Table(Arc::clone(reader.current())));
+        Self {
+            parts,
+            table: RefCell::new((reader, table)),
+            idle: Idle::default(),
+            unrouted: Default::default(),
+        }
+    }
+
+    /// The newest table. Its users are counted within this thread only, so that
+    /// workers do not contend for the count.
+    pub(super) fn table(&self) -> Rc<Table> {
+        let (reader, last) = &mut *self.table.borrow_mut();
+        let newest = reader.current();
+        if !Arc::ptr_eq(newest, &last.0) {
+            *last = Rc::new(Table(Arc::clone(newest)));
+        }
+        Rc::clone(last)
+    }
+
+    /// Whether `address` is a proxy whose word about the client is believed.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.parts.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+
+    /// For how long, and beside how many others, a request waits that has no
+    /// route while not every source has been seen.
+    pub(super) fn unrouted(&self) -> (&PoolSettings, &Arc<PoolState>) {
+        (&self.unrouted.0, &self.unrouted.1)
+    }
+
+    pub(super) fn idle(&self) -> &Idle {
+        &self.idle
+    }
+}
+
+impl Deref for Table {
+    type Target = RoutingTable;
+
+    fn deref(&self) -> &RoutingTable {
+        &self.0
+    }
+}

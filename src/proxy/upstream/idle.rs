@@ -1,0 +1,79 @@
+//! Connections that wait for their next request.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+
+use crate::domain::pool::Vitals;
+use crate::proxy::upstream::body::RequestBody;
+
+/// The idle connections of one worker, by the serial of their endpoint. The
+/// last one put back is the first one taken, so that few stay warm and the
+/// others grow old and are closed.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Idle {
+    lists: RefCell<HashMap<u64, List>>,
+}
+
+#[derive(Debug)]
+struct List {
+    vitals: Arc<Vitals>,
+    senders: Vec<(SendRequest<RequestBody>, Instant)>,
+}
+
+impl Idle {
+    pub(in crate::proxy) fn take(&self, serial: u64) -> Option<SendRequest<RequestBody>> {
+        let mut lists = self.lists.borrow_mut();
+        let senders = &mut lists.get_mut(&serial)?.senders;
+        while let Some((sender, _)) = senders.pop() {
+            if !sender.is_closed() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection, unless its endpoint leaves or has enough of them.
+    pub(in crate::proxy) fn put(
+        &self,
+        sender: SendRequest<RequestBody>,
+        vitals: &Arc<Vitals>,
+        now: Instant,
+    ) {
+        if !vitals.state().keeps_connections() {
+            return;
+        }
+        let mut lists = self.lists.borrow_mut();
+        let list = lists
+            .entry(vitals.serial())
+            .or_insert_with(|| List { vitals: Arc::clone(vitals), senders: Vec::new() });
+        if list.senders.len() < PER_ENDPOINT_MAX {
+            list.senders.push((sender, now));
+        }
+    }
+
+    /// Closes connections to endpoints that leave, and those idle for too long.
+    pub(in crate::proxy) fn sweep(&self, now: Instant) {
+        self.lists.borrow_mut().retain(|_, list| {
+            if !list.vitals.state().keeps_connections() {
+                return false;
+            }
+            list.senders.retain(|(sender, since)| {
+                !sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
+            });
+            !list.senders.is_empty()
+        });
+    }
+}
+
+/// Idle connections that one worker keeps to one endpoint.
+const PER_ENDPOINT_MAX: usize = 256;
+
+/// Below the keep-alive time of most application servers would be safest, but
+/// those differ from 2 s to 75 s; a connection that they close meanwhile is
+/// noticed when it closes, and a request that meets the close is sent again.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);

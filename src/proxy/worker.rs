@@ -1,0 +1,224 @@
+//! A thread of the data plane: its runtime, its listeners, its connections.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tracing::{debug, error, warn};
+
+use crate::proxy::connection;
+use crate::proxy::resources::{Parts, Resources};
+use crate::telemetry::metrics::Listener;
+
+/// The running threads.
+#[derive(Debug)]
+pub struct Workers {
+    stop: watch::Sender<bool>,
+    ended: mpsc::Receiver<()>,
+    count: usize,
+}
+
+/// A thread's connections, and what they use.
+#[derive(Debug)]
+struct Worker {
+    resources: Rc<Resources>,
+    open: Cell<usize>,
+    /// Told when one of them ends.
+    closed: Notify,
+}
+
+impl Workers {
+    /// Starts a thread for each set of listeners, before anything else of the
+    /// process needs one.
+    pub fn start(listeners: Vec<Vec<TcpListener>>, parts: &Parts) -> io::Result<Self> {
+        let (stop, stopping) = watch::channel(false);
+        let count = listeners.len();
+        let (tell, ended) = mpsc::channel(count.max(1));
+        for (number, listeners) in listeners.into_iter().enumerate() {
+            let (parts, stopping, tell) = (parts.clone(), stopping.clone(), tell.clone());
+            thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                let _ended = Ended(tell);
+                if let Err(failed) = run(listeners, parts, &stopping) {
+                    error!("A worker cannot run: {failed}");
+                }
+            })?;
+        }
+        Ok(Self { stop, ended, count })
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Takes no more connections and lets those that are open finish.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until a thread has ended.
+    pub async fn one_ended(&mut self) {
+        self.ended.recv().await;
+    }
+
+    /// Waits until every thread has ended.
+    pub async fn all_ended(&mut self) {
+        while self.ended.recv().await.is_some() {}
+    }
+}
+
+fn run(
+    listeners: Vec<TcpListener>,
+    parts: Parts,
+    stopping: &watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        // Sockets are looked at after this many tasks: enough to amortise the
+        // system call, few enough to keep latency even.
+        .event_interval(61)
+        .build()?;
+    let local = LocalSet::new();
+    let worker = Rc::new(Worker {
+        resources: Rc::new(Resources::new(parts)),
+        open: Cell::new(0),
+        closed: Notify::new(),
+    });
+    let ended: io::Result<()> = runtime.block_on(local.run_until(async {
+        let mut accepting = Vec::new();
+        for listener in listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let serving = accept(Rc::clone(&worker), listener, stopping.clone());
+            accepting.push(tokio::task::spawn_local(serving));
+        }
+        let keeping = tokio::task::spawn_local(keep_house(Rc::clone(&worker.resources)));
+        let serving = async {
+            for serving in accepting {
+                serving.await.map_err(io::Error::other)?;
+            }
+            while worker.open.get() > 0 {
+                worker.closed.notified().await;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            served = serving => served,
+            kept = keeping => kept.map_err(io::Error::other),
+        }
+    }));
+    ended
+}
+
+/// Tells that a thread has ended, also by a panic.
+struct Ended(mpsc::Sender<()>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // There is room for one message of each thread.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// Takes connections until the balancer stops.
+async fn accept(
+    worker: Rc<Worker>,
+    listener: tokio::net::TcpListener,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = take(&worker, &listener) => accepted,
+            _ = stopping.wait_for(|&stopping| stopping) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&worker, stream, peer, stopping.clone()),
+            Err(failed) => {
+                if is_shortage(&failed) {
+                    // It passes when connections end, and asking again at once
+                    // would only burn the processor.
+                    warn!("Cannot accept a connection: {failed}");
+                    sleep(ACCEPT_PAUSE).await;
+                } else {
+                    debug!("A connection was gone before it was accepted: {failed}");
+                }
+            }
+        }
+    }
+}
+
+async fn take(
+    worker: &Worker,
+    listener: &tokio::net::TcpListener,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    while worker.open.get() >= worker.resources.parts.connections_max {
+        worker.closed.notified().await;
+    }
+    listener.accept().await
+}
+
+/// Whether we are out of descriptors, buffers or memory (accept(2)).
+fn is_shortage(failed: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    shortages.iter().any(|shortage| failed.raw_os_error() == Some(shortage.raw_os_error()))
+}
+
+fn admit(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stopping: watch::Receiver<bool>,
+) {
+    let open = Open::begin(Rc::clone(worker));
+    let counted = worker.resources.parts.counters.connection_opened(Listener::Http);
+    let serving = connection::serve(Rc::clone(&worker.resources), stream, peer, stopping);
+    tokio::task::spawn_local(async move {
+        let _counted = (open, counted);
+        serving.await;
+    });
+}
+
+/// Counts a connection while it is open, also if its task panics.
+struct Open(Rc<Worker>);
+
+impl Open {
+    fn begin(worker: Rc<Worker>) -> Self {
+        worker.open.set(worker.open.get() + 1);
+        Self(worker)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.0.closed.notify_waiters();
+        self.0.closed.notify_one();
+    }
+}
+
+/// Closes idle connections: at once when a new table says that their endpoint
+/// leaves, and in time when they grow old.
+async fn keep_house(resources: Rc<Resources>) {
+    let mut reader = resources.parts.reader.clone();
+    let mut tick = interval(SWEEP_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            Some(()) = reader.changed() => {}
+            _ = tick.tick() => {}
+        }
+        // A worker without requests would keep an old table alive.
+        resources.table();
+        resources.idle().sweep(Instant::now());
+    }
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
