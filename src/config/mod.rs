@@ -25,8 +25,8 @@ pub use load::{ReadFile, Reading, load, load_admin, read};
 pub use mistake::{Mistake, Place};
 pub use settings::{Absent, Arity, Key, SETTINGS, Setting};
 
+use crate::domain::labels::LabelSettings;
 use crate::domain::names::PoolName;
-use crate::domain::plan::LabelSettings;
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]

@@ -144,16 +144,19 @@ pub(super) fn network(written: &str) -> Result<IpNet, Fault> {
 /// A filter that `tracing` understands.
 ///
 /// `tracing` takes a lone word for a module, so that a misspelt level would
-/// silence everything; a word that is nearly a level is refused.
+/// silence everything; a word that is no level is refused.
 pub(super) fn log_filter(written: &str) -> Result<String, Fault> {
     let hint = "write `error`, `warn`, `info`, `debug` or `trace`, also by module: \
                 `info,evenkeel::discovery=debug`";
-    let misspelt = written.split(',').map(str::trim).find_map(|part| {
-        let level = suggest::nearest(part, LEVELS)?;
-        (!level.eq_ignore_ascii_case(part)).then_some(level)
-    });
-    if let Some(level) = misspelt {
-        return Err(Fault::new("is not a log filter", format!("did you mean `{level}`?")));
+    let bare = |part: &&str| !part.is_empty() && !part.contains(['=', '[', ':']);
+    let is_level = |part: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part));
+    let mut words = written.split(',').map(str::trim).filter(bare);
+    if let Some(word) = words.find(|word| !is_level(word)) {
+        let hint = match suggest::nearest(word, LEVELS) {
+            Some(level) => format!("did you mean `{level}`?"),
+            None => format!("write `{word}=debug` for a module"),
+        };
+        return Err(Fault::new("is not a log filter", hint));
     }
     let read = EnvFilter::builder().parse(written);
     if written.trim().is_empty() || read.is_err() {

@@ -194,7 +194,7 @@ fn pool(project: Option<&str>, name: &str, replicas: &[&str]) -> Arc<Pool> {
         label: name.to_string().into(),
         name,
         settings: PoolSettings::default(),
-        tiers: Tiers::build(&endpoints),
+        tiers: Tiers::build(&endpoints, &[]),
         endpoints,
         state: Arc::new(PoolState::default()),
     })
