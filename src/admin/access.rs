@@ -11,10 +11,6 @@ use http::uri::Authority;
 
 use crate::admin::Admin;
 
-/// Whether the one who asks may read everything, left with each request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Trusted(pub(super) bool);
-
 /// Why a request may read only what everybody may.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 enum Refusal {
@@ -34,11 +30,7 @@ enum Refusal {
 }
 
 /// Lets everybody read what is public, and those whom we trust the rest.
-pub(super) async fn guard(
-    State(admin): State<Admin>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn guard(State(admin): State<Admin>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| *peer);
     let judged = {
         let overview = admin.overview.borrow();
@@ -48,10 +40,7 @@ pub(super) async fn guard(
         Err(refusal) if !PUBLIC.contains(&request.uri().path()) => {
             (StatusCode::FORBIDDEN, format!("forbidden: {refusal}\n")).into_response()
         }
-        judged => {
-            request.extensions_mut().insert(Trusted(judged.is_ok()));
-            next.run(request).await
-        }
+        Ok(()) | Err(_) => next.run(request).await,
     }
 }
 
@@ -89,7 +78,8 @@ fn is_ours(host: &str) -> bool {
         && (bare.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost"))
 }
 
-/// What everybody may read; readiness without its details.
+/// What everybody may read. Readiness says what is wrong with a source to all,
+/// since the Docker host cannot be told from others while Docker is away.
 const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// How much of a foreign host the refusal repeats, in characters.

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::admin::accept::prefers;
-use crate::admin::access::Trusted;
 use crate::admin::{Admin, readiness, status, view};
 use crate::domain::world::SourceHealth;
 use crate::telemetry::metrics::{Exposition, Process, Snapshot, Source, render};
@@ -33,15 +32,8 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 /// 200 when traffic may be sent here, else 503.
-pub(super) async fn readyz(
-    State(admin): State<Admin>,
-    Extension(Trusted(trusted)): Extension<Trusted>,
-    headers: HeaderMap,
-) -> Response {
-    let mut readiness = readiness::readiness(&admin.overview.borrow(), Instant::now());
-    if !trusted {
-        readiness.sources.clear();
-    }
+pub(super) async fn readyz(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    let readiness = readiness::readiness(&admin.overview.borrow(), Instant::now());
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if prefers(&headers, "application/json", "text/plain") {
         (status, Json(readiness)).into_response()

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::admin::view;
-use crate::domain::balance::Policy;
 use crate::domain::lifecycle::{self, Probe, Signs, State};
 use crate::domain::names::PoolName;
-use crate::domain::plan::{Access, Member, Plan, PoolPlan, Rule};
+use crate::domain::plan::{Member, Plan, PoolPlan};
 use crate::domain::pool::{Endpoint, EndpointId, Pool, StatusClass};
 use crate::domain::problem::Problem;
+use crate::domain::rule::Access;
 use crate::domain::world::{Health, RunState};
 
 /// Every pool that is planned or still in the table.
@@ -49,7 +49,7 @@ fn pool(name: &PoolName, planned: Option<&PoolPlan>, live: Option<&Pool>) -> vie
         project: name.project.as_deref().map(str::to_owned),
         label: name.to_string(),
         rule: planned.map_or_else(left_behind, |it| rule(&it.access)),
-        policy: policy(settings.policy).to_owned(),
+        policy: settings.policy.as_str().to_owned(),
         hold_seconds: settings.hold.as_secs_f64(),
         hold_max: settings.hold_max,
         state: pool_state(planned, live).to_owned(),
@@ -70,9 +70,9 @@ fn pool_state(planned: Option<&PoolPlan>, live: Option<&Pool>) -> &'static str {
 
 fn rule(access: &Access) -> view::Rule {
     let (rule, text) = match access {
-        Access::Open(rule) => (rule, rule_text(rule)),
+        Access::Open(rule) => (rule, rule.to_string()),
         Access::Closed(rule) => {
-            (rule, format!("answered 503, since a guard cannot be read: {}", rule_text(rule)))
+            (rule, format!("answered 503, since a guard cannot be read: {rule}"))
         }
     };
     let texts = |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect();
@@ -85,40 +85,9 @@ fn rule(access: &Access) -> view::Rule {
     }
 }
 
-/// Such as `host a.example or b.example, path /api, priority 5`.
-fn rule_text(rule: &Rule) -> String {
-    let hosts: Vec<_> = rule.hosts.iter().map(ToString::to_string).collect();
-    let exact = rule.exact.iter().map(|path| format!("exactly {path}"));
-    let paths: Vec<_> = rule.prefixes.iter().map(ToString::to_string).chain(exact).collect();
-    let mut parts = Vec::new();
-    if !hosts.is_empty() {
-        parts.push(format!("host {}", hosts.join(" or ")));
-    }
-    if !paths.is_empty() {
-        parts.push(format!("path {}", paths.join(" or ")));
-    }
-    if parts.is_empty() {
-        parts.push("every request that no other rule matches".to_owned());
-    }
-    if rule.priority != 0 {
-        parts.push(format!("priority {}", rule.priority));
-    }
-    parts.join(", ")
-}
-
 fn left_behind() -> view::Rule {
     let text = "its last container was removed; requests are held for a new one".to_owned();
     view::Rule { text, ..view::Rule::default() }
-}
-
-fn policy(policy: Policy) -> &'static str {
-    match policy {
-        Policy::RoundRobin => "round_robin",
-        Policy::LeastRequest => "least_request",
-        Policy::P2c => "p2c",
-        Policy::Random => "random",
-        Policy::IpHash => "ip_hash",
-    }
 }
 
 fn replicas(planned: Option<&PoolPlan>, live: Option<&Pool>) -> Vec<view::Replica> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::pool::{PoolSettings, PoolState, Tiers, Vitals};
+use crate::domain::rule::Rule;
 use crate::domain::world::WorkloadId;
 
 #[test]
@@ -85,7 +86,7 @@ fn a_member_that_runs_without_an_address_is_unreachable_and_a_stopped_one_is_not
 fn members_are_joined_with_their_own_endpoint_and_those_that_leave_come_last() {
     let members = vec![member("old", 1), Member { run: RunState::Stopped, ..member("off", 2) }];
     let mine = endpoint(&members[0]);
-    mine.vitals.record_failure();
+    mine.vitals.suspect();
     // The same container in another life shares nothing.
     let removed = endpoint(&member("old", 7));
     let _request = removed.vitals.begin();
@@ -155,26 +156,6 @@ fn a_closed_pool_says_so_even_if_a_replica_is_ready() {
 }
 
 #[test]
-fn a_rule_is_told_in_words() {
-    let hosts = vec!["a.example".parse().unwrap(), "*.b.example".parse().unwrap()];
-    let table = [
-        (Rule::default(), "every request that no other rule matches"),
-        (
-            Rule { priority: -1, ..Rule::default() },
-            "every request that no other rule matches, priority -1",
-        ),
-        (Rule { hosts: hosts.clone(), ..Rule::default() }, "host a.example or *.b.example"),
-        (
-            Rule { hosts, prefixes: vec!["/api".into()], exact: vec!["/x".into()], priority: 5 },
-            "host a.example or *.b.example, path /api or exactly /x, priority 5",
-        ),
-    ];
-    for (rule, text) in table {
-        assert_eq!(rule_text(&rule), text);
-    }
-}
-
-#[test]
 fn a_status_of_another_version_can_be_read() {
     let read: view::Status =
         serde_json::from_str(r#"{"version":"9","pools":[{"name":"web","later":1}],"x":{}}"#)
@@ -217,7 +198,7 @@ fn live(project: Option<&str>, name: &str, endpoints: Vec<Endpoint>) -> Pool {
         label: name.to_string().into(),
         name,
         settings: PoolSettings::default(),
-        tiers: Tiers::build(&endpoints),
+        tiers: Tiers::build(&endpoints, &[]),
         endpoints,
         state: Arc::new(PoolState::default()),
     }
