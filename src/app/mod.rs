@@ -1,24 +1,246 @@
 //! The only place that knows every part: wiring, tasks, shutdown.
 
-use std::io::Write;
+mod check;
+mod limits;
+mod privileges;
+mod shutdown;
+
+use std::future::{Future, pending};
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::{Duration, SystemTime};
 
+pub use check::check_docker;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::admin::{self, Admin};
+use crate::app::privileges::Dropped;
+use crate::app::shutdown::Signals;
 use crate::config::{Config, DockerAddress};
-use crate::domain::plan::LabelSettings;
-use crate::domain::problem::Problem;
+use crate::control::{Control, Overview};
+use crate::discovery;
+use crate::domain::names::SourceName;
+use crate::domain::problem::{Problem, Subject};
+use crate::domain::routing::RoutingTable;
+use crate::domain::world::Report;
+use crate::live::{self, Alarm};
+use crate::probe::Prober;
+use crate::proxy::{self, BindError, Parts, Workers};
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::log;
+use crate::telemetry::metrics::Counters;
 
-/// Runs the balancer until it is told to stop.
-pub fn run(config: Config) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "nothing is wired yet: {config:?}");
-    drop(config);
-    ExitCode::FAILURE
+/// Why the balancer could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("cannot serve")]
+    Bind(#[from] BindError),
+    #[error("cannot start the log")]
+    Log(#[from] log::InvalidFilter),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("`{0}` ended, which it never should")]
+    TaskEnded(&'static str),
 }
 
-/// What is wrong with the labels of the containers that the engine at
-/// `address` runs, or why nobody can tell.
-pub fn check_docker(
-    address: &DockerAddress,
-    _labels: &LabelSettings,
-) -> Result<Vec<Problem>, String> {
-    Err(format!("nothing is wired yet that could ask {address:?}"))
+/// Runs the balancer until it is asked to stop.
+pub fn run(config: &Config) -> ExitCode {
+    match start(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            // The log may not be there yet, and a person waits for this line.
+            let _ = writeln!(io::stderr(), "evenkeel: {}", log::Chain(&failed));
+            ExitCode::FAILURE
+        }
+    }
 }
+
+/// The order matters: ports are bound as root, root is given up before any
+/// thread exists, and threads inherit what is left.
+fn start(config: &Config) -> Result<(), Failed> {
+    log::start(&config.log)?;
+    let workers = config.workers.or_else(|| available_parallelism().ok());
+    let workers = workers.map_or(1, NonZeroUsize::get);
+    let listeners = bind(config, workers)?;
+    let admin = proxy::bind(config.admin, 1)?;
+    let (http, admin_address) = (addresses(listeners.first()), addresses(Some(&admin)));
+    let notes = give_up_root(config);
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("control")
+        .build()
+        .map_err(Failed::Runtime)?;
+    let access_log = AccessLog::start(config.access_log, io::stdout()).map_err(Failed::Thread)?;
+    let (publisher, reader) = live::channel(RoutingTable::default());
+    let alarm = Alarm::default();
+    let parts = Parts {
+        reader,
+        alarm: alarm.clone(),
+        access_log,
+        counters: Arc::new(Counters::new(proxy::REASONS)),
+        trusted_proxies: config.trusted_proxies.clone().into(),
+        connections_max: limits::connections_max(workers),
+    };
+    let threads = Workers::start(listeners, &parts).map_err(Failed::Thread)?;
+    let sources = sources(config);
+    let (control, overview) =
+        Control::new(config.labels.clone(), &sources, notes, publisher, alarm.clone());
+    let (stop, stopping) = watch::channel(false);
+    let outcome = runtime.block_on(async {
+        let mut tasks = Tasks::default();
+        let (reports, received) = mpsc::channel(REPORTS_MAX);
+        discover(config, &mut tasks, &reports);
+        // The control loop ends with its last source, and there may be none.
+        let keep_reports_open = reports;
+        let mut prober = Prober::new(alarm);
+        let follow = move |table: &RoutingTable| prober.follow(table);
+        tasks.spawn("control", control.run(received, stopping.clone(), follow));
+        let state = admin_state(overview, &parts);
+        for listener in admin {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(Failed::Runtime)?;
+            // It answers until the very end, so that a drain can be watched.
+            tasks.spawn("admin", admin::serve(listener, state.clone(), pending()));
+        }
+        info!(version = VERSION, http, admin = admin_address, workers, "Evenkeel serves");
+        let outcome = serve(threads, tasks, &stop).await;
+        drop(keep_reports_open);
+        outcome
+    });
+    parts.access_log.close(LOG_CLOSE);
+    outcome
+}
+
+/// The long-lived tasks. Each is there for ever: one that ends stops the
+/// process, so that nothing runs on as a ghost.
+#[derive(Debug, Default)]
+struct Tasks(JoinSet<&'static str>);
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    async fn ended(&mut self) -> &'static str {
+        match self.0.join_next().await {
+            Some(Ok(name)) => name,
+            Some(Err(_)) => "a task that panicked",
+            None => pending().await,
+        }
+    }
+}
+
+/// Serves until a signal comes, then drains.
+async fn serve(
+    mut threads: Workers,
+    mut tasks: Tasks,
+    stop: &watch::Sender<bool>,
+) -> Result<(), Failed> {
+    let mut signals = Signals::listen().map_err(Failed::Runtime)?;
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        name = tasks.ended() => return Err(Failed::TaskEnded(name)),
+        () = threads.one_ended() => return Err(Failed::TaskEnded("worker")),
+    };
+    info!(deadline = ?shutdown::DEADLINE, "Stopping on {signal}: no new connections, open ones finish");
+    stop.send_replace(true);
+    threads.stop();
+    tokio::select! {
+        () = threads.all_ended() => info!("Stopped"),
+        () = tokio::time::sleep(shutdown::DEADLINE) => warn!("Stopped with connections still open"),
+        signal = signals.next() => warn!("Stopped at once on a second signal, {signal}"),
+    }
+    Ok(())
+}
+
+/// For each worker the listeners of every address.
+fn bind(config: &Config, workers: usize) -> Result<Vec<Vec<TcpListener>>, BindError> {
+    let mut all: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    for &address in &config.http {
+        for (worker, listener) in all.iter_mut().zip(proxy::bind(address, workers)?) {
+            worker.push(listener);
+        }
+    }
+    Ok(all)
+}
+
+/// Gives up root if that is asked for; where it cannot, that is a problem to be
+/// shown and no reason to stop.
+fn give_up_root(config: &Config) -> Vec<Problem> {
+    let Some(uid) = config.user else { return Vec::new() };
+    let socket = match &config.docker {
+        Some(DockerAddress::Unix(path)) => Some(path.as_path()),
+        Some(DockerAddress::Tcp { .. } | DockerAddress::Tls { .. }) | None => None,
+    };
+    match privileges::drop_to(uid, socket) {
+        Dropped::To { uid, group } => {
+            info!(uid, docker_group = group, "Gave up root");
+            Vec::new()
+        }
+        Dropped::NotRoot => Vec::new(),
+        Dropped::Refused(refused) => {
+            let message =
+                format!("cannot drop from root to user {uid}: {refused}; running as root");
+            let hint = "keep the capabilities SETUID and SETGID (`cap_add: [SETUID, SETGID]`), or \
+                        start it with `user:` and the socket's group in `group_add:`";
+            vec![Problem::new(Subject::Setting, message, hint).about("user")]
+        }
+    }
+}
+
+fn sources(config: &Config) -> Vec<SourceName> {
+    let docker = config.docker.as_ref().map(|_| SourceName::docker());
+    let settings = (!config.pools.is_empty()).then(SourceName::settings);
+    docker.into_iter().chain(settings).collect()
+}
+
+fn discover(config: &Config, tasks: &mut Tasks, reports: &mpsc::Sender<Report>) {
+    let prefix = &config.labels.prefix;
+    if let Some(address) = config.docker.clone() {
+        let watch = discovery::docker::watch(address, Arc::clone(prefix), reports.clone());
+        tasks.spawn("docker", watch);
+    }
+    if !config.pools.is_empty() {
+        let pools = config.pools.clone();
+        tasks
+            .spawn("pools", discovery::settings::watch(pools, Arc::clone(prefix), reports.clone()));
+    }
+}
+
+/// The addresses as bound, with the ports that were chosen for port 0.
+fn addresses(listeners: Option<&Vec<TcpListener>>) -> String {
+    let bound = listeners.into_iter().flatten().filter_map(|it| it.local_addr().ok());
+    bound.map(|address| address.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the metrics tell when the process started")]
+fn admin_state(overview: watch::Receiver<Arc<Overview>>, parts: &Parts) -> Admin {
+    Admin {
+        overview,
+        table: parts.reader.clone(),
+        counters: Arc::clone(&parts.counters),
+        access_log: parts.access_log.clone(),
+        version: VERSION,
+        started_at: SystemTime::now(),
+        started: Instant::now(),
+    }
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const REPORTS_MAX: usize = 64;
+
+/// Time for the last lines of the access log to be written.
+const LOG_CLOSE: Duration = Duration::from_secs(1);

@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
 fn run(matches: &ArgMatches) -> ExitCode {
     let around = Surroundings::read();
     match config::load(&arguments::flags(matches), &around.env, &surroundings::read_file) {
-        Ok(config) => app::run(config),
+        Ok(config) => app::run(&config),
         Err(mistakes) => finding::refuse(mistakes),
     }
 }

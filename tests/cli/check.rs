@@ -29,7 +29,6 @@ fn a_compose_file_is_judged_with_line_and_column() {
 }
 
 #[test]
-#[ignore = "the planner does not tell problems yet"]
 fn misspelt_labels_and_wrong_values_are_told_where_they_stand() {
     let ran = Desk::new().with("compose.yml", COMPOSE).run(&["check", "compose.yml"]);
     assert_eq!(ran.code, Some(1));
@@ -48,7 +47,6 @@ fn misspelt_labels_and_wrong_values_are_told_where_they_stand() {
 }
 
 #[test]
-#[ignore = "the planner does not tell problems yet"]
 fn labels_of_a_written_pool_are_told_where_they_stand() {
     let file = "[pools.api]\nservers = ['h:1']\nhots = 'a.example.com'\n";
     let desk = Desk::new().with("evenkeel.toml", file);

@@ -15,13 +15,13 @@ fn the_pages_about_settings_say_what_the_table_says() {
 
 fn renew_or_compare(page: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
-    if std::env::var_os("RENEW_DOCS").is_some() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, made).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == made,
         "{page} is not what src/config/settings.rs says; renew it with \
-         `RENEW_DOCS=1 cargo test --test all documentation`"
+         `UPDATE_DOCS=1 cargo test --test all documentation`"
     );
 }

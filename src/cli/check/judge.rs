@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::cli::check::{Label, Subject};
 use crate::cli::finding::{Finding, Severity};
+use crate::domain::labels::LabelSettings;
 use crate::domain::names::SourceName;
-use crate::domain::plan::{self, LabelSettings, Memory, Plan};
+use crate::domain::plan::{self, Memory, Plan};
 use crate::domain::problem::{self, Problem};
 use crate::domain::world::{
     Health, NetworkMode, Observation, Place, RunState, Vantage, Workload, WorkloadId,
@@ -38,7 +39,7 @@ pub(super) fn judge(kind: Kind, subjects: &[Subject], settings: &LabelSettings) 
 fn workload(kind: Kind, subject: &Subject) -> Workload {
     let place = match kind {
         Kind::Service => {
-            Place::Container { mode: NetworkMode::Own, networks: Vec::new(), exposed: Vec::new() }
+            Place::Container { mode: NetworkMode::Own, networks: Vec::new(), exposed: None }
         }
         Kind::Pool => Place::Fixed(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
     };
@@ -89,6 +90,20 @@ fn finding(kind: Kind, problem: &Problem, subjects: &[Subject]) -> Option<Findin
         message: format!("{about}{}", problem.message),
         hint: problem.hint.clone(),
     })
+}
+
+/// A problem of what runs, where no file can be named.
+pub(super) fn told(problem: &Problem) -> Finding {
+    Finding {
+        place: None,
+        severity: match (&problem.key, &problem.subject) {
+            (None, problem::Subject::Pool(_)) => Severity::Warning,
+            // A container that cannot be reached serves nobody.
+            (Some(_), _) | (None, _) => Severity::Error,
+        },
+        message: problem.to_string(),
+        hint: problem.hint.clone(),
+    }
 }
 
 fn named(problem: &Problem) -> Option<&str> {

@@ -19,7 +19,7 @@ use crate::cli::finding::{self, Finding, Severity};
 use crate::cli::surroundings::{self, Surroundings};
 use crate::cli::{arguments, print};
 use crate::config::{self, Config, Key, Place, Reading};
-use crate::domain::plan::LabelSettings;
+use crate::domain::labels::LabelSettings;
 
 /// What carries labels in a file: a service, or a written pool.
 #[derive(Debug)]
@@ -188,9 +188,7 @@ fn check_docker(config: &Config) -> Vec<Finding> {
         )];
     };
     match app::check_docker(address, &config.labels) {
-        Ok(problems) => {
-            problems.iter().map(|problem| error(problem.to_string(), &problem.hint)).collect()
-        }
+        Ok(problems) => problems.iter().map(judge::told).collect(),
         Err(message) => vec![error(
             message,
             "see that the daemon runs and that we may open its socket, or name another with \

@@ -1,7 +1,6 @@
 //! `evenkeel status`: what a running balancer serves, and what is wrong.
 
 mod table;
-mod view;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -10,9 +9,10 @@ use std::time::Duration;
 use clap::ArgMatches;
 use http::StatusCode;
 
+use crate::admin::view::{Pool, Problem, Replica, Source, Status};
 use crate::cli::fetch::{self, Answer};
 use crate::cli::status::table::{Table, clean};
-use crate::cli::status::view::{Pool, Problem, Replica, Source, Status};
+
 use crate::cli::surroundings::{self, Surroundings};
 use crate::cli::{arguments, finding, print};
 use crate::config;
@@ -108,7 +108,7 @@ fn pool_lines(pool: &Pool) -> Vec<String> {
     let [label, state, policy, rule] = [&pool.label, &pool.state, &pool.policy, rule].map(clean);
     let waiting = match pool.waiting {
         0 => String::new(),
-        count => format!(", {} waiting", finding::counted(count, "request")),
+        count => format!(", {} waiting", finding::counted(count as usize, "request")),
     };
     let mut lines = vec![format!("Pool {label}: {state}, {policy}, {rule}{waiting}")];
     if pool.replicas.is_empty() {

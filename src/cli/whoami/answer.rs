@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -27,11 +27,13 @@ pub(super) struct Whoami {
     options: Options,
     /// Requests but those for the health path.
     answered: AtomicU64,
+    listening_since: SystemTime,
 }
 
 impl Whoami {
+    /// A backend that listens from now on.
     pub(super) fn new(options: Options) -> Self {
-        Self { options, answered: AtomicU64::new(0) }
+        Self { options, answered: AtomicU64::new(0), listening_since: wall_clock() }
     }
 
     fn is_well(&self) -> bool {
@@ -53,7 +55,8 @@ pub(super) async fn answer(
             (StatusCode::SERVICE_UNAVAILABLE, "unhealthy\n").into_response()
         };
     }
-    whoami.answered.fetch_add(1, Ordering::Relaxed);
+    let received = wall_clock();
+    let requests = whoami.answered.fetch_add(1, Ordering::Relaxed) + 1;
     let Options { delay, status, body_size: size, .. } = whoami.options;
     let wish = match (Wish { delay, status, size }).asked(request.uri().query().unwrap_or("")) {
         Ok(wish) => wish,
@@ -65,9 +68,31 @@ pub(super) async fn answer(
         // The rest of the body may still come, so the connection is of no more use.
         Err(status) => return (status, [(CONNECTION, "close")]).into_response(),
     };
-    time::sleep(wish.delay).await;
-    let seen = Seen { name: &whoami.options.name, remote, head: &head, body_bytes };
+    // Even a sleep of nothing takes until the next tick of the clock.
+    if !wish.delay.is_zero() {
+        time::sleep(wish.delay).await;
+    }
+    let seen = Seen {
+        name: &whoami.options.name,
+        listening_since: whoami.listening_since,
+        received,
+        requests,
+        remote,
+        head: &head,
+        body_bytes,
+    };
     seen.told(wish)
+}
+
+/// Milliseconds since the epoch, with microseconds after the point.
+fn unix_ms(time: SystemTime) -> f64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (since.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[expect(clippy::disallowed_methods, reason = "how soon a request came is to be compared outside")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
 /// How many bytes a body has; read to its end, kept nowhere.
@@ -89,6 +114,10 @@ async fn count(mut body: Body) -> Result<u64, StatusCode> {
 /// A request as it arrived.
 struct Seen<'a> {
     name: &'a str,
+    listening_since: SystemTime,
+    received: SystemTime,
+    /// How many there were, this one included.
+    requests: u64,
     remote: SocketAddr,
     head: &'a Parts,
     body_bytes: u64,
@@ -131,6 +160,9 @@ impl Seen<'_> {
         }
         let seen = serde_json::json!({
             "hostname": self.name,
+            "listening_since_ms": unix_ms(self.listening_since),
+            "received_at_ms": unix_ms(self.received),
+            "requests": self.requests,
             "remote": self.remote().to_string(),
             "method": self.head.method.as_str(),
             "target": self.head.uri.to_string(),

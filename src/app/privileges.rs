@@ -1,0 +1,47 @@
+//! Giving up root once the listeners are bound.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+/// What became of the wish to run as another user.
+#[derive(Debug)]
+pub(super) enum Dropped {
+    /// We are `uid` now, with the group of the Docker socket if there is one.
+    To {
+        uid: u32,
+        group: Option<u32>,
+    },
+    /// We were not root, so there was nothing to drop.
+    NotRoot,
+    Refused(io::Error),
+}
+
+/// Becomes the user and group `uid`, with the group of `docker_socket` as the
+/// only other one, so that the socket can be opened again. The kernel takes the
+/// capabilities of root away with it (capabilities(7)).
+///
+/// It changes the calling thread alone: call it before any other is started,
+/// since those inherit from it.
+pub(super) fn drop_to(uid: u32, docker_socket: Option<&Path>) -> Dropped {
+    if !geteuid().is_root() {
+        return Dropped::NotRoot;
+    }
+    let group = docker_socket.and_then(|path| path.metadata().ok()).map(|socket| socket.gid());
+    match change(uid, group) {
+        Ok(()) => Dropped::To { uid, group },
+        Err(refused) => Dropped::Refused(refused),
+    }
+}
+
+fn change(uid: u32, group: Option<u32>) -> io::Result<()> {
+    let groups: Vec<_> = group.into_iter().map(Gid::from_raw).collect();
+    let (user, own) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(own, own, own)?;
+    set_thread_res_uid(user, user, user)?;
+    Ok(())
+}
