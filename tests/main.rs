@@ -1,4 +1,9 @@
 //! Everything that needs more than one module: one binary, one link.
 
+mod admin;
+mod cli;
+mod docker;
+mod labels;
 mod stacks;
 mod support;
+mod wire;

@@ -15,7 +15,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// The Engine; none, said loudly, where these tests are not asked for.
     ///
-    /// `make test` asks by `EVENKEEL_IMAGE`, which names the image it has just
+    /// `make test` asks by `EVK_IMAGE`, which names the image it has just
     /// built: a plain `cargo test` would test one left over from another day.
     ///
     /// # Panics
@@ -34,10 +34,10 @@ impl Engine {
     }
 
     fn look() -> Result<Self, String> {
-        let image = match (set("EVENKEEL_IMAGE"), set("CI")) {
+        let image = match (set("EVK_IMAGE"), set("CI")) {
             (Some(image), _) => image,
             (None, Some(_)) => IMAGE.to_owned(),
-            (None, None) => return Err("EVENKEEL_IMAGE is not set; run `make test`".to_owned()),
+            (None, None) => return Err("EVK_IMAGE is not set; run `make test`".to_owned()),
         };
         answers(&["docker", "version"])
             .map_err(|why| format!("Docker does not answer (`docker version`: {why})"))?;

@@ -149,11 +149,11 @@ impl Stack {
             .arg(root.join("compose").join(self.file))
             .arg("-f")
             .arg(root.join("tests/stacks/isolated.yml"))
-            .env("EVENKEEL_IMAGE", &self.engine.image)
-            .env("EVENKEEL_TEST_PROJECT", &self.project)
+            .env("EVK_IMAGE", &self.engine.image)
+            .env("EVK_TEST_PROJECT", &self.project)
             // Any free port: the Engine chooses, so that no two tests collide.
-            .env("EVENKEEL_DEMO_PORT", "0")
-            .env("EVENKEEL_DEMO_ADMIN_PORT", "0")
+            .env("EVK_DEMO_PORT", "0")
+            .env("EVK_DEMO_ADMIN_PORT", "0")
             .env("DOCKER_GID", socket_group().to_string());
         command
     }

@@ -1,0 +1,104 @@
+//! The real binary, on free ports, for one test.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A running balancer; it is ended when dropped, also by a panic.
+pub(crate) struct Balancer {
+    child: Child,
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    access: Arc<Mutex<Vec<String>>>,
+}
+
+impl Balancer {
+    /// Starts it without Docker, with `args` after the ports.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_with_docker("off", args)
+    }
+
+    pub(crate) fn start_with_docker(docker: &str, args: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .args(["run", "--docker", docker, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["--workers", "2"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = collect(child.stderr.take().unwrap());
+        let access = collect(child.stdout.take().unwrap());
+        let line = wait_for(|| find(&log, "Evenkeel serves"));
+        let address = |key: &str| {
+            let rest = &line[line.find(key).unwrap() + key.len()..];
+            let text = rest.trim_start_matches('"').split([' ', '"']).next().unwrap();
+            text.parse().unwrap()
+        };
+        Self { child, http: address("http="), admin: address("admin="), log, access }
+    }
+
+    /// The line of the log that contains `text`, once there is one.
+    pub(crate) fn logged(&self, text: &str) -> String {
+        wait_for(|| find(&self.log, text))
+    }
+
+    /// The line of the access log that contains `text`, once there is one.
+    pub(crate) fn access_logged(&self, text: &str) -> String {
+        wait_for(|| find(&self.access, text))
+    }
+
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end, within a bound, and tells its exit code.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        wait_for(|| self.child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            for line in self.log.lock().unwrap().iter() {
+                eprintln!("balancer: {line}");
+            }
+        }
+    }
+}
+
+/// Asks again and again until there is an answer; ten seconds are a failure.
+pub(crate) fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited for ten seconds in vain");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn collect(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&lines);
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            kept.lock().unwrap().push(line);
+        }
+    });
+    lines
+}
+
+fn find(lines: &Mutex<Vec<String>>, text: &str) -> Option<String> {
+    lines.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
+}

@@ -1,0 +1,35 @@
+//! Bytes in, bytes out: the real binary between a raw client and raw replicas.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test stops where it fails, and its clock is the real one"
+)]
+
+mod backend;
+mod balancer;
+mod balancing;
+mod client;
+mod forwarding;
+mod lifecycle;
+mod refusals;
+mod streaming;
+mod upgrade;
+
+use backend::{Backend, ok};
+use balancer::Balancer;
+use client::Client;
+
+/// A balancer before one replica that answers everything with its own view.
+fn before(backend: &Backend) -> Balancer {
+    let balancer = Balancer::start(&["--pool", &format!("web={}", backend.address)]);
+    balancer.logged("Replica ready");
+    balancer
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+}
