@@ -9,7 +9,8 @@ LABEL org.opencontainers.image.title="Evenkeel" \
       org.opencontainers.image.licenses="Apache-2.0 OR MIT"
 # It starts as root to open the socket, whatever its group, and then becomes
 # this user. Admin listens beyond loopback so that its port can be published.
-ENV EVENKEEL_USER=65532 EVENKEEL_HTTP=0.0.0.0:80 EVENKEEL_ADMIN=0.0.0.0:9090
+# The path is for `docker exec lb evenkeel status`.
+ENV PATH=/ EVENKEEL_USER=65532 EVENKEEL_ADMIN=0.0.0.0:9090
 # Only this port, and no HEALTHCHECK: `whoami` runs from the same image, and a
 # backend with one exposed port and no verdict to wait for needs one label.
 EXPOSE 80

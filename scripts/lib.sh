@@ -7,10 +7,10 @@ cd "$ROOT"
 # Debian keeps daemons where only root looks; rustup keeps cargo in the home.
 PATH="$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin"
 
-EVENKEEL_IMAGE="${EVENKEEL_IMAGE:-evenkeel:latest}"
-EVENKEEL_DEMO_PORT="${EVENKEEL_DEMO_PORT:-8000}"
-EVENKEEL_DEMO_ADMIN_PORT="${EVENKEEL_DEMO_ADMIN_PORT:-9090}"
-export EVENKEEL_IMAGE EVENKEEL_DEMO_PORT EVENKEEL_DEMO_ADMIN_PORT
+EVK_IMAGE="${EVK_IMAGE:-evenkeel:latest}"
+EVK_DEMO_PORT="${EVK_DEMO_PORT:-8000}"
+EVK_DEMO_ADMIN_PORT="${EVK_DEMO_ADMIN_PORT:-9090}"
+export EVK_IMAGE EVK_DEMO_PORT EVK_DEMO_ADMIN_PORT
 
 say() { printf '%s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -80,7 +80,7 @@ compose_package() {
 
 need_rust() {
     have cargo || die "cargo is missing. Install Rust: https://rustup.rs"
-    need cc=gcc
+    need cc=build-essential
 }
 
 # need_component NAME  A part of the toolchain that minimal installations leave out.
