@@ -2,7 +2,7 @@
 
 Run it by `make bench`. Settings come from the environment:
 ROUNDS, SECONDS_PER_ROUND, PEERS (names), SCENARIOS (small 10k 1m),
-EVENKEEL_BIN, RESULTS (a file; empty: print only).
+EVK_BIN, RESULTS (a file; empty: print only).
 """
 
 import os

@@ -71,7 +71,7 @@ def locate(name):
     """The binary itself, so that no wrapper is measured with it."""
     if name == "evenkeel":
         binary = pathlib.Path(
-            os.environ.get("EVENKEEL_BIN", ROOT / "target" / "release" / "evenkeel")
+            os.environ.get("EVK_BIN", ROOT / "target" / "release" / "evenkeel")
         )
         return binary if binary.is_file() else None
     for inside in sorted(VENV.glob(f"lib/python*/site-packages/**/_bin/{name}")):
