@@ -7,7 +7,7 @@ mod shutdown;
 
 use std::future::{Future, pending};
 use std::io::{self, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use crate::app::shutdown::Signals;
 use crate::config::{Config, DockerAddress};
 use crate::control::{Control, Overview};
 use crate::discovery;
+use crate::domain::labels::LabelSettings;
 use crate::domain::names::SourceName;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::routing::RoutingTable;
@@ -72,6 +73,10 @@ fn start(config: &Config) -> Result<(), Failed> {
     let workers = workers.map_or(1, NonZeroUsize::get);
     let listeners = bind(config, workers)?;
     let admin = proxy::bind(config.admin, 1)?;
+    let labels = LabelSettings {
+        listeners: bound(listeners.iter().flatten().chain(&admin)),
+        ..config.labels.clone()
+    };
     let (http, admin_address) = (addresses(listeners.first()), addresses(Some(&admin)));
     let notes = give_up_root(config);
 
@@ -93,8 +98,7 @@ fn start(config: &Config) -> Result<(), Failed> {
     };
     let threads = Workers::start(listeners, &parts).map_err(Failed::Thread)?;
     let sources = sources(config);
-    let (control, overview) =
-        Control::new(config.labels.clone(), &sources, notes, publisher, alarm.clone());
+    let (control, overview) = Control::new(labels, &sources, notes, publisher, alarm.clone());
     let (stop, stopping) = watch::channel(false);
     let outcome = runtime.block_on(async {
         let mut tasks = Tasks::default();
@@ -221,8 +225,12 @@ fn discover(config: &Config, tasks: &mut Tasks, reports: &mpsc::Sender<Report>) 
 
 /// The addresses as bound, with the ports that were chosen for port 0.
 fn addresses(listeners: Option<&Vec<TcpListener>>) -> String {
-    let bound = listeners.into_iter().flatten().filter_map(|it| it.local_addr().ok());
-    bound.map(|address| address.to_string()).collect::<Vec<_>>().join(" ")
+    let addresses = bound(listeners.into_iter().flatten());
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn bound<'a>(listeners: impl Iterator<Item = &'a TcpListener>) -> Vec<SocketAddr> {
+    listeners.filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the metrics tell when the process started")]

@@ -74,6 +74,7 @@ impl Case {
                 let (label, value) = rest.split_once('=')?;
                 self.settings.constraints.push((label.to_owned(), value.to_owned()));
             }
+            "listens" => self.settings.listeners.push(rest.parse().ok()?),
             "then" => self.steps.push(Step::default()),
             "balancer" => step.observation.vantage = vantage(rest)?,
             "container" => {

@@ -9,6 +9,7 @@ pub mod value;
 mod voice;
 mod wish;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::domain::labels::group::{Group, Groups};
@@ -23,18 +24,20 @@ use crate::domain::problem::Problem;
 use crate::domain::rule::Access;
 use crate::domain::world::{Place, Workload};
 
-/// How labels are read, from the settings.
+/// How what runs is read, from the settings.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LabelSettings {
     /// `lb` unless set otherwise.
     pub prefix: Arc<str>,
     /// Only containers that carry all of these labels are ours.
     pub constraints: Vec<(String, String)>,
+    /// Where we listen ourselves: what is sent there would come round again.
+    pub listeners: Vec<SocketAddr>,
 }
 
 impl Default for LabelSettings {
     fn default() -> Self {
-        Self { prefix: "lb".into(), constraints: Vec::new() }
+        Self { prefix: "lb".into(), constraints: Vec::new(), listeners: Vec::new() }
     }
 }
 

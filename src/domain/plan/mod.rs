@@ -67,7 +67,7 @@ pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan
     let mut problems = Vec::new();
     let mut pools: BTreeMap<PoolName, Vec<Candidate<'_>>> = BTreeMap::new();
     for observation in world.values() {
-        let surroundings = Surroundings::new(observation);
+        let surroundings = Surroundings::new(observation, &settings.listeners);
         for workload in &observation.workloads {
             let reading = labels::read(workload, settings);
             problems.extend(reading.problems);

@@ -15,6 +15,8 @@ use crate::domain::world::{
 #[derive(Debug)]
 pub(super) struct Surroundings<'a> {
     reach: Reach<'a>,
+    /// Where the balancer listens.
+    listeners: &'a [SocketAddr],
     holders: HashMap<&'a str, Holder<'a>>,
 }
 
@@ -50,7 +52,7 @@ struct Teller<'p> {
 }
 
 impl<'a> Surroundings<'a> {
-    pub(super) fn new(observation: &'a Observation) -> Self {
+    pub(super) fn new(observation: &'a Observation, listeners: &'a [SocketAddr]) -> Self {
         let reach = match &observation.vantage {
             Vantage::Host => Reach::Host { us: None },
             Vantage::Container { id, host_network: true, .. } => Reach::Host { us: Some(id) },
@@ -62,7 +64,7 @@ impl<'a> Surroundings<'a> {
             }
         };
         let holders = observation.workloads.iter().filter_map(Holder::of).collect();
-        Self { reach, holders }
+        Self { reach, listeners, holders }
     }
 
     /// The address of a member, and what is wrong if it runs and has none.
@@ -76,7 +78,10 @@ impl<'a> Surroundings<'a> {
             return None;
         }
         let (mode, exposed) = match &workload.place {
-            Place::Fixed(address) => return Some(*address),
+            Place::Fixed(address) => {
+                let subject = Subject::Pool(wish.pool.name.clone());
+                return self.not_ours(*address, &mut Teller { subject, problems });
+            }
             Place::Container { mode, exposed, .. } => (mode, exposed),
         };
         let subject = Subject::Container(workload.name.clone());
@@ -91,7 +96,35 @@ impl<'a> Surroundings<'a> {
         // Both are looked for, so that a person learns of both faults at once.
         let port = port(exposed.as_deref(), wish, &mut teller);
         let ip = self.ip(mode, workload, wish, &mut teller);
-        Some(SocketAddr::new(ip?, port?))
+        self.not_ours(SocketAddr::new(ip?, port?), &mut teller)
+    }
+
+    /// The address, unless the balancer itself listens there.
+    fn not_ours(&self, address: SocketAddr, teller: &mut Teller<'_>) -> Option<SocketAddr> {
+        let ip = address.ip();
+        let is_local = ip.is_loopback() || self.own_addresses().any(|own| own == ip);
+        let ours = self.listeners.iter().any(|listener| {
+            let same_ip = listener.ip() == ip || listener.ip().is_unspecified() && is_local;
+            same_ip && listener.port() == address.port()
+        });
+        if ours {
+            teller.tell(
+                format!(
+                    "the balancer itself listens on {address}, so that requests would go round"
+                ),
+                "give the replica another port, or the balancer by `--http` and `--admin`"
+                    .to_owned(),
+            );
+        }
+        (!ours).then_some(address)
+    }
+
+    fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let networks = match &self.reach {
+            Reach::Host { .. } => &[],
+            Reach::Networks { networks, .. } => networks.as_slice(),
+        };
+        networks.iter().filter_map(|network| network.address)
     }
 
     fn us(&self) -> Option<&str> {
