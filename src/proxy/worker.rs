@@ -23,7 +23,6 @@ use crate::telemetry::metrics::Listener;
 pub struct Workers {
     stop: watch::Sender<bool>,
     ended: mpsc::Receiver<()>,
-    count: usize,
 }
 
 /// A thread's connections, and what they use.
@@ -40,8 +39,7 @@ impl Workers {
     /// process needs one.
     pub fn start(listeners: Vec<Vec<TcpListener>>, parts: &Parts) -> io::Result<Self> {
         let (stop, stopping) = watch::channel(false);
-        let count = listeners.len();
-        let (tell, ended) = mpsc::channel(count.max(1));
+        let (tell, ended) = mpsc::channel(listeners.len().max(1));
         for (number, listeners) in listeners.into_iter().enumerate() {
             let (parts, stopping, tell) = (parts.clone(), stopping.clone(), tell.clone());
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -51,11 +49,7 @@ impl Workers {
                 }
             })?;
         }
-        Ok(Self { stop, ended, count })
-    }
-
-    pub fn count(&self) -> usize {
-        self.count
+        Ok(Self { stop, ended })
     }
 
     /// Takes no more connections and lets those that are open finish.
@@ -92,7 +86,7 @@ fn run(
         open: Cell::new(0),
         closed: Notify::new(),
     });
-    let ended: io::Result<()> = runtime.block_on(local.run_until(async {
+    runtime.block_on(local.run_until(async {
         let mut accepting = Vec::new();
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -113,8 +107,7 @@ fn run(
             served = serving => served,
             kept = keeping => kept.map_err(io::Error::other),
         }
-    }));
-    ended
+    }))
 }
 
 /// Tells that a thread has ended, also by a panic.

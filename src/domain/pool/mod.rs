@@ -226,8 +226,4 @@ impl Tried {
     pub fn contains(&self, endpoint: &Endpoint) -> bool {
         self.0.contains(&endpoint.vitals.serial())
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
