@@ -12,18 +12,18 @@ use crate::domain::plan::{Plan, PoolPlan};
 
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
-    last: BTreeMap<PoolName, PoolPlan>,
     gone: BTreeMap<PoolName, (PoolPlan, Instant)>,
 }
 
 impl Lingering {
-    /// The plan with the pools that left it less than their hold ago, without
-    /// members.
-    pub(super) fn extend(&mut self, planned: &Plan, now: Instant) -> Plan {
-        for (name, pool) in std::mem::replace(&mut self.last, planned.pools.clone()) {
-            if !planned.pools.contains_key(&name) {
+    /// `planned`, which follows `previous`, with the pools that left less than
+    /// their hold ago, without members.
+    pub(super) fn extend(&mut self, previous: &Plan, planned: &Plan, now: Instant) -> Plan {
+        for (name, pool) in &previous.pools {
+            if !planned.pools.contains_key(name) {
                 let until = now + pool.settings.hold;
-                self.gone.insert(name, (PoolPlan { members: Vec::new(), ..pool }, until));
+                let pool = PoolPlan { members: Vec::new(), ..pool.clone() };
+                self.gone.insert(name.clone(), (pool, until));
             }
         }
         self.gone.retain(|name, (_, until)| !planned.pools.contains_key(name) && *until > now);
@@ -50,15 +50,16 @@ mod tests {
     fn a_pool_outlives_its_last_container_by_its_hold() {
         let mut lingering = Lingering::default();
         let start = Instant::now();
-        assert_eq!(lingering.extend(&shop(), start).pools.len(), 1);
+        let empty = Plan::default();
+        assert_eq!(lingering.extend(&empty, &shop(), start).pools.len(), 1);
         assert_eq!(lingering.next_deadline(), None);
 
-        let gone = lingering.extend(&Plan::default(), start);
+        let gone = lingering.extend(&shop(), &empty, start);
         assert_eq!(gone.pools.len(), 1, "held");
         let deadline = lingering.next_deadline().unwrap();
         assert_eq!(deadline - start, Duration::from_secs(10));
 
-        assert!(lingering.extend(&Plan::default(), deadline).pools.is_empty());
+        assert!(lingering.extend(&empty, &empty, deadline).pools.is_empty());
         assert_eq!(lingering.next_deadline(), None);
     }
 
@@ -66,9 +67,10 @@ mod tests {
     fn a_pool_that_returns_is_served_as_it_is_now() {
         let mut lingering = Lingering::default();
         let start = Instant::now();
-        lingering.extend(&shop(), start);
-        lingering.extend(&Plan::default(), start);
-        assert_eq!(lingering.extend(&shop(), start), shop());
+        let empty = Plan::default();
+        lingering.extend(&empty, &shop(), start);
+        lingering.extend(&shop(), &empty, start);
+        assert_eq!(lingering.extend(&empty, &shop(), start), shop());
         assert_eq!(lingering.next_deadline(), None);
     }
 

@@ -88,6 +88,10 @@ impl Control {
         mut follow: impl FnMut(&RoutingTable),
     ) {
         let mut pending = Vec::new();
+        if self.overview.borrow().has_first_world() {
+            // Nobody will report: the empty world is the whole one.
+            self.apply(&mut follow);
+        }
         loop {
             let forgotten = self.lingering.next_deadline();
             // Taking all that waits at once makes a burst of reports cost one plan.
@@ -124,12 +128,19 @@ impl Control {
         changed
     }
 
-    /// Plans the world and puts the plan into force.
+    /// Plans the world and puts the plan into force; again while replicas in it
+    /// are ready for the first time, since those have a say in their pool's
+    /// settings from then on.
     fn apply(&mut self, follow: &mut impl FnMut(&RoutingTable)) {
+        while self.put_into_force(follow) {}
+    }
+
+    /// Whether a replica is ready for the first time in what is in force now.
+    fn put_into_force(&mut self, follow: &mut impl FnMut(&RoutingTable)) -> bool {
         let memory = Memory { previous: &self.planned, been_ready: &self.been_ready };
-        self.planned = plan(&self.world, memory, &self.settings);
-        let now = Instant::now();
-        let mut served = self.lingering.extend(&self.planned, now);
+        let planned = plan(&self.world, memory, &self.settings);
+        let mut served = self.lingering.extend(&self.planned, &planned, Instant::now());
+        self.planned = planned;
         served.complete = self.overview.borrow().has_first_world();
         let served = Arc::new(served);
         self.publisher.publish(|previous| RoutingTable::build(&served, previous));
@@ -142,20 +153,16 @@ impl Control {
         }
         self.overview.send_modify(|overview| Arc::make_mut(overview).plan = served);
         self.report_problems();
-        self.after_publish(follow);
+        self.after_publish(follow)
     }
 
     /// Puts the plan in force anew if the live signs of an endpoint say otherwise.
     fn refresh(&mut self, follow: &mut impl FnMut(&RoutingTable)) {
         if !self.publisher.current().is_stale() {
-            // The data plane may have made an endpoint suspect that no table
-            // has seen ready yet.
-            follow(&self.publisher.current());
             return;
         }
         let served = Arc::clone(&self.overview.borrow().plan);
         self.publisher.publish(|previous| RoutingTable::build(&served, previous));
-        // Who has been ready has a say in its pool's settings from now on.
         if self.after_publish(follow) {
             self.apply(follow);
         }

@@ -55,6 +55,27 @@ async fn a_newer_replica_decides_the_settings_once_it_is_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_newer_replica_that_is_found_healthy_decides_the_settings_at_once() {
+    let mut running = start(&[SourceName::docker()]);
+    let older = shop("1");
+    let mut newer = Workload { created: 1, health: Health::Healthy, ..shop("1") };
+    newer.id.id = "newer".into();
+    newer.place = Place::Fixed(([10, 0, 0, 3], 8080).into());
+    newer.labels.insert("lb.hold".to_owned(), "3s".to_owned());
+    running.see(vec![older.clone()]).await;
+    running.pass_probes().await;
+    running.see(vec![older, newer]).await;
+    assert_eq!(running.hold(), Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_source_the_empty_world_is_the_whole_one() {
+    let mut running = start(&[]);
+    running.reader.changed().await.unwrap();
+    assert!(running.reader.current().is_complete());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_observation_again_changes_nothing() {
     let mut running = start(&[SourceName::docker()]);
     running.see(vec![shop("80")]).await;
