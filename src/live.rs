@@ -45,6 +45,11 @@ impl Publisher {
         self.published.send_replace(());
     }
 
+    /// Has every reader look again at the vitals of the table in use.
+    pub fn nudge(&self) {
+        self.published.send_replace(());
+    }
+
     pub fn current(&self) -> Arc<RoutingTable> {
         self.table.load_full()
     }
@@ -61,8 +66,8 @@ impl Reader {
         self.changed.mark_unchanged();
     }
 
-    /// Waits for a newer table than those of which this reader was told;
-    /// `None` when the balancer is stopping.
+    /// Waits for a newer table than those of which this reader was told, or for
+    /// vitals of the same one that must be looked at; `None` when the balancer is stopping.
     pub async fn changed(&mut self) -> Option<()> {
         self.changed.changed().await.ok()
     }

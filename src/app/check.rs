@@ -48,7 +48,10 @@ async fn first_world(address: &DockerAddress, labels: &LabelSettings) -> Result<
                         format!("{message}; {hint}")
                     });
                 }
-                Some(Report::Health { health: SourceHealth::Connected { .. }, .. }) => {}
+                Some(
+                    Report::Hint { .. }
+                    | Report::Health { health: SourceHealth::Connected { .. }, .. },
+                ) => {}
                 None => return Err(format!("the {} source ended", SourceName::docker())),
             }
         }

@@ -122,6 +122,7 @@ impl Control {
                     self.note_seen(&source, &observation);
                     self.world.insert(source, observation);
                 }
+                Report::Hint { .. } => {}
                 Report::Health { source, health } => self.note_health(&source, health),
             }
         }

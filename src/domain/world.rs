@@ -141,8 +141,31 @@ pub struct OwnNetwork {
 pub enum Report {
     /// All it sees now.
     Seen { source: SourceName, observation: Observation },
+    /// What an event took away, ahead of the observation that will show it.
+    Hint { source: SourceName, hint: Hint },
     /// It is connected, or is not and why.
     Health { source: SourceName, health: SourceHealth },
+}
+
+/// What an event took from a workload. It only ever takes away: what is added
+/// comes with the next observation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hint {
+    /// The container's id, in whichever life it is.
+    pub id: Arc<str>,
+    pub loss: Loss,
+}
+
+/// What a workload has lost.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Loss {
+    /// It got its stop signal, or the one that kills.
+    Stopping,
+    /// Its process has ended.
+    Stopped,
+    Paused,
+    /// Its address on the network with this id.
+    Network(Arc<str>),
 }
 
 /// Whether a source can be heard.

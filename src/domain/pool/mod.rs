@@ -62,6 +62,10 @@ pub struct PoolSettings {
     pub hold: Duration,
     /// How many requests may wait in the pool at once.
     pub hold_max: u32,
+    /// Charged attempts after the first.
+    pub retries: u32,
+    /// How long a leaving replica may finish what it has.
+    pub drain: Duration,
     /// Never before HEALTHCHECK's verdict (`lb.ready=strict`).
     pub ready_strict: bool,
 }
@@ -101,9 +105,10 @@ pub struct Draw {
     pub client: IpAddr,
 }
 
-/// The serials of the endpoints that this request has been sent to.
+/// The endpoints that this request has been sent to, each with how often it had
+/// been ready by then: one that is ready anew has not been tried.
 #[derive(Clone, Debug, Default)]
-pub struct Tried(Vec<u64>);
+pub struct Tried(Vec<(u64, u32)>);
 
 /// One of the waiting requests of a pool; it leaves when dropped.
 #[derive(Debug)]
@@ -179,6 +184,8 @@ impl Default for PoolSettings {
             timeouts: Timeouts::default(),
             hold: Duration::from_secs(10),
             hold_max: 16_384,
+            retries: 2,
+            drain: Duration::from_secs(30),
             ready_strict: false,
         }
     }
@@ -220,10 +227,11 @@ impl Drop for Waiting {
 
 impl Tried {
     pub fn add(&mut self, endpoint: &Endpoint) {
-        self.0.push(endpoint.vitals.serial());
+        self.0.push((endpoint.vitals.serial(), endpoint.vitals.times_ready()));
     }
 
     pub fn contains(&self, endpoint: &Endpoint) -> bool {
-        self.0.contains(&endpoint.vitals.serial())
+        !self.0.is_empty()
+            && self.0.contains(&(endpoint.vitals.serial(), endpoint.vitals.times_ready()))
     }
 }

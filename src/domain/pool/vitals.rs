@@ -1,7 +1,7 @@
 //! The signs of life of an endpoint.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::domain::lifecycle::{Probe, State};
 
@@ -11,6 +11,8 @@ pub struct Vitals {
     serial: u64,
     state: AtomicU8,
     probe: AtomicU8,
+    times_ready: AtomicU32,
+    cut: AtomicBool,
     in_flight: AtomicU32,
     attempts: AtomicU64,
     failures: AtomicU64,
@@ -27,6 +29,8 @@ impl Vitals {
             serial,
             state: AtomicU8::new(State::Starting as u8),
             probe: AtomicU8::new(Probe::Untried as u8),
+            times_ready: AtomicU32::new(0),
+            cut: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             attempts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -43,7 +47,24 @@ impl Vitals {
 
     /// Only the control loop calls this: it alone knows every sign.
     pub fn set_state(&self, state: State) {
-        self.state.store(state as u8, Ordering::Relaxed);
+        let before = self.state.swap(state as u8, Ordering::Relaxed);
+        if state == State::Ready && before != state as u8 {
+            self.times_ready.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often it has become ready.
+    pub fn times_ready(&self) -> u32 {
+        self.times_ready.load(Ordering::Relaxed)
+    }
+
+    /// Its time to finish is over: what it still has is broken off.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// A socket said that the endpoint may be gone: it is not chosen while
