@@ -37,7 +37,8 @@ pub(super) fn plan(plan: &Plan) -> String {
 
 fn settings(settings: &PoolSettings) -> Vec<String> {
     let usual = PoolSettings::default();
-    let PoolSettings { policy, timeouts, hold, hold_max, ready_strict } = settings;
+    let PoolSettings { policy, timeouts, hold, hold_max, ready_strict, retries: _, drain: _ } =
+        settings;
     let Timeouts { connect, response, idle, tunnel } = timeouts;
     let mut lines = Vec::new();
     let mut line = |name: &str, differs: bool, value: String| {
