@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use crate::domain::pool::Vitals;
-use crate::proxy::upstream::body::RequestBody;
+use crate::proxy::upstream::connect::Line;
 
 /// The idle connections of one worker, by the serial of their endpoint. The
 /// last one put back is the first one taken, so that few stay warm and the
@@ -22,37 +21,32 @@ pub(in crate::proxy) struct Idle {
 #[derive(Debug)]
 struct List {
     vitals: Arc<Vitals>,
-    senders: Vec<(SendRequest<RequestBody>, Instant)>,
+    lines: Vec<(Line, Instant)>,
 }
 
 impl Idle {
-    pub(in crate::proxy) fn take(&self, serial: u64) -> Option<SendRequest<RequestBody>> {
+    pub(in crate::proxy) fn take(&self, serial: u64) -> Option<Line> {
         let mut lists = self.lists.borrow_mut();
-        let senders = &mut lists.get_mut(&serial)?.senders;
-        while let Some((sender, _)) = senders.pop() {
-            if !sender.is_closed() {
-                return Some(sender);
+        let lines = &mut lists.get_mut(&serial)?.lines;
+        while let Some((line, _)) = lines.pop() {
+            if !line.sender.is_closed() {
+                return Some(line);
             }
         }
         None
     }
 
     /// Keeps a connection, unless its endpoint leaves or has enough of them.
-    pub(in crate::proxy) fn put(
-        &self,
-        sender: SendRequest<RequestBody>,
-        vitals: &Arc<Vitals>,
-        now: Instant,
-    ) {
+    pub(in crate::proxy) fn put(&self, line: Line, vitals: &Arc<Vitals>, now: Instant) {
         if !vitals.state().keeps_connections() {
             return;
         }
         let mut lists = self.lists.borrow_mut();
         let list = lists
             .entry(vitals.serial())
-            .or_insert_with(|| List { vitals: Arc::clone(vitals), senders: Vec::new() });
-        if list.senders.len() < PER_ENDPOINT_MAX {
-            list.senders.push((sender, now));
+            .or_insert_with(|| List { vitals: Arc::clone(vitals), lines: Vec::new() });
+        if list.lines.len() < PER_ENDPOINT_MAX {
+            list.lines.push((line, now));
         }
     }
 
@@ -62,10 +56,10 @@ impl Idle {
             if !list.vitals.state().keeps_connections() {
                 return false;
             }
-            list.senders.retain(|(sender, since)| {
-                !sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
+            list.lines.retain(|(line, since)| {
+                !line.sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
             });
-            !list.senders.is_empty()
+            !list.lines.is_empty()
         });
     }
 }
