@@ -13,6 +13,7 @@ mod backend;
 mod balancer;
 mod balancing;
 mod client;
+mod failover;
 mod forwarding;
 mod lifecycle;
 mod refusals;

@@ -19,7 +19,7 @@ use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
-use crate::proxy::upstream::{Connection, Failure, Terms};
+use crate::proxy::upstream::{Connection, Failure, Reuse, Terms};
 
 /// A replica's answer.
 pub(super) enum Answered {
@@ -52,14 +52,14 @@ impl Attempt<'_> {
         exchange.attempt(self.endpoint);
         let ongoing = self.resources.bell().attempt(&self.endpoint.vitals);
         let address = self.endpoint.id.address;
-        let mut may_reuse = true;
+        let mut reuse = if prepared.is_idempotent() { Reuse::Any } else { Reuse::Young };
         loop {
             let failed = |cause, reused| {
                 let (idempotent, whole) = (prepared.is_idempotent(), prepared.upload().is_whole());
                 Failed { cause, reused, idempotent, whole }.again()
             };
             let mut connection = self
-                .connect(may_reuse, &ongoing, exchange)
+                .connect(reuse, &ongoing, exchange)
                 .await
                 .map_err(|error| (error, failed(Cause::NoConnection, false)))?;
             let terms = Terms {
@@ -87,14 +87,14 @@ impl Attempt<'_> {
                     }
                 }
             }
-            may_reuse = false;
+            reuse = Reuse::Never;
         }
     }
 
     /// A connection, unless the endpoint leaves before there is one.
     async fn connect(
         &self,
-        may_reuse: bool,
+        reuse: Reuse,
         ongoing: &Ongoing,
         exchange: &mut Exchange,
     ) -> Result<Connection, ProxyError> {
@@ -103,7 +103,7 @@ impl Attempt<'_> {
         let idle = self.resources.idle();
         let connected = tokio::select! {
             biased;
-            connected = Connection::to(self.endpoint, idle, may_reuse, self.timeouts) => {
+            connected = Connection::to(self.endpoint, idle, reuse, self.timeouts) => {
                 connected.map_err(|source| ProxyError::Connect { endpoint, source })
             }
             () = ongoing.watch.until(|vitals| is_hopeless(vitals.state(), true)) => {

@@ -18,6 +18,16 @@ pub(in crate::proxy) struct Idle {
     lists: RefCell<HashMap<u64, List>>,
 }
 
+/// Which idle connections a request may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::proxy) enum Reuse {
+    Never,
+    /// Those that the replica has no reason to end just now: for a request that
+    /// could not be sent again if it did.
+    Young,
+    Any,
+}
+
 #[derive(Debug)]
 struct List {
     vitals: Arc<Vitals>,
@@ -25,10 +35,16 @@ struct List {
 }
 
 impl Idle {
-    pub(in crate::proxy) fn take(&self, serial: u64) -> Option<Line> {
+    /// A connection that may serve as `reuse` says.
+    pub(in crate::proxy) fn take(&self, serial: u64, reuse: Reuse) -> Option<Line> {
         let mut lists = self.lists.borrow_mut();
         let lines = &mut lists.get_mut(&serial)?.lines;
-        while let Some((line, _)) = lines.pop() {
+        let is_young = |since: &Instant| since.elapsed() < YOUNG;
+        while let Some((line, _)) = match reuse {
+            Reuse::Never => None,
+            Reuse::Young => lines.pop_if(|(_, since)| is_young(since)),
+            Reuse::Any => lines.pop(),
+        } {
             if !line.sender.is_closed() {
                 return Some(line);
             }
@@ -71,3 +87,6 @@ const PER_ENDPOINT_MAX: usize = 256;
 /// those differ from 2 s to 75 s; a connection that they close meanwhile is
 /// noticed when it closes, and a request that meets the close is sent again.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// No server that keeps connections at all ends one that was idle for less.
+const YOUNG: Duration = Duration::from_secs(1);

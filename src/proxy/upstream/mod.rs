@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout};
 
 pub(super) use body::{RequestBody, Upload};
-pub(super) use idle::Idle;
+pub(super) use idle::{Idle, Reuse};
 
 use crate::domain::pool::{Endpoint, Timeouts, Vitals};
 use crate::domain::retry::{Cause, is_hopeless};
@@ -55,14 +55,14 @@ pub(super) struct Terms<'a> {
 }
 
 impl Connection {
-    /// An idle connection to `endpoint` if `may_reuse`, else a fresh one.
+    /// An idle connection to `endpoint` that `reuse` allows, else a fresh one.
     pub(super) async fn to(
         endpoint: &Endpoint,
         idle: &Idle,
-        may_reuse: bool,
+        reuse: Reuse,
         timeouts: &Timeouts,
     ) -> io::Result<Self> {
-        while may_reuse && let Some(mut line) = idle.take(endpoint.vitals.serial()) {
+        while let Some(mut line) = idle.take(endpoint.vitals.serial(), reuse) {
             // It is ready as soon as its task has seen the end of the last
             // answer, and fails if the replica has closed it.
             let sender = &mut line.sender;
