@@ -15,6 +15,7 @@ mod balancing;
 mod client;
 mod failover;
 mod forwarding;
+mod leaving;
 mod lifecycle;
 mod refusals;
 mod streaming;

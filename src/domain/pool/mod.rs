@@ -131,9 +131,8 @@ impl Pool {
     /// Chooses an endpoint that has its stop signal but may still accept: better
     /// than no answer at all.
     pub fn pick_leaving(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
-        let accepts = |vitals: &Vitals| {
-            vitals.state() == State::Draining && vitals.probe() != Probe::Failed
-        };
+        let accepts =
+            |vitals: &Vitals| vitals.state() == State::Draining && vitals.probe() != Probe::Failed;
         self.pick_from(&self.tiers.leaving, draw, tried, accepts)
     }
 

@@ -78,11 +78,9 @@ pub fn is_hopeless(state: State, repeatable: bool) -> bool {
     match state {
         State::Gone => true,
         State::Paused => repeatable,
-        State::Starting
-        | State::Ready
-        | State::Unhealthy
-        | State::Suspect
-        | State::Draining => false,
+        State::Starting | State::Ready | State::Unhealthy | State::Suspect | State::Draining => {
+            false
+        }
     }
 }
 
@@ -148,13 +146,6 @@ mod tests {
 
     fn any_cause() -> impl Strategy<Value = Cause> {
         use Cause::{AnswerBroken, Left, NoConnection, Other, Unanswered, Unsent};
-        proptest::sample::select(vec![
-            NoConnection,
-            Unsent,
-            Unanswered,
-            Left,
-            AnswerBroken,
-            Other,
-        ])
+        proptest::sample::select(vec![NoConnection, Unsent, Unanswered, Left, AnswerBroken, Other])
     }
 }

@@ -204,7 +204,11 @@ impl Streamed {
 impl Lease {
     /// Ends the use: the connection goes back to the idle ones.
     fn release(self) {
-        self.connection.release(&self.upload, self.ongoing.in_flight.vitals(), self.resources.idle());
+        self.connection.release(
+            &self.upload,
+            self.ongoing.in_flight.vitals(),
+            self.resources.idle(),
+        );
     }
 }
 

@@ -98,12 +98,7 @@ struct Retries(Vec<Arc<Vitals>>);
 
 impl Retries {
     /// Whether another attempt may follow one that `endpoint` has failed.
-    async fn afford(
-        &mut self,
-        resources: &Resources,
-        pool: &Pool,
-        endpoint: &Endpoint,
-    ) -> bool {
+    async fn afford(&mut self, resources: &Resources, pool: &Pool, endpoint: &Endpoint) -> bool {
         let leaves = |vitals: &Vitals| is_leaving(vitals.state());
         if leaves(&endpoint.vitals) {
             return true;
