@@ -21,7 +21,7 @@ const POST: &str = "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 2\r
 fn a_request_in_flight_moves_on_when_its_replica_dies_or_is_paused() {
     for action in ["die", "pause"] {
         let stage = Stage::set(&["stuck", "well"], &[]);
-        let mut client = stage.send_to("stuck", get("/"));
+        let mut client = stage.send_to("stuck", &get("/"));
         let began = Instant::now();
         stage.happens("stuck", action);
         let answer = client.answer();
@@ -33,7 +33,7 @@ fn a_request_in_flight_moves_on_when_its_replica_dies_or_is_paused() {
 #[test]
 fn a_post_that_its_replica_took_fails_once_and_clearly_when_that_dies() {
     let stage = Stage::set(&["stuck", "well"], &[]);
-    let mut client = stage.send_to("stuck", POST.to_owned());
+    let mut client = stage.send_to("stuck", POST);
     let before = stage.backend("well").seen().len();
     stage.happens("stuck", "die");
     let answer = client.answer();
@@ -45,7 +45,7 @@ fn a_post_that_its_replica_took_fails_once_and_clearly_when_that_dies() {
 #[test]
 fn a_post_waits_for_its_paused_replica() {
     let stage = Stage::set(&["stuck", "well"], &[]);
-    let mut client = stage.send_to("stuck", POST.to_owned());
+    let mut client = stage.send_to("stuck", POST);
     stage.happens("stuck", "pause");
     stage.released("stuck", State::Paused);
     stage.release.store(true, Ordering::Relaxed);
@@ -55,7 +55,7 @@ fn a_post_waits_for_its_paused_replica() {
 #[test]
 fn a_replica_with_its_stop_signal_gets_nothing_new_and_finishes_what_it_has() {
     let stage = Stage::set(&["stuck", "well"], &[]);
-    let mut client = stage.send_to("stuck", get("/slow"));
+    let mut client = stage.send_to("stuck", &get("/slow"));
     stage.happens("stuck", "kill");
     stage.released("stuck", State::Draining);
     let before = stage.backend("stuck").seen().len();
@@ -206,9 +206,9 @@ impl Stage {
     }
 
     /// Sends requests until the one that is with `name`, which does not answer.
-    fn send_to(&self, name: &str, request: String) -> Client {
+    fn send_to(&self, name: &str, request: &str) -> Client {
         self.until_at(name, |client| {
-            client.send(&request);
+            client.send(request);
         })
     }
 
