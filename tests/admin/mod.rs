@@ -331,6 +331,7 @@ fn shop() -> Plan {
         name: "shop-web-1".into(),
         service: Some("web".into()),
         run: RunState::Stopped,
+        drained: false,
         health: Health::None,
         address: None,
         weight: 1,
