@@ -74,7 +74,8 @@ fn pick_among_5(bencher: Bencher<'_, '_>, policy: Policy) {
 }
 
 fn planned(world: &World) -> Plan {
-    let memory = Memory { previous: &Plan::default(), been_ready: &BTreeSet::new() };
+    let nobody = BTreeSet::new();
+    let memory = Memory { previous: &Plan::default(), been_ready: &nobody, drained: &nobody };
     plan(world, memory, &LabelSettings::default())
 }
 

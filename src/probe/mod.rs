@@ -147,6 +147,7 @@ mod tests {
             name: "one".into(),
             service: None,
             run: RunState::Running,
+            drained: false,
             health: Health::None,
             address: Some(address),
             weight: 1,
