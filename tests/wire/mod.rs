@@ -15,6 +15,7 @@ mod balancing;
 mod client;
 mod forwarding;
 mod lifecycle;
+mod readiness;
 mod refusals;
 mod streaming;
 mod upgrade;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::domain::balance;
-use crate::domain::lifecycle::{self, Probe, Signs, State};
+use crate::domain::lifecycle::{self, HealthCheck, Probe, Signs, State};
 use crate::domain::names::{Host, PoolName};
 use crate::domain::plan::{Member, Plan, PoolPlan};
 use crate::domain::pool::{Endpoint, EndpointId, Pool, PoolState, Tiers, Vitals};
@@ -68,9 +68,10 @@ impl RoutingTable {
             hosts: Hosts::default(),
         };
         let mut vitals = previous.vitals();
+        let checks = checks(plan);
         for (name, pool) in &plan.pools {
             let before = previous.compiled.get(name);
-            let compiled = table.compile(name, pool, before, &mut vitals);
+            let compiled = table.compile(name, pool, before, &mut vitals, &checks);
             table.compiled.insert(name.clone(), compiled);
         }
         table.bury(&vitals);
@@ -114,7 +115,8 @@ impl RoutingTable {
             endpoints.zip(&it.signs).any(|((member, endpoint), &(state, probe))| {
                 let vitals = &endpoint.vitals;
                 // The data plane may have made it suspect since it was judged.
-                (judge(member, vitals), vitals.probe()) != (state, probe) || vitals.state() != state
+                let judged = judge(member, endpoint.check.is_some(), vitals);
+                (judged, vitals.probe()) != (state, probe) || vitals.state() != state
             })
         })
     }
@@ -125,6 +127,7 @@ impl RoutingTable {
         plan: &PoolPlan,
         before: Option<&Compiled>,
         vitals: &mut HashMap<EndpointId, Arc<Vitals>>,
+        checks: &HashMap<EndpointId, Arc<HealthCheck>>,
     ) -> Compiled {
         let mut endpoints = Vec::new();
         let mut states = Vec::new();
@@ -135,16 +138,23 @@ impl RoutingTable {
                 self.next_serial += 1;
                 Arc::new(Vitals::new(self.next_serial))
             });
+            let check = checks.get(&id).cloned();
             let probe = vitals.probe();
-            let state = judge(member, vitals);
+            let state = judge(member, check.is_some(), vitals);
             vitals.set_state(state);
             states.push(state);
             signs.push((state, probe));
-            endpoints.push(endpoint(member, id, vitals));
+            endpoints.push(endpoint(member, id, check, vitals));
         }
         if let Some(before) = before
             && *before.plan == *plan
             && before.signs == signs
+            && before
+                .pool
+                .endpoints
+                .iter()
+                .map(|it| &it.check)
+                .eq(endpoints.iter().map(|it| &it.check))
         {
             return before.clone();
         }
@@ -216,11 +226,30 @@ fn endpoint_id(member: &Member) -> Option<EndpointId> {
     Some(EndpointId { workload: member.workload.clone(), address })
 }
 
-fn judge(member: &Member, vitals: &Vitals) -> State {
-    lifecycle::state(Signs { run: member.run, health: member.health, probe: vitals.probe() })
+/// The health check of each endpoint that has one. Pools that share an endpoint
+/// share what is known of it, and so its check: that of the first such pool.
+fn checks(plan: &Plan) -> HashMap<EndpointId, Arc<HealthCheck>> {
+    let mut checks = HashMap::new();
+    for pool in plan.pools.values() {
+        let Some(check) = &pool.settings.health else { continue };
+        for id in pool.members.iter().filter_map(endpoint_id) {
+            checks.entry(id).or_insert_with(|| Arc::clone(check));
+        }
+    }
+    checks
 }
 
-fn endpoint(member: &Member, id: EndpointId, vitals: &Arc<Vitals>) -> Endpoint {
+fn judge(member: &Member, checked: bool, vitals: &Vitals) -> State {
+    let Member { run, health, .. } = *member;
+    lifecycle::state(Signs { run, health, checked, probe: vitals.probe() })
+}
+
+fn endpoint(
+    member: &Member,
+    id: EndpointId,
+    check: Option<Arc<HealthCheck>>,
+    vitals: &Arc<Vitals>,
+) -> Endpoint {
     Endpoint {
         id,
         name: Arc::clone(&member.name),
@@ -228,6 +257,7 @@ fn endpoint(member: &Member, id: EndpointId, vitals: &Arc<Vitals>) -> Endpoint {
         weight: member.weight,
         backup: member.backup,
         seed: balance::seed(&member.name),
+        check,
         vitals: Arc::clone(vitals),
     }
 }

@@ -22,7 +22,7 @@ use crate::telemetry::access_log::Entry;
 #[derive(Debug)]
 pub(in crate::proxy) struct Exchange {
     resources: Rc<Resources>,
-    began: Instant,
+    pub(super) began: Instant,
     pub(super) client: IpAddr,
     pool: Option<Arc<Pool>>,
     /// None until an answer has begun.
