@@ -230,6 +230,7 @@ const PROBE_BITS: u64 = 0b11;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_request_is_in_flight_until_its_guard_is_dropped() {
@@ -295,6 +296,59 @@ mod tests {
         vitals.set_probe(Probe::Unfit);
         assert!(!vitals.suspect());
         assert_eq!(vitals.probe(), Probe::Unfit);
+    }
+
+    proptest! {
+        /// Two probes at once, and all that may happen meanwhile.
+        #[test]
+        fn a_pass_counts_only_if_nothing_spoke_against_it_after_its_probe_began(
+            steps in proptest::collection::vec((0_usize..2, 0_u8..7), 0..60),
+        ) {
+            let vitals = Vitals::new(1);
+            // For each probe its ticket, and whether all is as it was then.
+            let mut probes = [(None, false); 2];
+            for (at, step) in steps {
+                let before = vitals.probe();
+                let spoken_against = match step {
+                    0 => {
+                        let ticket = vitals.begin_probe();
+                        prop_assert_eq!(ticket.is_some(), vitals.state().is_asked());
+                        probes[at] = (ticket, true);
+                        false
+                    }
+                    1 | 2 => {
+                        if let (Some(ticket), holds) = probes[at] {
+                            let taken = vitals.conclude(ticket, Probe::Passed);
+                            prop_assert!(holds || !taken);
+                            prop_assert!(taken || !holds || ticket.probe() != before);
+                            prop_assert_eq!(vitals.probe() == before, !taken || before == Probe::Passed);
+                        }
+                        probes[at].0 = None;
+                        false
+                    }
+                    3 => {
+                        vitals.suspect();
+                        true
+                    }
+                    4 => {
+                        vitals.set_probe(Probe::Untried);
+                        true
+                    }
+                    5 => {
+                        let was_asked = vitals.state().is_asked();
+                        vitals.set_state(State::Paused);
+                        was_asked
+                    }
+                    _ => {
+                        vitals.set_state(State::Ready);
+                        false
+                    }
+                };
+                if spoken_against {
+                    probes.iter_mut().for_each(|probe| probe.1 = false);
+                }
+            }
+        }
     }
 
     #[test]
