@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::domain::lifecycle::{Fault, HealthCheck, Probe, State, Streak, jittered, probe_pause};
+use crate::domain::lifecycle::{Fault, HealthCheck, Probe, Streak, jittered, probe_pause};
 use crate::domain::pool::{Ticket, Vitals};
 use crate::live::Alarm;
 use crate::probe::ask::{self, Limits};
@@ -69,11 +69,12 @@ impl Watch {
     }
 
     fn judge(&self, heard: Result<(), Fault>, before: Probe, streak: &mut Streak) -> Probe {
+        let serves = self.vitals.state().serves();
         match (&self.check, heard, before) {
-            (Some(check), _, _) => streak.record(heard.is_ok(), before, check),
+            (Some(check), _, _) => streak.record(heard.is_ok(), before, serves, check),
             (None, Ok(()), _) => Probe::Passed,
-            // It is ready by its HEALTHCHECK alone, and wrongly.
-            (None, Err(_), Probe::Untried) if self.vitals.state() == State::Ready => Probe::Failed,
+            // It serves on the word of something else, which is wrong.
+            (None, Err(_), Probe::Untried) if serves => Probe::Failed,
             (None, Err(_), _) => before,
         }
     }

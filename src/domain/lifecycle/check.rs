@@ -69,17 +69,23 @@ impl Default for HealthCheck {
 
 impl Streak {
     /// What to hold of a replica after one more outcome, of which `before` was
-    /// held. One that has never passed does not fall: it is only not there yet.
-    pub fn record(&mut self, passed: bool, before: Probe, check: &HealthCheck) -> Probe {
+    /// held. One that does not serve yet does not fall: it is only not there.
+    pub fn record(
+        &mut self,
+        passed: bool,
+        before: Probe,
+        serves: bool,
+        check: &HealthCheck,
+    ) -> Probe {
         if passed {
             *self = Self { passes: self.passes.saturating_add(1), failures: 0 };
-            if self.passes >= check.rise { Probe::Passed } else { before }
-        } else {
-            *self = Self { passes: 0, failures: self.failures.saturating_add(1) };
-            match before {
-                Probe::Passed | Probe::Failed if self.failures >= check.fall => Probe::Unfit,
-                Probe::Passed | Probe::Failed | Probe::Untried | Probe::Unfit => before,
-            }
+            return if self.passes >= check.rise { Probe::Passed } else { before };
+        }
+        *self = Self { passes: 0, failures: self.failures.saturating_add(1) };
+        match before {
+            Probe::Untried if !serves => before,
+            _ if self.failures >= check.fall => Probe::Unfit,
+            Probe::Untried | Probe::Passed | Probe::Failed | Probe::Unfit => before,
         }
     }
 }
@@ -135,18 +141,20 @@ mod tests {
         use Probe::{Failed, Passed, Unfit, Untried};
         let check = HealthCheck { rise: 2, fall: 3, ..HealthCheck::default() };
         // The outcomes, of which 1 is a pass, and what is held after each.
-        for (first, outcomes, expected) in [
-            (Untried, "000011", &[Untried, Untried, Untried, Untried, Untried, Passed][..]),
-            (Untried, "1011", &[Untried, Untried, Untried, Passed]),
-            (Passed, "001000", &[Passed, Passed, Passed, Passed, Passed, Unfit]),
-            (Failed, "011", &[Failed, Failed, Passed]),
-            (Failed, "000", &[Failed, Failed, Unfit]),
-            (Unfit, "1011", &[Unfit, Unfit, Unfit, Passed]),
+        for (first, serves, outcomes, expected) in [
+            (Untried, false, "000011", &[Untried, Untried, Untried, Untried, Untried, Passed][..]),
+            (Untried, false, "1011", &[Untried, Untried, Untried, Passed]),
+            (Untried, true, "0011", &[Untried, Untried, Untried, Passed]),
+            (Untried, true, "000", &[Untried, Untried, Unfit]),
+            (Passed, true, "001000", &[Passed, Passed, Passed, Passed, Passed, Unfit]),
+            (Failed, false, "011", &[Failed, Failed, Passed]),
+            (Failed, false, "000", &[Failed, Failed, Unfit]),
+            (Unfit, false, "1011", &[Unfit, Unfit, Unfit, Passed]),
         ] {
             let mut streak = Streak::default();
             let mut held = first;
             for (outcome, &expected) in outcomes.chars().zip(expected) {
-                held = streak.record(outcome == '1', held, &check);
+                held = streak.record(outcome == '1', held, serves, &check);
                 assert_eq!(held, expected, "{first:?} {outcomes}");
             }
         }
@@ -170,7 +178,7 @@ mod tests {
             let check = HealthCheck { rise, fall, ..HealthCheck::default() };
             let mut streak = Streak::default();
             for _ in 0..failures {
-                prop_assert_eq!(streak.record(false, Probe::Untried, &check), Probe::Untried);
+                prop_assert_eq!(streak.record(false, Probe::Untried, false, &check), Probe::Untried);
             }
         }
     }
