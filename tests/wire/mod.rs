@@ -17,6 +17,7 @@ mod failover;
 mod forwarding;
 mod leaving;
 mod lifecycle;
+mod readiness;
 mod refusals;
 mod streaming;
 mod upgrade;
