@@ -1,5 +1,5 @@
-//! What wakes the requests of a worker when routing changes: attempts whose
-//! endpoint has left, and requests that wait for an endpoint.
+//! What wakes the tasks of a worker when something changes: attempts whose
+//! endpoint leaves, requests that wait for one, connections when we stop.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -13,13 +13,16 @@ use slab::Slab;
 use crate::domain::lifecycle::State;
 use crate::domain::pool::{InFlight, Vitals};
 
-/// The attempts and the waiting requests of one worker.
+/// Who sleeps in one worker until something changes.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     watches: RefCell<Slab<Seat>>,
     /// By their arrival.
     holds: RefCell<BTreeMap<u64, Option<Waker>>>,
     arrivals: Cell<u64>,
+    /// The clients' connections.
+    connections: RefCell<Slab<Option<Waker>>>,
+    stopping: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -42,12 +45,18 @@ pub(super) struct Watch {
     seat: usize,
 }
 
-/// A request's place among those that wait, kept while it is interrupted by
-/// tries.
+/// A request's place among those that wait.
 #[derive(Debug)]
 pub(super) struct Place {
     bell: Rc<Bell>,
     arrival: u64,
+}
+
+/// A client's connection that is told when we stop.
+#[derive(Debug)]
+pub(super) struct Listener {
+    bell: Rc<Bell>,
+    seat: usize,
 }
 
 impl Bell {
@@ -62,10 +71,15 @@ impl Bell {
         Watch { bell: Rc::clone(self), seat }
     }
 
-    /// A request begins to wait.
-    pub(super) fn hold(self: &Rc<Self>) -> Place {
+    /// The turn of a request that begins to wait.
+    pub(super) fn arrive(&self) -> u64 {
         let arrival = self.arrivals.get();
         self.arrivals.set(arrival + 1);
+        arrival
+    }
+
+    /// A request waits whose turn is `arrival`, for the first time or again.
+    pub(super) fn hold(self: &Rc<Self>, arrival: u64) -> Place {
         self.holds.borrow_mut().insert(arrival, None);
         Place { bell: Rc::clone(self), arrival }
     }
@@ -81,6 +95,25 @@ impl Bell {
                 waker.wake();
             }
         }
+    }
+
+    /// A client's connection begins.
+    pub(super) fn listen(self: &Rc<Self>) -> Listener {
+        Listener { bell: Rc::clone(self), seat: self.connections.borrow_mut().insert(None) }
+    }
+
+    /// Tells every connection that we stop.
+    pub(super) fn stop(&self) {
+        self.stopping.set(true);
+        for (_, waker) in self.connections.borrow_mut().iter_mut() {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.get()
     }
 
     /// Wakes the waiting, those first who came first.
@@ -122,6 +155,25 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.bell.watches.borrow_mut().try_remove(self.seat);
+    }
+}
+
+impl Listener {
+    /// Whether we stop; if not, the task of `context` is woken when we do.
+    pub(super) fn hears_stop(&self, context: &Context<'_>) -> bool {
+        if self.bell.is_stopping() {
+            return true;
+        }
+        if let Some(waker) = self.bell.connections.borrow_mut().get_mut(self.seat) {
+            note(waker, context);
+        }
+        false
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.bell.connections.borrow_mut().try_remove(self.seat);
     }
 }
 
@@ -189,7 +241,7 @@ mod tests {
     #[test]
     fn those_that_wait_are_woken_in_the_order_of_their_arrival() {
         let (bell, woken) = (Rc::new(Bell::default()), Arc::new(Mutex::new(Vec::new())));
-        let places = [0, 1, 2].map(|_| bell.hold());
+        let places = [0, 1, 2].map(|_| bell.hold(bell.arrive()));
         let mut waits: Vec<_> = places.iter().map(|place| Box::pin(place.rung())).collect();
         for name in [2, 0, 1] {
             let waker = called(name, &woken);
@@ -202,12 +254,26 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_told_once_that_we_stop() {
+        let (bell, woken) = (Rc::new(Bell::default()), Arc::new(Mutex::new(Vec::new())));
+        let connection = bell.listen();
+        let waker = called(7, &woken);
+        assert!(!connection.hears_stop(&Context::from_waker(&waker)));
+        bell.stop();
+        bell.stop();
+        assert_eq!(*woken.lock().unwrap(), [7]);
+        assert!(connection.hears_stop(&Context::from_waker(&waker)));
+        drop(connection);
+        assert!(bell.connections.borrow().is_empty());
+    }
+
+    #[test]
     fn whoever_leaves_leaves_nothing_behind() {
         let bell = Rc::new(Bell::default());
         let vitals = ready(1);
         for _ in 0..3 {
             let attempts: Vec<_> = (0..10).map(|_| bell.attempt(&vitals)).collect();
-            let places: Vec<_> = (0..10).map(|_| bell.hold()).collect();
+            let places: Vec<_> = (0..10).map(|_| bell.hold(bell.arrive())).collect();
             assert_eq!(vitals.in_flight(), 10);
             drop((attempts, places));
         }

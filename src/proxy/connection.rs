@@ -1,7 +1,8 @@
 //! One client connection: who is on the line, and what serves it.
 
-use std::future::pending;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,8 +10,7 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 use tracing::debug;
 
 use crate::domain::http::forwarded::{self, Scheme};
@@ -19,13 +19,8 @@ use crate::proxy::http1::gate::Gate;
 use crate::proxy::request::{self, Downstream};
 use crate::proxy::resources::Resources;
 
-/// Serves a connection until either side ends it.
-pub(super) async fn serve(
-    resources: Rc<Resources>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    mut stopping: watch::Receiver<bool>,
-) {
+/// Serves a connection until either side ends it, or we stop.
+pub(super) async fn serve(resources: Rc<Resources>, stream: TcpStream, peer: SocketAddr) {
     // Answers are written whole; waiting for more would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "A connection was gone before it was served");
@@ -42,26 +37,26 @@ pub(super) async fn serve(
         Box::pin(request::handle(Rc::clone(&resources), Rc::clone(&downstream), turn, request))
     });
     let mut connection = Builder::new().serve_connection(TokioIo::new(gate), service);
-    let mut told_at = None;
-    let outcome = loop {
-        let unused = async {
-            match told_at {
-                Some(told_at) if !downstream.was_used() => sleep_until(told_at + FIRST_HEAD).await,
-                Some(_) | None => pending().await,
-            }
-        };
-        tokio::select! {
-            outcome = &mut connection => break outcome,
-            _ = stopping.wait_for(|&stopping| stopping), if told_at.is_none() => {
-                told_at = Some(Instant::now());
-                // Closes it if it is idle, but not if it has not been used yet.
+    let listener = resources.bell().listen();
+    let (mut told, mut patience) = (false, None);
+    let outcome = poll_fn(|context| {
+        let mut ended = Pin::new(&mut connection).poll(context);
+        if ended.is_pending() && !told && listener.hears_stop(context) {
+            if downstream.was_used() {
+                told = true;
+                // Closes it, unless a request is being served.
                 Pin::new(&mut connection).graceful_shutdown();
-            }
-            () = unused => if !downstream.was_used() {
-                break Ok(());
+                ended = Pin::new(&mut connection).poll(context);
+            } else {
+                // Its first request may have been sent before we stopped, and
+                // hyper would close it unread.
+                let patience = patience.get_or_insert_with(|| Box::pin(sleep(FIRST_HEAD)));
+                ended = patience.as_mut().poll(context).map(Ok);
             }
         }
-    };
+        ended
+    })
+    .await;
     if let Err(error) = outcome {
         debug!(%peer, %error, "A client's connection ended");
     }

@@ -7,6 +7,7 @@ pub mod http1;
 mod listener;
 mod request;
 mod resources;
+mod shortage;
 mod upstream;
 mod worker;
 

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
@@ -16,6 +15,7 @@ use tracing::{debug, error, warn};
 
 use crate::proxy::connection;
 use crate::proxy::resources::{Parts, Resources};
+use crate::proxy::shortage::is_shortage;
 use crate::telemetry::metrics::Listener;
 
 /// The running threads.
@@ -93,7 +93,8 @@ fn run(
             let serving = accept(Rc::clone(&worker), listener, stopping.clone());
             accepting.push(tokio::task::spawn_local(serving));
         }
-        let keeping = tokio::task::spawn_local(keep_house(Rc::clone(&worker.resources)));
+        let resources = Rc::clone(&worker.resources);
+        let keeping = tokio::task::spawn_local(keep_house(resources, stopping.clone()));
         let serving = async {
             for serving in accepting {
                 serving.await.map_err(io::Error::other)?;
@@ -132,7 +133,7 @@ async fn accept(
             _ = stopping.wait_for(|&stopping| stopping) => break,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&worker, stream, peer, stopping.clone()),
+            Ok((stream, peer)) => admit(&worker, stream, peer),
             Err(failed) => {
                 if is_shortage(&failed) {
                     // It passes when connections end, and asking again at once
@@ -145,24 +146,26 @@ async fn accept(
             }
         }
     }
-    if let Err(failed) = admit_waiting(&worker, listener, &stopping) {
+    if let Err(failed) = admit_waiting(&worker, listener) {
         debug!("A connection that waited was lost: {failed}");
     }
 }
 
 /// Serves those who had connected before we stopped listening: the kernel would
 /// reset what waits at a listener that is closed.
-fn admit_waiting(
-    worker: &Rc<Worker>,
-    listener: tokio::net::TcpListener,
-    stopping: &watch::Receiver<bool>,
-) -> io::Result<()> {
+fn admit_waiting(worker: &Rc<Worker>, listener: tokio::net::TcpListener) -> io::Result<()> {
     let listener = listener.into_std()?;
     while worker.open.get() < worker.resources.parts.connections_max {
-        // It does not block, and fails when nobody waits.
-        let Ok((stream, peer)) = listener.accept() else { break };
-        stream.set_nonblocking(true)?;
-        admit(worker, TcpStream::from_std(stream)?, peer, stopping.clone());
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                stream.set_nonblocking(true)?;
+                admit(worker, TcpStream::from_std(stream)?, peer);
+            }
+            Err(failed) if failed.kind() == io::ErrorKind::WouldBlock => break,
+            Err(failed) if is_shortage(&failed) => return Err(failed),
+            // It left before we came to it.
+            Err(_) => {}
+        }
     }
     Ok(())
 }
@@ -177,21 +180,10 @@ async fn take(
     listener.accept().await
 }
 
-/// Whether we are out of descriptors, buffers or memory (accept(2)).
-fn is_shortage(failed: &io::Error) -> bool {
-    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    shortages.iter().any(|shortage| failed.raw_os_error() == Some(shortage.raw_os_error()))
-}
-
-fn admit(
-    worker: &Rc<Worker>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    stopping: watch::Receiver<bool>,
-) {
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let open = Open::begin(Rc::clone(worker));
     let counted = worker.resources.parts.counters.connection_opened(Listener::Http);
-    let serving = connection::serve(Rc::clone(&worker.resources), stream, peer, stopping);
+    let serving = connection::serve(Rc::clone(&worker.resources), stream, peer);
     tokio::task::spawn_local(async move {
         let _counted = (open, counted);
         serving.await;
@@ -216,9 +208,10 @@ impl Drop for Open {
     }
 }
 
-/// When routing changes, tells those whom it concerns. Closes idle connections:
-/// at once when their endpoint leaves, and in time when they grow old.
-async fn keep_house(resources: Rc<Resources>) {
+/// When routing changes or we stop, tells those whom it concerns. Closes idle
+/// connections: at once when their endpoint leaves, and in time when they grow
+/// old.
+async fn keep_house(resources: Rc<Resources>, mut stopping: watch::Receiver<bool>) {
     let mut reader = resources.parts.reader.clone();
     let mut generation = resources.table().generation();
     let mut tick = interval(SWEEP_EVERY);
@@ -226,6 +219,9 @@ async fn keep_house(resources: Rc<Resources>) {
     loop {
         tokio::select! {
             Some(()) = reader.changed() => {}
+            Ok(_) = stopping.wait_for(|&stopping| stopping), if !resources.bell().is_stopping() => {
+                resources.bell().stop();
+            }
             _ = tick.tick() => {}
         }
         resources.bell().ring_watches();

@@ -119,7 +119,11 @@ pub struct Draw {
 /// The endpoints that this request has been sent to, each with how often it had
 /// been ready by then: one that is ready anew has not been tried.
 #[derive(Clone, Debug, Default)]
-pub struct Tried(Vec<(u64, u32)>);
+pub struct Tried(Vec<Mark>);
+
+/// An endpoint as it was when it was tried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mark(u64, u32);
 
 /// One of the waiting requests of a pool; it leaves when dropped.
 #[derive(Debug)]
@@ -311,13 +315,17 @@ impl Drop for Waiting {
 }
 
 impl Tried {
-    pub fn add(&mut self, endpoint: &Endpoint) {
-        self.0.push((endpoint.vitals.serial(), endpoint.vitals.times_ready()));
+    /// What is added if an attempt that begins now fails.
+    pub fn mark(endpoint: &Endpoint) -> Mark {
+        Mark(endpoint.vitals.serial(), endpoint.vitals.times_ready())
+    }
+
+    pub fn add(&mut self, mark: Mark) {
+        self.0.push(mark);
     }
 
     pub fn contains(&self, endpoint: &Endpoint) -> bool {
-        !self.0.is_empty()
-            && self.0.contains(&(endpoint.vitals.serial(), endpoint.vitals.times_ready()))
+        !self.0.is_empty() && self.0.contains(&Self::mark(endpoint))
     }
 }
 

@@ -76,7 +76,7 @@ proptest! {
             let pool = pool(policy, &ages);
             let mut done = Tried::default();
             for (endpoint, _) in pool.endpoints.iter().zip(&tried).filter(|(_, tried)| **tried) {
-                done.add(endpoint);
+                done.add(Tried::mark(endpoint));
             }
             let left = pool.endpoints.iter().any(|endpoint| !done.contains(endpoint));
             let picked = pool.pick(draw(random), &done);

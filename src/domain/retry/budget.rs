@@ -49,7 +49,7 @@ impl Budget {
         let second = self.0.get(now as usize % WINDOW)?;
         let number = now + 1;
         let before = second.number.load(Ordering::Relaxed);
-        if before != number
+        if before < number
             && second
                 .number
                 .compare_exchange(before, number, Ordering::Relaxed, Ordering::Relaxed)

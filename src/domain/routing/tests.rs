@@ -214,7 +214,7 @@ fn a_backup_serves_only_while_no_other_is_ready() {
     let mut tried = Tried::default();
     let first = pool.pick(draw(), &tried).unwrap();
     assert!(!first.backup);
-    tried.add(first);
+    tried.add(Tried::mark(first));
     assert!(pool.pick(draw(), &tried).unwrap().backup);
 }
 
@@ -229,7 +229,7 @@ fn an_unhealthy_endpoint_serves_only_when_nothing_else_can() {
     let mut tried = Tried::default();
     let healthy = pool.pick(draw(), &tried).unwrap();
     assert_eq!(healthy.vitals.state(), State::Ready);
-    tried.add(healthy);
+    tried.add(Tried::mark(healthy));
     assert_eq!(pool.pick(draw(), &tried).unwrap().vitals.state(), State::Unhealthy);
 }
 

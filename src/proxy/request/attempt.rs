@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::domain::http::hop_by_hop;
 use crate::domain::pool::{Endpoint, Timeouts};
-use crate::domain::retry::{Again, Cause, Failed, is_hopeless};
+use crate::domain::retry::{Again, Cause, Failed, is_hopeless, is_leaving};
 use crate::proxy::bell::Ongoing;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::body::{Lease, ResponseBody};
@@ -19,6 +19,7 @@ use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
+use crate::proxy::shortage::is_shortage;
 use crate::proxy::upstream::{Connection, Failure, Reuse, Terms};
 
 /// A replica's answer.
@@ -58,10 +59,9 @@ impl Attempt<'_> {
                 let (idempotent, whole) = (prepared.is_idempotent(), prepared.upload().is_whole());
                 Failed { cause, reused, idempotent, whole }.again()
             };
-            let mut connection = self
-                .connect(reuse, &ongoing, exchange)
-                .await
-                .map_err(|error| (error, failed(Cause::NoConnection, false)))?;
+            let connected = self.connect(reuse, &ongoing, exchange).await;
+            let mut connection =
+                connected.map_err(|error| (error, failed(Cause::NoConnection, false)))?;
             let terms = Terms {
                 endpoint: address,
                 timeouts: self.timeouts,
@@ -80,10 +80,14 @@ impl Attempt<'_> {
                     return answered.map_err(|error| (error, Again::Never));
                 }
                 Err(Failure { cause, error }) => {
-                    let again = failed(cause, connection.reused);
+                    let fresh = connection.reused && !exchange.refreshed;
                     self.note(cause, connection.reused);
-                    if again != Again::Fresh {
-                        return Err((error, again));
+                    match failed(cause, fresh) {
+                        Again::Fresh if self.leaves() => return Err((error, Again::Another)),
+                        Again::Fresh => exchange.refreshed = true,
+                        again @ (Again::Never | Again::Another | Again::Charged) => {
+                            return Err((error, again));
+                        }
                     }
                 }
             }
@@ -100,6 +104,7 @@ impl Attempt<'_> {
     ) -> Result<Connection, ProxyError> {
         let began = Instant::now();
         let endpoint = self.endpoint.id.address;
+        let served = !self.leaves();
         let idle = self.resources.idle();
         let connected = tokio::select! {
             biased;
@@ -113,16 +118,30 @@ impl Attempt<'_> {
         if !connected.as_ref().is_ok_and(|connection| connection.reused) {
             *exchange.connecting.get_or_insert_default() += began.elapsed();
         }
-        if matches!(connected, Err(ProxyError::Connect { .. })) {
-            self.suspect();
+        match connected {
+            Err(ProxyError::Connect { source, .. }) if is_shortage(&source) => {
+                Err(ProxyError::Connect { endpoint, source })
+            }
+            Err(error @ ProxyError::Connect { .. }) => {
+                self.suspect();
+                Err(error)
+            }
+            // Connecting took a while, in which it got its stop signal.
+            Ok(_) if served && self.leaves() => Err(ProxyError::Left { endpoint }),
+            connected => connected,
         }
-        connected
+    }
+
+    fn leaves(&self) -> bool {
+        is_leaving(self.endpoint.vitals.state())
     }
 
     /// A socket that fails under a request speaks before the engine does. An
     /// idle connection may have ended for its age.
     fn note(&self, cause: Cause, reused: bool) {
         match cause {
+            // It may break off one request and still take another.
+            _ if self.leaves() => {}
             Cause::Unsent | Cause::Unanswered | Cause::AnswerBroken if !reused => self.suspect(),
             Cause::AnswerBroken => self.suspect(),
             Cause::NoConnection
@@ -168,7 +187,9 @@ impl Attempt<'_> {
         match protocol {
             Some(protocol) if asked.is_some_and(|asked| asked.is_answered_by(Some(&protocol))) => {
                 tunnel::mark_switched(response.headers_mut(), protocol);
-                let tunnel = Tunnel::new(&mut response, lease.ongoing, self.timeouts.tunnel);
+                let Lease { connection, ongoing, .. } = lease;
+                let silence = self.timeouts.tunnel;
+                let tunnel = Tunnel::new(&mut response, connection, ongoing, silence);
                 Ok(Answered::Switched { response, tunnel })
             }
             Some(_) | None => Err(ProxyError::BadSwitch { endpoint: self.endpoint.id.address }),

@@ -29,9 +29,13 @@ pub(in crate::proxy) struct Exchange {
     status: Option<StatusCode>,
     /// Why it ended, if not well.
     end: Option<&'static str>,
-    pub(super) upload: Rc<Upload>,
+    /// None until the request has been read.
+    pub(super) upload: Option<Rc<Upload>>,
+    tunnelled_bytes: u64,
     response_bytes: u64,
     pub(super) attempts: u32,
+    /// A stale connection has cost it a try already.
+    pub(super) refreshed: bool,
     reused: bool,
     pub(super) waited: Duration,
     /// None without a new connection.
@@ -73,9 +77,11 @@ impl Exchange {
             pool: None,
             status: None,
             end: None,
-            upload: Upload::empty(),
+            upload: None,
+            tunnelled_bytes: 0,
             response_bytes: 0,
             attempts: 0,
+            refreshed: false,
             reused: false,
             waited: Duration::ZERO,
             connecting: None,
@@ -143,7 +149,7 @@ impl Exchange {
 
     /// The tunnel that the answer became is over.
     pub(super) fn tunnel_ended(&mut self, up: u64, down: u64, reason: &'static str) {
-        self.upload.set_bytes(up);
+        self.tunnelled_bytes = up;
         self.response_bytes = down;
         self.end = Some(reason);
     }
@@ -184,7 +190,7 @@ impl Drop for Exchange {
             target: &target,
             version: line.version,
             status,
-            request_bytes: self.upload.bytes(),
+            request_bytes: self.tunnelled_bytes + self.upload.as_ref().map_or(0, |it| it.bytes()),
             response_bytes: self.response_bytes,
             referer: line.referer.as_ref().map(HeaderValue::as_bytes),
             user_agent: line.user_agent.as_ref().map(HeaderValue::as_bytes),

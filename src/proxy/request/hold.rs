@@ -6,22 +6,32 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::pool::{PoolSettings, PoolState, Waiting};
+use crate::domain::pool::{PoolSettings, PoolState};
 use crate::domain::routing::RoutingTable;
-use crate::proxy::bell::Place;
 use crate::proxy::error::ProxyError;
-use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
+use crate::proxy::upstream::Upload;
 
 /// The wait of one request, which may be interrupted by tries.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
+    /// When it first found no replica that could serve it.
     began: Option<Instant>,
-    /// Its place among those who wait for the same, and what wakes it.
-    place: Option<(Waiting, Place)>,
+    /// Its turn among those who wait.
+    arrival: Option<u64>,
 }
 
 impl Hold {
+    /// It has found none now, if it had found one before.
+    pub(super) fn begin(&mut self) {
+        self.began.get_or_insert_with(Instant::now);
+    }
+
+    /// Whether it has waited as long as `settings` allow.
+    pub(super) fn is_over(&self, settings: &PoolSettings) -> bool {
+        self.began.is_some_and(|began| began.elapsed() >= settings.hold)
+    }
+
     /// Waits until there is a newer table than `table`, or until the wait is
     /// long. Whether it makes sense to look again; if not, the hold is over.
     pub(super) async fn wait(
@@ -30,35 +40,37 @@ impl Hold {
         settings: &PoolSettings,
         state: &Arc<PoolState>,
         table: &RoutingTable,
-        exchange: &mut Exchange,
+        upload: &Upload,
     ) -> Result<bool, ProxyError> {
-        let now = Instant::now();
-        let began = *self.began.get_or_insert(now);
-        let deadline = began + settings.hold;
-        if now >= deadline {
+        self.begin();
+        let Some(began) = self.began.filter(|_| !self.is_over(settings)) else {
             return Ok(false);
-        }
-        let (_, place) = match &mut self.place {
-            Some(place) => place,
-            None => {
-                let waiting = state.wait(settings.hold_max).ok_or(ProxyError::QueueFull)?;
-                self.place.insert((waiting, resources.bell().hold()))
-            }
         };
-        if resources.table().generation() == table.generation() {
-            let long = began + LONG;
-            let until = if now < long { long.min(deadline) } else { deadline };
+        // Who had a place and tried comes back to it.
+        let most = if self.arrival.is_some() { u32::MAX } else { settings.hold_max };
+        let _waiting = state.wait(most).ok_or(ProxyError::QueueFull)?;
+        let place = resources.bell().hold(*self.arrival.get_or_insert(resources.bell().arrive()));
+        if resources.table().generation() != table.generation() {
+            return Ok(true);
+        }
+        let (long, deadline) = (began + LONG, began + settings.hold);
+        let until = if self.is_long() { deadline } else { long.min(deadline) };
+        tokio::select! {
             // A time-out is a reason to look again as well: the wait may have
             // become long.
-            let _ = timeout_at(until, place.rung()).await;
+            _ = timeout_at(until, place.rung()) => Ok(true),
+            () = upload.read_ahead() => Err(ProxyError::ClientBroke(None)),
         }
-        exchange.waited = began.elapsed();
-        Ok(true)
+    }
+
+    /// How long it has waited, tries included.
+    pub(super) fn waited(&self) -> Duration {
+        self.began.map(|began| began.elapsed()).unwrap_or_default()
     }
 
     /// Whether it has waited long enough for replicas that are better than none.
     pub(super) fn is_long(&self) -> bool {
-        self.began.is_some_and(|began| began.elapsed() >= LONG)
+        self.waited() >= LONG
     }
 }
 

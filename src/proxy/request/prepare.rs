@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use hyper::body::Incoming;
@@ -57,6 +57,9 @@ pub(super) fn prepare(
     if let Some(upgrade) = &upgrade {
         upgrade.restore(&mut parts.headers);
     }
+    // We answer it, once a replica begins to take the body: an answer of the
+    // replica's own could not be told from the beginning of the real one.
+    parts.headers.remove(EXPECT);
     if facts.body == Body::Chunked {
         // hyper would leave the body out of a GET whose length is not known.
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -73,7 +76,7 @@ pub(super) fn prepare(
     };
     let (target, lenient_path) = read_target(&parts.uri)?;
     let upload = Upload::new(incoming);
-    exchange.upload = Rc::clone(&upload);
+    exchange.upload = Some(Rc::clone(&upload));
     let (method, headers) = (parts.method, parts.headers);
     Ok(Prepared { host, lenient_path, client, upgrade, upload, target, method, headers })
 }

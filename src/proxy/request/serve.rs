@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::pool::{Draw, Endpoint, Pool, Tried, Vitals};
 use crate::domain::retry::{Again, is_leaving};
@@ -35,45 +35,65 @@ pub(super) async fn serve(
             Err(ProxyError::NoRoute) if !table.is_complete() => {
                 // It may only not have one yet: we have just started.
                 let (settings, state) = resources.unrouted();
-                if hold.wait(resources, settings, state, &table, exchange).await? {
+                if hold.wait(resources, settings, state, &table, prepared.upload()).await? {
                     continue;
                 }
                 return Err(ProxyError::HoldTimeout { hold: settings.hold, after: None });
             }
             route => route?,
         };
-        let pool = route.pool;
+        let (pool, settings) = (route.pool, &route.pool.settings);
         if exchange.routed_to(pool) {
-            pool.state.budget.request(second(resources, exchange.began));
+            pool.state.budget.request(second(resources, exchange.began + hold.waited()));
         }
         if route.closed {
             return Err(ProxyError::Closed);
         }
         let Some(endpoint) = pick(pool, draw, &tried, prepared, &hold) else {
-            let settings = &pool.settings;
-            if hold.wait(resources, settings, &pool.state, &table, exchange).await? {
+            let again = hold.wait(resources, settings, &pool.state, &table, prepared.upload());
+            let again = again.await?;
+            exchange.waited = hold.waited();
+            if again {
                 continue;
             }
             let after = last_failure.map(Box::new);
             return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
         };
-        tried.add(endpoint);
-        let attempt = Attempt { resources, endpoint, timeouts: &pool.settings.timeouts };
+        let mark = Tried::mark(endpoint);
+        let attempt = Attempt { resources, endpoint, timeouts: &settings.timeouts };
         let (error, again) = match attempt.make(prepared, exchange).await {
             Ok(answered) => return Ok(answered),
             Err(failed) => failed,
         };
+        tried.add(mark);
+        hold.begin();
         let may_go_on = exchange.attempts < ATTEMPTS_MAX
             && match again {
                 Again::Never | Again::Fresh => false,
-                Again::Another => true,
+                Again::Another => {
+                    if let Some(pause) = pause(exchange.attempts) {
+                        sleep(pause).await;
+                    }
+                    true
+                }
                 Again::Charged => retries.afford(resources, pool, endpoint).await,
             };
         if !may_go_on {
             return Err(error);
         }
+        if hold.is_over(settings) {
+            let after = Some(Box::new(error));
+            return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
+        }
         last_failure = Some(error);
     }
+}
+
+/// How long a request that has failed so often at no charge gives replicas that
+/// come and go. Most find another one at the first try.
+fn pause(attempts: u32) -> Option<Duration> {
+    let more = attempts.checked_sub(FREE_ATTEMPTS)?;
+    Some(PAUSE_MAX.min(Duration::from_millis(10 << more.min(10))))
 }
 
 /// The endpoint for the next attempt. One that leaves may still take what can
@@ -125,6 +145,11 @@ fn second(resources: &Resources, at: Instant) -> u32 {
 /// Attempts of one request in all. Those that are not charged end with the
 /// replicas that can be tried, but these may come and go for as long as a hold.
 const ATTEMPTS_MAX: u32 = 32;
+
+/// Attempts before a request pauses between further ones.
+const FREE_ATTEMPTS: u32 = 6;
+
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// A socket may tell that a replica ends this long before the engine does.
 const SIGN_OF_LEAVING: Duration = Duration::from_millis(500);

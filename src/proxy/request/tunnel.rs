@@ -20,12 +20,15 @@ use crate::domain::pool::Vitals;
 use crate::proxy::bell::{Ongoing, Watch};
 use crate::proxy::request::GONE_SILENCE;
 use crate::proxy::request::exchange::Exchange;
+use crate::proxy::upstream::Connection;
 
 /// A tunnel that the client's connection is to become.
 pub(in crate::proxy) struct Tunnel {
     upstream: OnUpgrade,
     /// How long both ends may be silent.
     silence: Duration,
+    /// Must not be dropped before it has been handed over.
+    connection: Connection,
     ongoing: Ongoing,
     exchange: Option<Box<Exchange>>,
 }
@@ -33,11 +36,12 @@ pub(in crate::proxy) struct Tunnel {
 impl Tunnel {
     pub(super) fn new(
         response: &mut Response<Incoming>,
+        connection: Connection,
         ongoing: Ongoing,
         silence: Duration,
     ) -> Self {
         let upstream = hyper::upgrade::on(response);
-        Self { upstream, silence, ongoing, exchange: None }
+        Self { upstream, silence, connection, ongoing, exchange: None }
     }
 
     /// The exchange ends with the tunnel.
@@ -56,6 +60,7 @@ impl Tunnel {
                 return;
             }
         };
+        drop(self.connection);
         let (up, down) = (Cell::new(0), Cell::new(0));
         let last = Cell::new(Instant::now());
         let (client_reads, client_writes) = split(client);

@@ -1,9 +1,11 @@
 //! What a client sends, on its way to a replica, and perhaps to another one.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -25,12 +27,12 @@ pub(in crate::proxy) struct Upload {
     size: SizeHint,
     /// The attempt that sends it, by its number.
     current: Cell<u32>,
-    /// How many of the kept pieces that attempt has sent.
-    sent: Cell<usize>,
     bytes: Cell<u64>,
     stage: Cell<Stage>,
     /// When it last got on; none before that.
     moved_at: Cell<Option<Instant>>,
+    /// Who wants to know that the attempt under way has all of it.
+    waits: RefCell<Option<Waker>>,
 }
 
 /// A request's body as one attempt sends it.
@@ -49,13 +51,14 @@ pub(in crate::proxy) enum BodyBroken {
     Elsewhere,
 }
 
-/// What has come of a body, as it came: the pieces share their bytes with what
-/// was sent.
+/// What has come of a body and is still wanted.
 #[derive(Debug, Default)]
 struct Kept {
-    pieces: Vec<Piece>,
+    pieces: VecDeque<Piece>,
     bytes: usize,
-    /// Something is missing: it grew too large, or nobody needs it any more.
+    /// How many of the pieces the attempt under way has sent.
+    sent: usize,
+    /// Something is missing: it grew too large, or nobody will want it again.
     lost: bool,
 }
 
@@ -67,9 +70,11 @@ enum Piece {
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Stage {
-    /// There is more to come, or nobody has asked for it yet.
+    /// The replica does not take it just now, or nobody has asked for it yet.
     #[default]
     Going,
+    /// The client has not sent the next piece.
+    Awaited,
     Ended,
     /// The client broke it off, or what it sent cannot be read.
     Broken,
@@ -77,16 +82,11 @@ enum Stage {
 
 impl Upload {
     pub(in crate::proxy) fn new(incoming: Incoming) -> Rc<Self> {
-        if incoming.is_end_stream() {
-            return Self::empty();
-        }
+        let ended = incoming.is_end_stream();
         let size = incoming.size_hint();
-        Rc::new(Self { incoming: RefCell::new(Some(incoming)), size, ..Self::default() })
-    }
-
-    pub(in crate::proxy) fn empty() -> Rc<Self> {
-        let stage = Cell::new(Stage::Ended);
-        Rc::new(Self { size: SizeHint::with_exact(0), stage, ..Self::default() })
+        let stage = Cell::new(if ended { Stage::Ended } else { Stage::Going });
+        let incoming = RefCell::new((!ended).then_some(incoming));
+        Rc::new(Self { incoming, size, stage, ..Self::default() })
     }
 
     /// The body for the next attempt, from its beginning; that of the last one
@@ -94,7 +94,7 @@ impl Upload {
     pub(in crate::proxy) fn body(self: &Rc<Self>) -> RequestBody {
         let number = self.current.get() + 1;
         self.current.set(number);
-        self.sent.set(0);
+        self.kept.borrow_mut().sent = 0;
         if !self.is_broken() {
             self.stage.set(if self.all_is_sent() { Stage::Ended } else { Stage::Going });
         }
@@ -108,20 +108,27 @@ impl Upload {
 
     /// It will not be sent again.
     pub(in crate::proxy) fn forget(&self) {
-        let mut kept = self.kept.borrow_mut();
-        // A replica that answers early may still be sent the rest.
-        if self.sent.get() >= kept.pieces.len() {
-            *kept = Kept { lost: true, ..Kept::default() };
-        }
+        self.kept.borrow_mut().lose();
+    }
+
+    /// Takes what comes while nobody can be sent it, so far as it can be kept,
+    /// and thereby sees if the client leaves. Ends only if the body breaks.
+    pub(in crate::proxy) async fn read_ahead(&self) {
+        poll_fn(|context| {
+            while !self.is_broken() && self.kept.borrow().bytes < READ_AHEAD_MAX {
+                // At its end there is nothing more to watch.
+                if ready!(self.poll_next(context)).is_none() {
+                    return Poll::Pending;
+                }
+            }
+            if self.is_broken() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Bytes of the body that the client has sent.
     pub(in crate::proxy) fn bytes(&self) -> u64 {
         self.bytes.get()
-    }
-
-    pub(in crate::proxy) fn set_bytes(&self, bytes: u64) {
-        self.bytes.set(bytes);
     }
 
     /// Whether the attempt under way has all of it.
@@ -135,61 +142,103 @@ impl Upload {
 
     /// Until when the replica may be silent: it has its time for an answer from
     /// the end of the request, and may pause in taking the body before that.
-    pub(super) fn deadline(&self, began: Instant, timeouts: &Timeouts) -> Instant {
+    /// None while it is the client who is waited for.
+    pub(super) fn deadline(&self, began: Instant, timeouts: &Timeouts) -> Option<Instant> {
         let since = self.moved_at.get().map_or(began, |moved| moved.max(began));
-        since + if self.has_ended() { timeouts.response } else { timeouts.idle }
+        match self.stage.get() {
+            Stage::Ended => Some(since + timeouts.response),
+            Stage::Going => Some(since + timeouts.idle),
+            Stage::Awaited | Stage::Broken => None,
+        }
+    }
+
+    /// Waits until it is no longer as at the call: another deadline holds.
+    pub(super) async fn moved(&self) {
+        let stage = self.stage.get();
+        poll_fn(|context| {
+            if self.stage.get() != stage {
+                return Poll::Ready(());
+            }
+            *self.waits.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn set_stage(&self, stage: Stage) {
+        if self.stage.replace(stage) != stage
+            && let Some(waker) = self.waits.borrow_mut().take()
+        {
+            waker.wake();
+        }
     }
 
     fn all_is_sent(&self) -> bool {
-        self.incoming.borrow().is_none() && self.sent.get() >= self.kept.borrow().pieces.len()
+        let kept = self.kept.borrow();
+        self.incoming.borrow().is_none() && kept.sent >= kept.pieces.len()
     }
 
     /// Takes the next piece from the client.
-    fn poll_next(
-        &self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<(), hyper::Error>>> {
         let mut incoming = self.incoming.borrow_mut();
         let Some(body) = incoming.as_mut() else { return Poll::Ready(None) };
-        let mut frame = ready!(Pin::new(&mut *body).poll_frame(context));
-        if let Some(Ok(frame)) = &mut frame
-            && let Some(fields) = frame.trailers_mut()
-        {
-            trailers::strip(fields);
+        let frame = ready!(Pin::new(&mut *body).poll_frame(context));
+        // Trailers end it, though hyper does not say so by itself.
+        if body.is_end_stream() || !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+            *incoming = None;
         }
-        match &frame {
-            None => {}
-            Some(Err(_)) => self.stage.set(Stage::Broken),
+        Poll::Ready(match frame {
+            None => None,
+            Some(Err(error)) => {
+                self.set_stage(Stage::Broken);
+                Some(Err(error))
+            }
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 self.bytes.set(self.bytes.get() + length as u64);
                 self.kept.borrow_mut().keep(frame);
+                Some(Ok(()))
             }
-        }
-        if body.is_end_stream() || !matches!(frame, Some(Ok(_))) {
-            *incoming = None;
-        }
-        Poll::Ready(frame)
+        })
     }
 }
 
 impl Kept {
-    fn keep(&mut self, frame: &Frame<Bytes>) {
-        let piece = match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => Piece::Data(data.clone()),
-            (None, Some(fields)) => Piece::Trailers(fields.clone()),
-            (None, None) => return,
+    fn keep(&mut self, frame: Frame<Bytes>) {
+        let piece = match frame.into_data().map_err(Frame::into_trailers) {
+            // A slice holds the whole buffer that it was read into.
+            Ok(data) if data.len() < SMALL => Piece::Data(Bytes::copy_from_slice(&data)),
+            Ok(data) => Piece::Data(data),
+            Err(Ok(mut fields)) => {
+                trailers::strip(&mut fields);
+                Piece::Trailers(fields)
+            }
+            Err(Err(_)) => return,
         };
         if let Piece::Data(data) = &piece {
             self.bytes += data.len();
         }
-        if self.bytes > REPLAY_BYTES_MAX {
-            self.lost = true;
-            self.pieces = Vec::new();
+        self.pieces.push_back(piece);
+        if self.bytes > REPLAY_BYTES_MAX || self.pieces.len() > PIECES_MAX {
+            self.lose();
         }
-        if !self.lost {
-            self.pieces.push(piece);
+    }
+
+    /// The next piece for the attempt under way.
+    fn send(&mut self) -> Option<Piece> {
+        let piece = self.pieces.get(self.sent).cloned()?;
+        self.sent += 1;
+        if self.lost {
+            self.lose();
         }
+        Some(piece)
+    }
+
+    /// Drops what has been sent.
+    fn lose(&mut self) {
+        self.lost = true;
+        self.pieces.drain(..self.sent.min(self.pieces.len()));
+        self.sent = 0;
     }
 }
 
@@ -205,21 +254,28 @@ impl Body for RequestBody {
         if self.number != upload.current.get() {
             return Poll::Ready(Some(Err(BodyBroken::Elsewhere)));
         }
-        let sent = upload.sent.get();
-        let kept = upload.kept.borrow().pieces.get(sent).cloned();
-        let frame = match kept {
-            Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
-            Some(Piece::Trailers(fields)) => Some(Ok(Frame::trailers(fields))),
-            None => ready!(upload.poll_next(context)).map(|it| it.map_err(BodyBroken::Client)),
-        };
-        if matches!(frame, Some(Ok(_))) {
-            upload.sent.set(sent + 1);
+        let mut next = upload.kept.borrow_mut().send();
+        if next.is_none() {
+            match upload.poll_next(context) {
+                Poll::Ready(Some(Ok(()))) => next = upload.kept.borrow_mut().send(),
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(BodyBroken::Client(error))));
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => {
+                    upload.set_stage(Stage::Awaited);
+                    return Poll::Pending;
+                }
+            }
         }
         upload.moved_at.set(Some(Instant::now()));
-        if !upload.is_broken() && upload.all_is_sent() {
-            upload.stage.set(Stage::Ended);
-        }
-        Poll::Ready(frame)
+        upload.set_stage(if upload.all_is_sent() { Stage::Ended } else { Stage::Going });
+        Poll::Ready(next.map(|piece| {
+            Ok(match piece {
+                Piece::Data(data) => Frame::data(data),
+                Piece::Trailers(fields) => Frame::trailers(fields),
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -233,3 +289,14 @@ impl Body for RequestBody {
 
 /// What is kept of a body. Beyond that it is too dear for what it may save.
 const REPLAY_BYTES_MAX: usize = 64 * 1024;
+
+/// In so many pieces at most, since each has a cost of its own.
+const PIECES_MAX: usize = 128;
+
+/// Smaller pieces are copied, so that they hold no buffer of many times their
+/// size.
+const SMALL: usize = 4 * 1024;
+
+/// What is read of a body before there is a replica for it: so little that the
+/// next piece is unlikely to be more than can be kept.
+const READ_AHEAD_MAX: usize = 32 * 1024;

@@ -8,17 +8,27 @@ use std::time::Duration;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::proxy::upstream::body::RequestBody;
 use crate::proxy::upstream::meter::{Metered, Traffic};
 
-/// Our end of an open connection.
+/// Our end of an open connection, which is closed with it.
 #[derive(Debug)]
 pub(in crate::proxy) struct Line {
     pub(super) sender: http1::SendRequest<RequestBody>,
     pub(super) traffic: Arc<Traffic>,
+    driver: AbortHandle,
+}
+
+impl Drop for Line {
+    /// Left to itself it would go on with an upload, or wait for a peer that
+    /// takes nothing.
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
 }
 
 /// Connects within `limit`. A task of the worker drives the connection until
@@ -35,12 +45,12 @@ pub(super) async fn open(address: SocketAddr, limit: Duration) -> io::Result<Lin
         .max_buf_size(HEAD_BYTES_MAX)
         .handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(io::Error::other)?;
-    tokio::task::spawn_local(async move {
+    let driver = tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
             debug!(%address, %error, "Connection to a replica ended");
         }
     });
-    Ok(Line { sender, traffic })
+    Ok(Line { sender, traffic, driver: driver.abort_handle() })
 }
 
 /// Largest head of an answer, twice what a client may send: replicas set cookies.

@@ -6,6 +6,7 @@ mod connect;
 mod idle;
 mod meter;
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -91,25 +92,27 @@ impl Connection {
         let outcome = loop {
             let deadline = upload.deadline(began, timeouts);
             let repeatable = || idempotent && upload.is_whole();
+            let hopeless =
+                |vitals: &Vitals| vitals.is_cut() || is_hopeless(vitals.state(), repeatable());
             tokio::select! {
                 biased;
                 outcome = &mut sending => break outcome,
-                () = watch.until(|vitals| is_hopeless(vitals.state(), repeatable())) => {
+                () = watch.until(hopeless) => {
                     if repeatable() {
                         return Err(left());
                     }
                     // Its last words may still be on their way.
                     break timeout(LAST_WORDS, sending).await.map_err(|_| left())?;
                 }
-                // The upload may have got on since.
-                () = sleep_until(deadline) => if upload.deadline(began, timeouts) <= deadline {
-                    let limit = deadline.duration_since(began);
+                () = upload.moved() => {}
+                () = until(deadline) => if deadline == upload.deadline(began, timeouts) {
+                    let limit = began.elapsed();
                     let error = ProxyError::ResponseTimeout { endpoint, limit };
                     return Err(Failure { cause: Cause::Other, error });
                 }
             }
         };
-        let failed = match outcome {
+        let mut failed = match outcome {
             Ok(response) => {
                 // hyper would speak 1.0 to such a replica from now on, which
                 // knows no chunked bodies.
@@ -122,12 +125,14 @@ impl Connection {
             return Err(Failure { cause: Cause::Other, error: ProxyError::ClientBroke(None) });
         }
         let after = self.line.traffic.reading();
-        let cause = if after.read > before.read {
-            Cause::AnswerBroken
-        } else if after.written > before.written {
-            Cause::Unanswered
-        } else {
+        // A replica may say goodbye to an idle connection, so what was not
+        // written counts before what was read.
+        let cause = if failed.take_message().is_some() || after.written == before.written {
             Cause::Unsent
+        } else if after.read > before.read {
+            Cause::AnswerBroken
+        } else {
+            Cause::Unanswered
         };
         Err(Failure { cause, error: ProxyError::Reset { endpoint, source: failed.into_error() } })
     }
@@ -138,6 +143,13 @@ impl Connection {
         if self.reusable && upload.has_ended() && !self.line.sender.is_closed() {
             idle.put(self.line, vitals, Instant::now());
         }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
     }
 }
 
