@@ -145,7 +145,8 @@ impl Pool {
     /// than no answer at all.
     pub fn pick_leaving(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
         let accepts = |it: &Endpoint| {
-            it.vitals.state() == State::Draining && it.vitals.probe() != Probe::Failed
+            let vitals = &it.vitals;
+            vitals.state() == State::Draining && vitals.probe() != Probe::Failed && !vitals.is_cut()
         };
         self.pick_from(&self.tiers.leaving, draw, tried, accepts)
     }
