@@ -245,14 +245,10 @@ impl Control {
         if let Ok(chosen) = &chosen {
             let mut changed = false;
             for workload in chosen {
-                let is_news = match order.wish {
+                changed |= match order.wish {
                     Wish::Drain => self.drained.insert(workload.clone()),
                     Wish::Undrain => self.drained.remove(workload),
                 };
-                if is_news {
-                    info!(workload = %workload.id, wish = ?order.wish, "An operator's order");
-                }
-                changed |= is_news;
             }
             if changed {
                 self.apply(follow);
