@@ -33,6 +33,7 @@ struct Answers {
     containers: Vec<Value>,
     /// Instead of the list, if set.
     list_failure: Option<u16>,
+    lists_wait: Duration,
     inspects_wait: Duration,
     streams_end: bool,
     requests: Vec<String>,
@@ -60,6 +61,7 @@ impl FalseDaemon {
             version: json!({"Version": "28.0.0", "ApiVersion": "1.48", "MinAPIVersion": "1.24"}),
             containers: Vec::new(),
             list_failure: None,
+            lists_wait: Duration::ZERO,
             inspects_wait: Duration::ZERO,
             streams_end: false,
             requests: Vec::new(),
@@ -131,6 +133,11 @@ impl FalseDaemon {
 
     pub(crate) fn set_list_failure(&self, status: Option<u16>) {
         self.answers().list_failure = status;
+    }
+
+    /// Holds every list back, which shows then what there was when it was asked for.
+    pub(crate) fn set_lists_wait(&self, wait: Duration) {
+        self.answers().lists_wait = wait;
     }
 
     /// Holds every inspect back, as a daemon does while a container starts.
@@ -208,10 +215,12 @@ impl Script {
             return self.stream_events(&mut stream).await;
         }
         let (status, body) = self.reply(path);
-        if path.starts_with("/v") && path.ends_with("/json") && path.matches('/').count() > 3 {
-            let wait = self.answers().inspects_wait;
-            tokio::time::sleep(wait).await;
-        }
+        let wait = match path.matches('/').count() {
+            4.. => self.answers().inspects_wait,
+            3 => self.answers().lists_wait,
+            _ => Duration::ZERO,
+        };
+        tokio::time::sleep(wait).await;
         answer(&mut stream, status, &body).await;
     }
 
@@ -283,14 +292,17 @@ pub(crate) fn in_state(mut container: Value, state: &str, status: &str) -> Value
     container
 }
 
-/// Something that happened to the container of this name; `at` tells apart
-/// events of one kind.
+/// Something that happened to the container of this name, `at` nanoseconds after
+/// all that an inspect tells of.
 pub(crate) fn event(name: &str, action: &str, at: i64) -> Value {
     json!({
-        "Type": "container", "Action": action, "scope": "local", "time": 1, "timeNano": at,
+        "Type": "container", "Action": action, "scope": "local", "timeNano": EVENTS_FROM + at,
         "Actor": {"ID": id(name), "Attributes": {"lb.pool": "api", "name": name, "signal": "15"}},
     })
 }
+
+/// 2025 began then.
+const EVENTS_FROM: i64 = 1_735_689_600_000_000_000;
 
 pub(crate) fn id(name: &str) -> String {
     let digits: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();

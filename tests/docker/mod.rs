@@ -9,7 +9,7 @@
 )]
 
 mod engine;
-mod false_daemon;
+pub(crate) mod false_daemon;
 mod real;
 mod scripted;
 mod transports;

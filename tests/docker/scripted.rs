@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel::domain::world::{Health, Place, Report, RunState, SourceHealth, Vantage};
+use evenkeel::domain::world::{Health, Hint, Loss, Place, Report, RunState, SourceHealth, Vantage};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -54,6 +54,47 @@ async fn a_death_is_told_before_the_list_agrees() {
     daemon.say(&event("api-1", "start", 3));
     let alive = watched.runs("api-1", RunState::Running).await;
     assert_eq!((dead.id.life, alive.id.life), (0, 1));
+}
+
+#[tokio::test]
+async fn what_an_event_takes_away_is_told_before_all_that_is_seen() {
+    let (daemon, mut watched) = one_replica().await;
+    let hint = |loss| Hint { id: id("api-1").into(), loss };
+    let table = [
+        ("pause", Loss::Paused, RunState::Paused),
+        ("kill", Loss::Stopping, RunState::Stopping),
+        ("die", Loss::Stopped, RunState::Stopped),
+    ];
+    for (at, (action, loss, run)) in (1..).zip(table) {
+        daemon.say(&event("api-1", action, at * 10));
+        assert_eq!(watched.hint().await, hint(loss));
+        assert_eq!(watched.runs("api-1", run).await.run, run);
+        if run == RunState::Paused {
+            daemon.say(&event("api-1", "unpause", at * 10 + 1));
+            watched.runs("api-1", RunState::Running).await;
+        }
+    }
+    // The former life's end, once more and out of order, after its next start.
+    daemon.say(&event("api-1", "start", 50));
+    watched.runs("api-1", RunState::Running).await;
+    daemon.say(&event("api-1", "die", 49));
+    daemon.say(&event("api-1", "die", 51));
+    assert_eq!(watched.hint().await, hint(Loss::Stopped));
+    assert_eq!(daemon.count("/v1.48/events"), 1);
+}
+
+#[tokio::test]
+async fn what_stops_beside_a_burst_of_starts_waits_for_none_of_them() {
+    let (daemon, mut watched) = one_replica().await;
+    daemon.set_lists_wait(Duration::from_secs(3));
+    for at in 0..50 {
+        daemon.say(&event(&format!("new-{at}"), "start", at));
+    }
+    daemon.say(&event("api-1", "kill", 60));
+    let began = Instant::now();
+    assert_eq!(watched.hint().await.loss, Loss::Stopping);
+    watched.runs("api-1", RunState::Stopping).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "no list was waited for");
 }
 
 #[tokio::test]

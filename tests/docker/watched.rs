@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel::config::DockerAddress;
 use evenkeel::discovery::docker;
-use evenkeel::domain::world::{Observation, Place, Report, RunState, SourceHealth, Workload};
+use evenkeel::domain::world::{Hint, Observation, Place, Report, RunState, SourceHealth, Workload};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -31,6 +31,16 @@ impl Watched {
     pub(crate) async fn next(&mut self) -> Report {
         let deadline = Instant::now() + PATIENCE;
         timeout_at(deadline, self.reports.recv()).await.expect("a report").expect("it goes on")
+    }
+
+    /// The next report, which is a hint.
+    pub(crate) async fn hint(&mut self) -> Hint {
+        match self.next().await {
+            Report::Hint { hint, .. } => hint,
+            other @ (Report::Seen { .. } | Report::Health { .. }) => {
+                panic!("a hint comes before {other:#?}")
+            }
+        }
     }
 
     /// The first observation from now on that `fits`.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use evenkeel::domain::lifecycle::HealthCheck;
 use evenkeel::domain::plan::{Member, Plan};
 use evenkeel::domain::pool::{PoolSettings, Timeouts};
 use evenkeel::domain::rule::Access;
@@ -37,8 +38,17 @@ pub(super) fn plan(plan: &Plan) -> String {
 
 fn settings(settings: &PoolSettings) -> Vec<String> {
     let usual = PoolSettings::default();
-    let PoolSettings { policy, timeouts, hold, hold_max, ready_strict, retries: _, drain: _ } =
-        settings;
+    let PoolSettings {
+        policy,
+        timeouts,
+        hold,
+        hold_max,
+        retries,
+        drain,
+        ready_strict,
+        health,
+        slow_start,
+    } = settings;
     let Timeouts { connect, response, idle, tunnel } = timeouts;
     let mut lines = Vec::new();
     let mut line = |name: &str, differs: bool, value: String| {
@@ -53,8 +63,31 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     line("tunnel", *tunnel != usual.timeouts.tunnel, format!("{tunnel:?}"));
     line("hold", *hold != usual.hold, format!("{hold:?}"));
     line("hold.max", *hold_max != usual.hold_max, hold_max.to_string());
+    line("retries", *retries != usual.retries, retries.to_string());
+    line("drain", *drain != usual.drain, format!("{drain:?}"));
     line("ready", *ready_strict, "strict".to_owned());
+    line("slow_start", *slow_start != usual.slow_start, format!("{slow_start:?}"));
+    lines.extend(health.as_ref().map(|check| self::check(check)));
     lines
+}
+
+fn check(check: &HealthCheck) -> String {
+    let usual = HealthCheck::default();
+    let HealthCheck { path, interval, timeout, rise, fall, statuses, port, host } = check;
+    let mut text = format!("health {path}");
+    let mut add = |name: &str, differs: bool, value: String| {
+        if differs {
+            write!(text, ", {name} {value}").unwrap();
+        }
+    };
+    add("interval", *interval != usual.interval, format!("{interval:?}"));
+    add("timeout", *timeout != usual.timeout, format!("{timeout:?}"));
+    add("rise", *rise != usual.rise, rise.to_string());
+    add("fall", *fall != usual.fall, fall.to_string());
+    add("status", *statuses != usual.statuses, format!("{statuses:?}"));
+    add("port", *port != usual.port, format!("{port:?}"));
+    add("host", *host != usual.host, host.as_deref().unwrap_or("none").to_owned());
+    text
 }
 
 fn member(member: &Member) -> String {

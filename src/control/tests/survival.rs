@@ -60,7 +60,8 @@ async fn a_change_of_a_pools_own_settings_keeps_its_vitals_tallies_and_turns() {
         let pool = running.pool("web");
         assert_eq!(format!("{:?}", pool.settings.hold), hold);
         pool.state.tally.record(200, Duration::from_millis(1));
-        let draw = Draw { random: 0, client: Ipv4Addr::LOCALHOST.into() };
+        let now = Instant::now().into_std();
+        let draw = Draw { random: 0, client: Ipv4Addr::LOCALHOST.into(), now };
         chosen.insert(pool.pick(draw, &Tried::default()).unwrap().vitals.serial());
     }
     assert_eq!(chosen.len(), 3, "round robin goes on where it was");

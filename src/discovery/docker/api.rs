@@ -1,17 +1,16 @@
-//! The calls we make, each with a time-out.
+//! The calls we make, each with a time-out and a limit on what is answered.
 //!
-//! bollard speaks where its types hold (negotiation, inspect), over our own
-//! transport, which puts the negotiated version into the path: bollard itself
-//! never does.
+//! bollard's client has neither and never speaks the version that it negotiated,
+//! so that only its types are used, where they hold.
 
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
-use http::{Method, Response};
+use bollard::models::SystemVersion;
+use bytes::Bytes;
+use http::Response;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -25,7 +24,6 @@ use crate::config::DockerAddress;
 pub(super) struct Api {
     transport: Transport,
     version: ApiVersion,
-    engine: Docker,
     peer: String,
 }
 
@@ -62,16 +60,16 @@ impl Api {
     pub(super) async fn negotiate(address: &DockerAddress) -> Result<Self, ApiError> {
         let transport = Transport::prepare(address).await?;
         // Only unversioned are these two answered by every daemon.
-        let unversioned = engine(&transport, "GET /_ping", None)?;
-        called("GET /_ping", unversioned.ping()).await?;
-        let about = called("GET /version", unversioned.version()).await?;
+        ask(&transport, "GET /_ping", "/_ping", CALL_TIMEOUT).await?;
+        let call = "GET /version";
+        let text = ask(&transport, call, "/version", CALL_TIMEOUT).await?;
+        let about: SystemVersion = serde_json::from_slice(&text)
+            .map_err(|error| ApiError::Unreadable { call, fault: error.to_string() })?;
 
         let written = about.api_version.unwrap_or_default();
-        let newest: ApiVersion =
-            written.parse().map_err(|InvalidVersion| ApiError::Unreadable {
-                call: "GET /version",
-                fault: format!("`{written}` is not an API version"),
-            })?;
+        let newest: ApiVersion = written.parse().map_err(|InvalidVersion| {
+            ApiError::Unreadable { call, fault: format!("`{written}` is not an API version") }
+        })?;
         let oldest = about.min_api_version.and_then(|written| written.parse().ok());
         let components = about.components.unwrap_or_default();
         let podman = components.iter().any(|component| component.name.contains("Podman"));
@@ -79,12 +77,7 @@ impl Api {
         let peer =
             format!("{product} {}", about.version.as_deref().unwrap_or("of unknown version"));
         let version = common(newest, oldest, &peer)?;
-        Ok(Self {
-            engine: engine(&transport, "GET /containers/{id}/json", Some(version))?,
-            transport,
-            version,
-            peer: format!("{peer}, API {version}"),
-        })
+        Ok(Self { transport, version, peer: format!("{peer}, API {version}") })
     }
 
     /// What answers, such as `Docker 28.5.2, API 1.51`.
@@ -94,8 +87,7 @@ impl Api {
 
     /// Whether the daemon still answers.
     pub(super) async fn ping(&self) -> Result<(), ApiError> {
-        let call = "GET /_ping";
-        timed(call, async { self.read(call, self.transport.get("/_ping").await?).await }).await?;
+        ask(&self.transport, "GET /_ping", "/_ping", CALL_TIMEOUT).await?;
         Ok(())
     }
 
@@ -103,16 +95,18 @@ impl Api {
     pub(super) async fn list(&self) -> Result<(Vec<Listed>, Vec<String>), ApiError> {
         let call = "GET /containers/json";
         let path = format!("/v{}/containers/json?all=true", self.version);
-        let text =
-            timed(call, async { self.read(call, self.transport.get(&path).await?).await }).await?;
+        let text = ask(&self.transport, call, &path, LIST_TIMEOUT).await?;
         wire::list(&text).map_err(|error| ApiError::Unreadable { call, fault: error.to_string() })
     }
 
     /// More about one container; none if it is gone.
     pub(super) async fn inspect(&self, id: &str) -> Result<Option<Inspected>, ApiError> {
         let call = "GET /containers/{id}/json";
-        match called(call, self.engine.inspect_container(id, None)).await {
-            Ok(response) => Ok(Some(Inspected::from(response))),
+        let path = format!("/v{}/containers/{id}/json", self.version);
+        match ask(&self.transport, call, &path, CALL_TIMEOUT).await {
+            Ok(text) => Inspected::read(&text)
+                .map(Some)
+                .map_err(|error| ApiError::Unreadable { call, fault: error.to_string() }),
             Err(ApiError::Status { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -131,22 +125,39 @@ impl Api {
         if response.status().is_success() {
             return Ok(response.into_body());
         }
-        timed(call, self.read(call, response)).await?;
+        timed(call, CALL_TIMEOUT, read(call, response)).await?;
         Err(ApiError::Unreadable { call, fault: "it is not a stream".to_owned() })
     }
+}
 
-    async fn read(
-        &self,
-        call: &'static str,
-        response: Response<Incoming>,
-    ) -> Result<bytes::Bytes, ApiError> {
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let text = body.map_err(|source| ApiError::Broken { call, source })?.to_bytes();
-        if status.is_success() {
-            return Ok(text);
-        }
-        Err(ApiError::Status { call, status: status.as_u16(), message: told(&text) })
+/// Sends one GET and reads its answer, within `limit`.
+async fn ask(
+    transport: &Transport,
+    call: &'static str,
+    path: &str,
+    limit: Duration,
+) -> Result<Bytes, ApiError> {
+    timed(call, limit, async { read(call, transport.get(path).await?).await }).await
+}
+
+async fn read(call: &'static str, response: Response<Incoming>) -> Result<Bytes, ApiError> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let text = body.map_err(|source| ApiError::Broken { call, source })?.to_bytes();
+    if status.is_success() {
+        return Ok(text);
+    }
+    Err(ApiError::Status { call, status: status.as_u16(), message: told(&text) })
+}
+
+async fn timed<T>(
+    call: &'static str,
+    limit: Duration,
+    answer: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    match timeout(limit, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(ApiError::TimedOut { call, after: limit }),
     }
 }
 
@@ -163,70 +174,6 @@ fn common(
     match oldest {
         Some(oldest) if oldest > version => Err(ApiError::TooNew { peer: peer.to_owned(), oldest }),
         Some(_) | None => Ok(version),
-    }
-}
-
-/// A bollard client that speaks through `transport`.
-fn engine(
-    transport: &Transport,
-    call: &'static str,
-    version: Option<ApiVersion>,
-) -> Result<Docker, ApiError> {
-    let transport = transport.clone();
-    let prefix = version.map(|version| format!("/v{version}")).unwrap_or_default();
-    let send = move |request: BollardRequest| {
-        let (transport, prefix) = (transport.clone(), prefix.clone());
-        async move {
-            if request.method() != Method::GET {
-                return Err(io::Error::other("only GET is ever asked of the daemon").into());
-            }
-            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-            // bollard's error has room for ours only inside an I/O error.
-            transport
-                .get(&format!("{prefix}{path}"))
-                .await
-                .map_err(|it| io::Error::other(it).into())
-        }
-    };
-    let seconds = CALL_TIMEOUT.as_secs();
-    Docker::connect_with_custom_transport(send, Some("http://docker"), seconds, API_DEFAULT_VERSION)
-        .map_err(|error| ApiError::Broken { call, source: error.into() })
-}
-
-/// Runs a call of bollard's, with a limit on the body too, which it lacks.
-async fn called<T>(
-    call: &'static str,
-    answer: impl Future<Output = Result<T, bollard::errors::Error>>,
-) -> Result<T, ApiError> {
-    timed(call, async { answer.await.map_err(|error| ours(call, error)) }).await
-}
-
-async fn timed<T>(
-    call: &'static str,
-    answer: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
-    match timeout(CALL_TIMEOUT, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(ApiError::TimedOut { call, after: CALL_TIMEOUT }),
-    }
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "the rest of bollard's errors says no more")]
-fn ours(call: &'static str, error: bollard::errors::Error) -> ApiError {
-    use bollard::errors::Error::{
-        DockerResponseServerError, IOError, JsonDataError, RequestTimeoutError,
-    };
-    match error {
-        DockerResponseServerError { status_code, message } => {
-            ApiError::Status { call, status: status_code, message }
-        }
-        JsonDataError { message, .. } => ApiError::Unreadable { call, fault: message },
-        RequestTimeoutError => ApiError::TimedOut { call, after: CALL_TIMEOUT },
-        IOError { err } => match err.downcast::<TransportError>() {
-            Ok(error) => ApiError::Transport(error),
-            Err(source) => ApiError::Broken { call, source: source.into() },
-        },
-        error => ApiError::Broken { call, source: error.into() },
     }
 }
 
@@ -275,8 +222,12 @@ const OLDEST: ApiVersion = ApiVersion { major: 1, minor: 41 };
 /// Docker 29.0. A newer daemon speaks it too, as long as it says so.
 const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 52 };
 
-/// For the head and the body of every answer but the event stream's.
+/// For the head and the body of an answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For a list, which a busy daemon with many containers makes slowly. Events
+/// tell what stops meanwhile, and pings whether anybody is there at all.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Some twenty thousand containers.
 const ANSWER_BYTES_MAX: usize = 64 << 20;

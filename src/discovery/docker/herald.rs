@@ -11,7 +11,7 @@ use super::api::ApiError;
 use super::trouble;
 use crate::config::DockerAddress;
 use crate::domain::names::SourceName;
-use crate::domain::world::{Observation, Report, SourceHealth};
+use crate::domain::world::{Hint, Observation, Report, SourceHealth};
 
 /// The voice of this source.
 pub(super) struct Herald {
@@ -30,24 +30,31 @@ impl Herald {
         Self { reports, told: None, logged: None, faults: BTreeSet::new() }
     }
 
-    /// Tells an observation if it is news, if `anyway`, or if the last one is
-    /// old: the control loop knows then that it still holds.
+    /// Tells what an event took away, ahead of the observation that shows it.
+    pub(super) async fn hint(&mut self, hint: Hint) -> Result<(), Unheard> {
+        debug!(container = %hint.id, loss = ?hint.loss, "An event took something away");
+        self.report(Report::Hint { source: SourceName::docker(), hint }).await
+    }
+
+    /// Tells an observation if it is news, or `anyway`.
     pub(super) async fn seen(
         &mut self,
         observation: Observation,
         anyway: bool,
     ) -> Result<(), Unheard> {
-        let now = Instant::now();
-        let is_news = self
-            .told
-            .as_ref()
-            .is_none_or(|(told, at)| *told != observation || *at + STALE_AFTER <= now);
+        let is_news = self.told.as_ref().is_none_or(|(told, _)| *told != observation);
         if !is_news && !anyway {
             return Ok(());
         }
         debug!(workloads = observation.workloads.len(), "Docker was observed");
-        self.told = Some((observation.clone(), now));
+        self.told = Some((observation.clone(), Instant::now()));
         self.report(Report::Seen { source: SourceName::docker(), observation }).await
+    }
+
+    /// Whether the last observation was told so long ago that a list which shows
+    /// nothing new is worth telling: the control loop knows then that it holds.
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        self.told.as_ref().is_none_or(|(_, at)| *at + STALE_AFTER <= now)
     }
 
     pub(super) async fn connected(&mut self, peer: &str) -> Result<(), Unheard> {

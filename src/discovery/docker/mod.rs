@@ -9,6 +9,7 @@ mod herald;
 mod hints;
 mod identity;
 mod inspect;
+mod observer;
 mod session;
 mod settle;
 mod tls;
@@ -25,11 +26,12 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::debug;
 
-use self::events::Recent;
+pub use self::inspect::Ticket;
+pub use self::observer::{Observer, Unreadable};
+
 use self::herald::Herald;
 use self::identity::Candidates;
 use self::session::{End, Memory};
-use self::view::View;
 use crate::config::DockerAddress;
 use crate::domain::world::Report;
 
@@ -40,8 +42,7 @@ use crate::domain::world::Report;
 /// and a dot, and those whose network such a container uses.
 pub async fn watch(address: DockerAddress, label_prefix: Arc<str>, reports: mpsc::Sender<Report>) {
     let mut memory = Memory {
-        view: View::new(&label_prefix, Candidates::read().await),
-        recent: Recent::default(),
+        observer: Observer::within(&label_prefix, Candidates::read().await),
         herald: Herald::new(reports),
         connected_at: None,
     };

@@ -13,18 +13,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::api::{Api, ApiError};
-use super::events::{self, Heard, Recent};
+use super::events::{self, Heard};
 use super::herald::{Herald, Unheard};
 use super::inspect::{Inspected, Ticket};
-use super::settle::Settle;
-use super::view::{View, Wish};
+use super::observer::Observer;
 use super::wire::Listed;
 use crate::config::DockerAddress;
 
 /// What outlives the connections to a daemon.
 pub(super) struct Memory {
-    pub(super) view: View,
-    pub(super) recent: Recent,
+    pub(super) observer: Observer,
     pub(super) herald: Herald,
     /// When the connection in use brought its first list.
     pub(super) connected_at: Option<Instant>,
@@ -61,7 +59,6 @@ struct Session<'a> {
     /// The reader had to drop events.
     lost: Arc<AtomicBool>,
     calls: JoinSet<Done>,
-    settle: Settle,
     inspecting: usize,
     /// When what the inspects told must be told on.
     tell_by: Option<Instant>,
@@ -82,12 +79,12 @@ impl<'a> Session<'a> {
     /// Opens the stream. It is waited for a little only: where a proxy holds
     /// its head back, `since` brings what happened meanwhile.
     async fn open(api: Arc<Api>, memory: &'a mut Memory, now: i64) -> Self {
-        memory.view.doubt();
+        memory.observer.connect();
         let lost = Arc::new(AtomicBool::new(false));
         let (sender, heard) = mpsc::channel(HEARD_MAX);
         let (opened, is_open) = oneshot::channel();
         let mut calls = JoinSet::new();
-        let since = memory.recent.since(now);
+        let since = memory.observer.since(now);
         calls.spawn(read(Arc::clone(&api), since, opened, sender, Arc::clone(&lost)));
         // An error ends the first step.
         let _ = timeout(OPENING, is_open).await;
@@ -97,7 +94,6 @@ impl<'a> Session<'a> {
             heard,
             lost,
             calls,
-            settle: Settle::new(),
             inspecting: 0,
             tell_by: None,
             pinging: false,
@@ -117,7 +113,7 @@ impl<'a> Session<'a> {
         tokio::select! {
             count = self.heard.recv_many(&mut batch, BATCH_MAX), if !self.heard.is_closed() => {
                 if count > 0 {
-                    self.hear(batch);
+                    self.hear(batch).await?;
                 }
             }
             Some(done) = self.calls.join_next() => match done {
@@ -131,17 +127,13 @@ impl<'a> Session<'a> {
     }
 
     fn call_what_is_due(&mut self, now: Instant) {
-        if let Some(due) = self.list_due(now)
-            && due <= now
-        {
-            self.settle.began(now);
+        if self.memory.observer.list_due(now).is_some_and(|due| due <= now) {
+            self.memory.observer.list_began(now);
             let api = Arc::clone(&self.api);
             self.calls.spawn(async move { Done::List { began: now, answer: api.list().await } });
         }
-        // The first list goes before all inspects.
-        while self.memory.connected_at.is_some()
-            && self.inspecting < INSPECTS_MAX
-            && let Some(ticket) = self.memory.view.next_to_inspect()
+        while self.inspecting < INSPECTS_MAX
+            && let Some(ticket) = self.memory.observer.next_to_inspect()
         {
             self.inspecting += 1;
             let api = Arc::clone(&self.api);
@@ -157,41 +149,36 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn list_due(&self, now: Instant) -> Option<Instant> {
-        let settled = self.settle.due(now)?;
-        Some(self.memory.view.due().map_or(settled, |due| due.min(settled)))
-    }
-
     fn next_wake(&self, now: Instant) -> Instant {
         let ping = (!self.pinging).then_some(self.alive_at + IDLE_MAX);
-        [self.list_due(now), ping, self.tell_by]
+        [self.memory.observer.list_due(now), ping, self.tell_by]
             .into_iter()
             .flatten()
             .min()
             .unwrap_or(now + IDLE_MAX)
     }
 
-    fn hear(&mut self, batch: Vec<Heard>) {
+    /// Takes events in. What each took away is told before the next is looked
+    /// at, and before the whole that [`tell`](Self::tell) tells.
+    async fn hear(&mut self, batch: Vec<Heard>) -> Result<(), End> {
         let now = Instant::now();
         self.alive_at = now;
+        let Memory { observer, herald, .. } = &mut *self.memory;
         for heard in batch {
             match heard {
-                Heard::Event(event) if self.memory.recent.is_new(&event) => {
-                    match self.memory.view.hear(&event, now) {
-                        Wish::Nothing => {}
-                        Wish::List => self.settle.ask(now),
-                        Wish::ListAgain => self.settle.ask_again(now),
+                Heard::Event(event) => {
+                    if let Some(hint) = observer.hear(&event, now) {
+                        herald.hint(hint).await?;
                     }
                 }
-                Heard::Event(_) => {}
-                Heard::Unreadable(fault) => self.memory.herald.unreadable(fault),
+                Heard::Unreadable(fault) => herald.unreadable(fault),
             }
         }
         if self.lost.swap(false, Ordering::Relaxed) {
-            self.memory.herald.events_lost();
-            self.memory.view.doubt();
-            self.settle.ask(now);
+            herald.events_lost();
+            observer.lose_events(now);
         }
+        Ok(())
     }
 
     async fn finish(&mut self, done: Done) -> Result<(), End> {
@@ -203,7 +190,7 @@ impl<'a> Session<'a> {
                 while let Ok(heard) = self.heard.try_recv() {
                     rest.push(heard);
                 }
-                self.hear(rest);
+                self.hear(rest).await?;
                 self.tell(false).await?;
                 return Err(End::StreamEnded);
             }
@@ -214,18 +201,18 @@ impl<'a> Session<'a> {
                 self.alive_at = now;
             }
             Done::List { began, answer } => {
-                self.settle.ended(now);
+                self.memory.observer.list_ended(now);
                 let (list, faults) = answer.map_err(End::Failed)?;
                 self.alive_at = now;
                 faults.into_iter().for_each(|fault| self.memory.herald.unreadable(fault));
-                self.memory.view.list(&list, began, now);
-                if self.memory.connected_at.is_none() {
+                self.memory.observer.list(&list, began, now);
+                let is_first = self.memory.connected_at.is_none();
+                if is_first {
                     self.memory.connected_at = Some(now);
                     self.memory.herald.connected(self.api.peer()).await?;
-                    return self.tell(true).await;
                 }
-                self.memory.view.retry_failed();
-                return self.tell(false).await;
+                let anyway = is_first || self.memory.herald.is_stale(now);
+                return self.tell(anyway).await;
             }
             Done::Inspect { ticket, answer } => {
                 self.inspected(&ticket, answer);
@@ -239,23 +226,17 @@ impl<'a> Session<'a> {
 
     fn inspected(&mut self, ticket: &Ticket, answer: Result<Option<Inspected>, ApiError>) {
         self.inspecting = self.inspecting.saturating_sub(1);
-        match answer {
-            Ok(Some(inspected)) => self.memory.view.inspected(ticket, inspected),
-            // The next list will not hold it.
-            Ok(None) => self.memory.view.not_inspected(ticket),
-            Err(error) => {
-                self.memory.herald.not_inspected(&ticket.id, &error);
-                self.memory.view.not_inspected(ticket);
-            }
-        }
+        let inspected = answer.unwrap_or_else(|error| {
+            self.memory.herald.not_inspected(&ticket.id, &error);
+            None
+        });
+        self.memory.observer.inspected(ticket, inspected);
     }
 
-    /// Tells what is known if it is news, or `anyway`. Nothing is told before
-    /// the first list: the last observation stands.
+    /// Tells what is known if it is news, or `anyway`.
     async fn tell(&mut self, anyway: bool) -> Result<(), End> {
-        if self.memory.connected_at.is_some() {
+        if let Some(observation) = self.memory.observer.observation(Instant::now()) {
             self.tell_by = None;
-            let observation = self.memory.view.observation(Instant::now());
             self.memory.herald.seen(observation, anyway).await?;
         }
         Ok(())

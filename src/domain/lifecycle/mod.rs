@@ -1,10 +1,14 @@
 //! Whether an endpoint takes requests.
 
+mod check;
 mod loss;
+mod ramp;
 mod readiness;
 
+pub use check::{Fault, HealthCheck, Streak};
 pub use loss::{lose, take_away};
-pub use readiness::probe_pause;
+pub use ramp::Share;
+pub use readiness::{jittered, probe_pause};
 
 use crate::domain::world::{Health, RunState};
 
@@ -32,7 +36,10 @@ pub enum State {
 pub enum Probe {
     Untried,
     Passed,
+    /// It may be gone.
     Failed,
+    /// It is there and fails its health check, again and again.
+    Unfit,
 }
 
 /// All that is known of an endpoint's fitness.
@@ -42,6 +49,9 @@ pub struct Signs {
     /// An operator wants it to finish what it has.
     pub drained: bool,
     pub health: Health,
+    /// It has a health check of ours (`lb.health.path`), which decides when it
+    /// begins to serve.
+    pub checked: bool,
     pub probe: Probe,
     /// It has been ready before, in this life and at this address.
     pub been_ready: bool,
@@ -49,7 +59,9 @@ pub struct Signs {
 
 /// Judges an endpoint by its signs. What the engine says of the process counts
 /// before an operator's word, that before its HEALTHCHECK, and that before our
-/// own probe; without a HEALTHCHECK an accepted connection makes it ready.
+/// own probe; without a HEALTHCHECK an accepted connection makes it ready. With
+/// a health check of ours nothing else makes it ready, though HEALTHCHECK may
+/// still find it unhealthy.
 pub fn state(signs: Signs) -> State {
     match signs.run {
         RunState::Created | RunState::Restarting | RunState::Stopped => State::Gone,
@@ -57,7 +69,10 @@ pub fn state(signs: Signs) -> State {
         RunState::Stopping => State::Draining,
         RunState::Running if signs.drained => State::Draining,
         RunState::Running => match (signs.health, signs.probe) {
-            (Health::Unhealthy, _) => State::Unhealthy,
+            (_, Probe::Untried) if signs.checked && !signs.been_ready => State::Starting,
+            (Health::Unhealthy, _) | (_, Probe::Unfit) => State::Unhealthy,
+            (Health::Starting, Probe::Untried | Probe::Passed) if signs.checked => State::Ready,
+            (Health::Starting, Probe::Failed) if signs.checked => State::Suspect,
             (Health::None, Probe::Untried) if signs.been_ready => State::Ready,
             (Health::Starting, _) | (Health::None, Probe::Untried) => State::Starting,
             (Health::Healthy | Health::None, Probe::Failed) => State::Suspect,
@@ -72,14 +87,23 @@ pub fn state(signs: Signs) -> State {
 /// now that it has these signs.
 ///
 /// A stop signal may have closed the listener of a process that lives on, so
-/// who no longer drains must answer first. A pause takes nothing from a process:
+/// who no longer drains must answer first; who was not ready even before is
+/// where it was. A pause takes nothing from a process:
 /// it is as ready as before, but is asked again.
 pub fn probe_after(before: State, signs: Signs) -> Probe {
     if signs.run != RunState::Running || signs.drained {
         return signs.probe;
     }
     match (before, signs.probe) {
-        (State::Draining, _) => Probe::Failed,
+        (State::Draining, _) => match state(Signs { probe: Probe::Untried, ..signs }) {
+            State::Starting => Probe::Untried,
+            State::Ready
+            | State::Unhealthy
+            | State::Suspect
+            | State::Paused
+            | State::Draining
+            | State::Gone => Probe::Failed,
+        },
         (State::Paused, Probe::Passed) => Probe::Untried,
         (
             State::Starting
@@ -112,6 +136,12 @@ impl State {
     /// Whether new requests may go there when no endpoint is ready.
     pub fn serves_at_last(self) -> bool {
         matches!(self, Self::Ready | Self::Unhealthy | Self::Suspect)
+    }
+
+    /// Whether it is worth asking if it can serve. A paused one is not: its
+    /// backlog accepts for it.
+    pub fn is_asked(self) -> bool {
+        matches!(self, Self::Starting | Self::Ready | Self::Unhealthy | Self::Suspect)
     }
 
     /// Whether idle connections to it are worth keeping.

@@ -6,15 +6,25 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+const RUNNING: Signs = Signs {
+    run: RunState::Running,
+    drained: false,
+    health: Health::None,
+    checked: false,
+    probe: Probe::Untried,
+    been_ready: false,
+};
+
 #[test]
 fn signs_are_judged_in_the_order_process_operator_healthcheck_probe() {
     use Health::{Healthy, None, Starting, Unhealthy};
-    use Probe::{Failed, Passed, Untried};
+    use Probe::{Failed, Passed, Unfit, Untried};
     use RunState::{Created, Paused, Restarting, Running, Stopped, Stopping};
     let table = [
         (Running, None, Untried, State::Starting),
         (Running, None, Passed, State::Ready),
         (Running, None, Failed, State::Suspect),
+        (Running, None, Unfit, State::Unhealthy),
         (Running, Starting, Passed, State::Starting),
         (Running, Healthy, Untried, State::Ready),
         (Running, Healthy, Passed, State::Ready),
@@ -27,11 +37,29 @@ fn signs_are_judged_in_the_order_process_operator_healthcheck_probe() {
         (Created, None, Untried, State::Gone),
     ];
     for (run, health, probe, expected) in table {
-        let signs = Signs { run, drained: false, health, probe, been_ready: false };
+        let signs = Signs { run, health, probe, ..RUNNING };
         assert_eq!(state(signs), expected, "{signs:?}");
         let drained = Signs { drained: true, ..signs };
         let expected = if run == Running { State::Draining } else { expected };
         assert_eq!(state(drained), expected, "{drained:?}");
+    }
+}
+
+#[test]
+fn a_health_check_of_ours_is_a_gate_whatever_healthcheck_says() {
+    use Health::{Healthy, None, Starting, Unhealthy};
+    use Probe::{Failed, Passed, Unfit, Untried};
+    let verdicts = [None, Starting, Healthy, Unhealthy];
+    for (probe, expected) in [
+        (Untried, [State::Starting; 4]),
+        (Passed, [State::Ready, State::Ready, State::Ready, State::Unhealthy]),
+        (Failed, [State::Suspect, State::Suspect, State::Suspect, State::Unhealthy]),
+        (Unfit, [State::Unhealthy; 4]),
+    ] {
+        for (health, expected) in verdicts.into_iter().zip(expected) {
+            let signs = Signs { health, checked: true, probe, ..RUNNING };
+            assert_eq!(state(signs), expected, "{signs:?}");
+        }
     }
 }
 
@@ -69,6 +97,18 @@ fn who_lives_on_after_a_stop_signal_must_answer_before_it_serves() {
 }
 
 #[test]
+fn a_stop_signal_lets_nobody_in_who_has_never_been_ready() {
+    for (health, probe) in [(Health::None, Probe::Untried), (Health::Starting, Probe::Passed)] {
+        let mut endpoint = Endpoint::new();
+        endpoint.see(RunState::Running, health);
+        endpoint.probe(probe);
+        endpoint.hint(&Loss::Stopping);
+        endpoint.see(RunState::Running, health);
+        assert_eq!((endpoint.state, endpoint.probe), (State::Starting, Probe::Untried));
+    }
+}
+
+#[test]
 fn a_state_survives_its_number() {
     for state in State::ALL {
         assert_eq!(State::from_u8(state as u8), state);
@@ -89,8 +129,9 @@ proptest! {
         let judged = state(signs);
         let fit = signs.run == RunState::Running
             && !signs.drained
-            && matches!(signs.health, Health::None | Health::Healthy)
-            && signs.probe != Probe::Failed;
+            && signs.health != Health::Unhealthy
+            && (signs.health != Health::Starting || signs.checked)
+            && matches!(signs.probe, Probe::Untried | Probe::Passed);
         prop_assert!(fit || !judged.serves(), "{:?}", judged);
     }
 
@@ -211,7 +252,7 @@ impl Endpoint {
     fn signs(&self) -> Signs {
         let been_ready = self.times_ready > 0;
         let Self { run, health, drained, probe, .. } = *self;
-        Signs { run, drained, health, probe, been_ready }
+        Signs { run, drained, health, checked: false, probe, been_ready }
     }
 }
 
@@ -235,11 +276,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn signs() -> impl Strategy<Value = Signs> {
-    (run(), any::<bool>(), health(), probe(), any::<bool>()).prop_map(
-        |(run, drained, health, probe, been_ready)| Signs {
+    (run(), any::<bool>(), health(), any::<bool>(), probe(), any::<bool>()).prop_map(
+        |(run, drained, health, checked, probe, been_ready)| Signs {
             run,
             drained,
             health,
+            checked,
             probe,
             been_ready,
         },

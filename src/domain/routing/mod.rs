@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::domain::balance;
-use crate::domain::lifecycle::{self, Probe, Signs, State};
+use crate::domain::lifecycle::{self, HealthCheck, Probe, Signs, State};
 use crate::domain::names::{Host, PoolName};
 use crate::domain::plan::{Member, Plan, PoolPlan};
 use crate::domain::pool::{Endpoint, EndpointId, Pool, PoolState, Tiers, Vitals};
@@ -78,9 +78,10 @@ impl RoutingTable {
             hosts: Hosts::default(),
         };
         let mut vitals = previous.vitals();
+        let checks = checks(plan);
         for (name, pool) in &plan.pools {
             let before = previous.compiled.get(name);
-            let compiled = table.compile(name, pool, before, &mut vitals);
+            let compiled = table.compile(name, pool, before, &mut vitals, &checks);
             table.compiled.insert(name.clone(), compiled);
         }
         table.bury(&vitals);
@@ -129,7 +130,7 @@ impl RoutingTable {
             endpoints.zip(&it.signs).any(|((member, endpoint), &(state, probe))| {
                 let vitals = &endpoint.vitals;
                 // The data plane may have made it suspect since it was judged.
-                let judged = lifecycle::state(signs(member, vitals));
+                let judged = lifecycle::state(signs(member, endpoint.check.is_some(), vitals));
                 (judged, vitals.probe()) != (state, probe) || vitals.state() != state
             })
         })
@@ -141,6 +142,7 @@ impl RoutingTable {
         plan: &PoolPlan,
         before: Option<&Compiled>,
         vitals: &mut HashMap<EndpointId, Arc<Vitals>>,
+        checks: &HashMap<EndpointId, Arc<HealthCheck>>,
     ) -> Compiled {
         let mut endpoints = Vec::new();
         let mut states = Vec::new();
@@ -151,14 +153,21 @@ impl RoutingTable {
                 self.next_serial += 1;
                 Arc::new(Vitals::new(self.next_serial))
             });
-            let (state, probe) = judge(member, vitals);
+            let check = checks.get(&id).cloned();
+            let (state, probe) = judge(member, check.is_some(), vitals);
             states.push(state);
             judged.push((state, probe));
-            endpoints.push(endpoint(member, id, vitals));
+            endpoints.push(endpoint(member, id, check, vitals));
         }
         if let Some(before) = before
             && *before.plan == *plan
             && before.signs == judged
+            && before
+                .pool
+                .endpoints
+                .iter()
+                .map(|it| &it.check)
+                .eq(endpoints.iter().map(|it| &it.check))
         {
             return before.clone();
         }
@@ -233,8 +242,8 @@ fn endpoint_id(member: &Member) -> Option<EndpointId> {
 }
 
 /// Brings the vitals of a member in line with what is known of it now.
-fn judge(member: &Member, vitals: &Vitals) -> (State, Probe) {
-    let mut signs = signs(member, vitals);
+fn judge(member: &Member, checked: bool, vitals: &Vitals) -> (State, Probe) {
+    let mut signs = signs(member, checked, vitals);
     let probe = lifecycle::probe_after(vitals.state(), signs);
     if probe != signs.probe {
         vitals.set_probe(probe);
@@ -245,17 +254,36 @@ fn judge(member: &Member, vitals: &Vitals) -> (State, Probe) {
     (state, probe)
 }
 
-fn signs(member: &Member, vitals: &Vitals) -> Signs {
+fn signs(member: &Member, checked: bool, vitals: &Vitals) -> Signs {
     Signs {
         run: member.run,
         drained: member.drained,
         health: member.health,
+        checked,
         probe: vitals.probe(),
         been_ready: vitals.times_ready() > 0,
     }
 }
 
-fn endpoint(member: &Member, id: EndpointId, vitals: &Arc<Vitals>) -> Endpoint {
+/// The health check of each endpoint that has one. Pools that share an endpoint
+/// share what is known of it, and so its check: that of the first such pool.
+fn checks(plan: &Plan) -> HashMap<EndpointId, Arc<HealthCheck>> {
+    let mut checks = HashMap::new();
+    for pool in plan.pools.values() {
+        let Some(check) = &pool.settings.health else { continue };
+        for id in pool.members.iter().filter_map(endpoint_id) {
+            checks.entry(id).or_insert_with(|| Arc::clone(check));
+        }
+    }
+    checks
+}
+
+fn endpoint(
+    member: &Member,
+    id: EndpointId,
+    check: Option<Arc<HealthCheck>>,
+    vitals: &Arc<Vitals>,
+) -> Endpoint {
     Endpoint {
         id,
         name: Arc::clone(&member.name),
@@ -263,6 +291,7 @@ fn endpoint(member: &Member, id: EndpointId, vitals: &Arc<Vitals>) -> Endpoint {
         weight: member.weight,
         backup: member.backup,
         seed: balance::seed(&member.name),
+        check,
         vitals: Arc::clone(vitals),
     }
 }

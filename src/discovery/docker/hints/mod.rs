@@ -21,6 +21,8 @@ pub(super) struct Hints {
 /// What events said of one container.
 #[derive(Debug, Default)]
 struct Hint {
+    /// When the newest of it happened, by the daemon's clock.
+    latest: i64,
     dead: Option<Until>,
     stopping: Option<Until>,
     /// True: paused; false: not any more.
@@ -62,13 +64,14 @@ impl Hints {
         hint.verdict = None;
     }
 
-    /// It lives again. Where its death was seen it stays dead until the next
+    /// It lives, `again` if it did before. Then it stays dead until the next
     /// list, since the last one holds the address of its former life.
-    pub(super) fn started(&mut self, id: &Arc<str>, now: Instant) {
+    pub(super) fn started(&mut self, id: &Arc<str>, now: Instant, again: bool) {
         let hint = self.hint(id);
-        let dead = hint.dead.map(|_| Until { list_from: now, asks: false });
+        let dead = again || hint.dead.is_some();
+        let dead = dead.then_some(Until { list_from: now, asks: false });
         // The networks that it left are joined anew before the start.
-        *hint = Hint { dead, ..Hint::default() };
+        *hint = Hint { dead, latest: hint.latest, ..Hint::default() };
     }
 
     /// `health` is the verdict before the pause.
@@ -111,9 +114,22 @@ impl Hints {
         }
     }
 
-    /// Another life began, to which nothing of this applies.
-    pub(super) fn forget(&mut self, id: &str) {
-        self.standing.remove(id);
+    /// Something happened to it, by the daemon's clock.
+    pub(super) fn happened(&mut self, id: &Arc<str>, at: i64) {
+        let hint = self.hint(id);
+        hint.latest = hint.latest.max(at);
+    }
+
+    /// Whether it is known to have died after this time of the daemon's clock.
+    pub(super) fn died_after(&self, id: &str, at: i64) -> bool {
+        self.standing.get(id).is_some_and(|hint| hint.dead.is_some() && hint.latest > at)
+    }
+
+    /// Another life began at this time of the daemon's clock, if that is known:
+    /// nothing from before applies to it.
+    pub(super) fn forget_before(&mut self, id: &str, began: Option<i64>) {
+        self.standing
+            .retain(|known, hint| **known != *id || began.is_some_and(|began| began < hint.latest));
     }
 
     /// Lifts what a list that began at `began` may contradict. `is_known` says
@@ -134,6 +150,16 @@ impl Hints {
     /// When a list should be made that may lift a hint; may be in the past.
     pub(super) fn due(&self) -> Option<Instant> {
         self.standing.values().filter_map(Hint::due).min()
+    }
+
+    /// How it runs, if the list says `listed`.
+    pub(super) fn run(&self, id: &str, listed: RunState) -> RunState {
+        self.standing.get(id).map_or(listed, |hint| hint.run(listed))
+    }
+
+    /// Whether it left this network.
+    pub(super) fn has_left(&self, id: &str, network: &str) -> bool {
+        self.standing.get(id).is_some_and(|hint| hint.left.contains_key(network))
     }
 
     /// Corrects what the list says.
@@ -161,16 +187,16 @@ impl Hint {
     fn run(&self, listed: RunState) -> RunState {
         match listed {
             RunState::Running | RunState::Paused | RunState::Stopping => {
+                let paused = self.paused.map_or(listed == RunState::Paused, |(paused, _)| paused);
                 if self.dead.is_some() {
                     RunState::Stopped
-                } else if self.stopping.is_some() {
+                } else if paused {
+                    // It cannot even finish what it has, signal or not.
+                    RunState::Paused
+                } else if self.stopping.is_some() || listed == RunState::Stopping {
                     RunState::Stopping
                 } else {
-                    match self.paused {
-                        Some((true, _)) => RunState::Paused,
-                        Some((false, _)) if listed == RunState::Paused => RunState::Running,
-                        Some((false, _)) | None => listed,
-                    }
+                    RunState::Running
                 }
             }
             RunState::Created | RunState::Restarting | RunState::Stopped => listed,

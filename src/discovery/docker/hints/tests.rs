@@ -50,7 +50,7 @@ fn a_start_is_believed_with_the_first_list_after_it() {
     hints.signalled(&id(), now, ms(10_000));
     hints.died(&id(), now + ms(20));
     hints.disconnected(&id(), now + ms(30), &"net".into());
-    hints.started(&id(), now + ms(300));
+    hints.started(&id(), now + ms(300), true);
     // This list may still hold the address of the life before.
     hints.listed(now + ms(299), |_| true);
     assert_eq!(run(&hints, RunState::Running), RunState::Stopped);
@@ -62,8 +62,29 @@ fn a_start_is_believed_with_the_first_list_after_it() {
 #[test]
 fn a_start_without_a_death_takes_nothing_away() {
     let (now, mut hints) = (Instant::now(), Hints::default());
-    hints.started(&id(), now);
+    hints.started(&id(), now, false);
     assert_eq!(run(&hints, RunState::Running), RunState::Running);
+}
+
+#[test]
+fn a_start_after_an_unseen_death_waits_for_a_list_too() {
+    let (now, mut hints) = (Instant::now(), Hints::default());
+    hints.started(&id(), now, true);
+    assert_eq!(run(&hints, RunState::Running), RunState::Stopped);
+    hints.listed(now, |_| true);
+    assert_eq!(run(&hints, RunState::Running), RunState::Running);
+}
+
+#[test]
+fn another_life_forgets_what_happened_before_it_and_nothing_else() {
+    for (began, expected) in [(Some(8), RunState::Running), (Some(6), RunState::Stopped)] {
+        let (now, mut hints) = (Instant::now(), Hints::default());
+        hints.died(&id(), now);
+        hints.happened(&id(), 7);
+        assert!(hints.died_after(&id(), 6) && !hints.died_after(&id(), 7));
+        hints.forget_before(&id(), began);
+        assert_eq!(run(&hints, RunState::Running), expected);
+    }
 }
 
 #[test]
@@ -72,6 +93,9 @@ fn unpausing_shows_at_once_and_a_stop_signal_outlives_it() {
     hints.unpaused(&id(), now);
     assert_eq!(run(&hints, RunState::Paused), RunState::Running);
     hints.signalled(&id(), now, ms(10_000));
+    assert_eq!(run(&hints, RunState::Paused), RunState::Stopping);
+    hints.paused(&id(), now + ms(1), Health::None);
+    assert_eq!(run(&hints, RunState::Running), RunState::Paused);
     hints.unpaused(&id(), now + ms(2));
     assert_eq!(run(&hints, RunState::Paused), RunState::Stopping);
 }
@@ -131,7 +155,7 @@ proptest! {
             match step {
                 0 => hints.signalled(&id(), now, ms(10_000)),
                 1 => hints.died(&id(), now),
-                2 => hints.started(&id(), now),
+                2 => hints.started(&id(), now, true),
                 3 => hints.paused(&id(), now, Health::Healthy),
                 4 => hints.unpaused(&id(), now),
                 5 => hints.judged(&id(), now, Health::Healthy),

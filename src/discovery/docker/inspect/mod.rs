@@ -35,8 +35,13 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 struct Record {
     life: u32,
-    /// Its death was seen, and no start since.
-    dead: bool,
+    /// When its death was heard of, if no start was since. All three times are
+    /// nanoseconds since the epoch by the daemon's clock.
+    dead: Option<i64>,
+    /// When the current life began, whoever told it.
+    began: Option<i64>,
+    /// The start event of the current life, if it was heard.
+    start: Option<i64>,
     details: Option<Details>,
     started_at: Option<String>,
     inspection: Inspection,
@@ -46,8 +51,8 @@ struct Record {
 
 /// One inspect that was begun.
 #[derive(Clone, Debug)]
-pub(super) struct Ticket {
-    pub(super) id: Arc<str>,
+pub struct Ticket {
+    pub id: Arc<str>,
     number: u32,
 }
 
@@ -77,21 +82,32 @@ impl Ledger {
             ids.map(|id| (Arc::clone(id), before.remove(id).unwrap_or_default())).collect();
     }
 
-    pub(super) fn died(&mut self, id: &str) {
+    pub(super) fn died(&mut self, id: &str, at: i64) {
         if let Some(record) = self.records.get_mut(id) {
-            record.dead = true;
+            record.dead = Some(at);
         }
     }
 
-    /// A start after a death begins another life; the first start does not.
-    pub(super) fn started(&mut self, id: &str) {
-        if let Some(record) = self.records.get_mut(id) {
-            if std::mem::take(&mut record.dead) {
-                record.life = record.life.wrapping_add(1);
-                record.started_at = None;
-            }
-            record.inspection = Inspection::Wanted;
+    /// A start after a death begins another life, and so does one after another
+    /// start; the first one does not. Whether it began another life.
+    pub(super) fn started(&mut self, id: &Arc<str>, at: i64) -> bool {
+        let record = self.records.entry(Arc::clone(id)).or_default();
+        let again = record.start.is_some_and(|start| start < at);
+        let another_life = std::mem::take(&mut record.dead).is_some() || again;
+        if another_life {
+            record.life = record.life.wrapping_add(1);
+            record.started_at = None;
         }
+        record.start = Some(at);
+        record.began = record.began.max(Some(at));
+        record.inspection = Inspection::Wanted;
+        another_life
+    }
+
+    /// When the current life began, where that is known: what happened before
+    /// concerns a former one.
+    pub(super) fn began(&self, id: &str) -> Option<i64> {
+        self.records.get(id)?.began
     }
 
     /// Events may have been missed: what started meanwhile only an inspect tells.
@@ -142,10 +158,14 @@ impl Ledger {
         let another_life = record.started_at.is_some()
             && inspected.started_at.is_some()
             && record.started_at != inspected.started_at;
+        let began = inspected.started_at.as_deref().and_then(nanos_since_epoch);
         if another_life {
             record.life = record.life.wrapping_add(1);
-            record.dead = false;
+            record.start = None;
+            // Its end may have been heard of before its beginning.
+            record.dead = record.dead.filter(|&died| began.is_some_and(|began| began < died));
         }
+        record.began = record.began.max(began);
         record.started_at = inspected.started_at.or(record.started_at.take());
         another_life
     }
@@ -174,6 +194,12 @@ impl Default for Details {
             exposed: Vec::new(),
             created: None,
         }
+    }
+}
+
+impl Inspected {
+    pub(super) fn read(text: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(text).map(ContainerInspectResponse::into)
     }
 }
 

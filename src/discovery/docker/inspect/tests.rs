@@ -59,14 +59,28 @@ fn what_an_inspect_leaves_out_is_docker_s_default() {
 }
 
 #[test]
-fn only_a_start_after_a_death_begins_another_life() {
+fn a_start_after_a_death_or_another_start_begins_another_life() {
     let mut ledger = ledger();
-    ledger.started("c");
+    assert!(!ledger.started(&c(), 1));
     assert_eq!(ledger.life("c"), 0);
-    ledger.died("c");
+    ledger.died("c", 2);
     assert_eq!(ledger.life("c"), 0);
-    ledger.started("c");
+    assert!(ledger.started(&c(), 3));
     assert_eq!(ledger.life("c"), 1);
+    assert!(ledger.started(&c(), 5), "its death went unheard");
+    assert_eq!((ledger.life("c"), ledger.began("c")), (2, Some(5)));
+}
+
+#[test]
+fn a_death_that_is_heard_before_the_inspect_that_tells_of_its_life_still_counts() {
+    for (died, another) in [("10:06", true), ("10:04", false)] {
+        let mut ledger = ledger();
+        learn(&mut ledger, "10:00");
+        ledger.doubt("c");
+        ledger.died("c", nanos_since_epoch(&time(died)).unwrap());
+        assert!(learn(&mut ledger, "10:05"));
+        assert_eq!(ledger.started(&c(), i64::MAX), another, "{died}");
+    }
 }
 
 #[test]
@@ -85,15 +99,15 @@ fn a_start_that_no_event_told_of_is_seen_by_an_inspect() {
 fn one_restart_counts_once_whoever_tells_of_it_first() {
     let mut ledger = ledger();
     learn(&mut ledger, "10:00");
-    ledger.died("c");
-    ledger.started("c");
+    ledger.died("c", 0);
+    ledger.started(&c(), 0);
     assert!(!learn(&mut ledger, "10:05"));
     assert_eq!(ledger.life("c"), 1);
 
-    ledger.died("c");
+    ledger.died("c", 0);
     ledger.doubt("c");
     assert!(learn(&mut ledger, "10:10"));
-    ledger.started("c");
+    ledger.started(&c(), 0);
     assert_eq!(ledger.life("c"), 2);
 }
 
@@ -105,8 +119,8 @@ fn an_inspect_from_before_a_start_says_nothing_of_the_new_life() {
         let lives = ledger.life("c");
         ledger.doubt("c");
         let late = ledger.next_wanted().unwrap();
-        ledger.died("c");
-        ledger.started("c");
+        ledger.died("c", 0);
+        ledger.started(&c(), 0);
         let asked = already_asked_again.then(|| ledger.next_wanted().unwrap());
         assert!(!ledger.learn(&late, started("10:00")));
         let asked = asked.unwrap_or_else(|| ledger.next_wanted().unwrap());
@@ -134,8 +148,8 @@ fn each_container_is_inspected_once_and_a_failure_is_tried_again_later() {
 #[test]
 fn a_container_that_is_gone_is_forgotten() {
     let mut ledger = ledger();
-    ledger.died("c");
-    ledger.started("c");
+    ledger.died("c", 0);
+    ledger.started(&c(), 0);
     ledger.keep([].iter());
     ledger.keep(["c".into()].iter());
     assert_eq!(ledger.life("c"), 0);
@@ -153,7 +167,15 @@ fn learn(ledger: &mut Ledger, started_at: &str) -> bool {
 }
 
 fn started(at: &str) -> Inspected {
-    Inspected { started_at: Some(at.to_owned()), ..Inspected::default() }
+    Inspected { started_at: Some(time(at)), ..Inspected::default() }
+}
+
+fn time(at: &str) -> String {
+    format!("2024-01-01T{at}:00Z")
+}
+
+fn c() -> Arc<str> {
+    "c".into()
 }
 
 fn inspected(response: serde_json::Value) -> Inspected {

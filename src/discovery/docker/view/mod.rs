@@ -11,7 +11,9 @@ use super::identity::Candidates;
 use super::inspect::{Inspected, Ledger, Ticket};
 use super::wire::{Event, Happening, Listed};
 use super::workload;
-use crate::domain::world::{Health, NetworkMode, Observation, Place, RunState, Vantage, Workload};
+use crate::domain::world::{
+    Health, Hint, Loss, NetworkMode, Observation, Place, RunState, Vantage, Workload,
+};
 
 /// What one daemon runs, as far as it concerns us.
 #[derive(Debug)]
@@ -69,8 +71,16 @@ impl View {
         self.listed = next;
     }
 
-    /// Takes in an event: what it takes away is gone at once.
-    pub(super) fn hear(&mut self, event: &Event, now: Instant) -> Wish {
+    /// Takes in an event: what it takes away is gone at once, and told.
+    pub(super) fn hear(&mut self, event: &Event, now: Instant) -> (Wish, Option<Hint>) {
+        let before = self.standing(event);
+        let wish = self.wish(event, now);
+        let after = self.standing(event);
+        let loss = before.zip(after).and_then(|(before, after)| lost(event, before, after));
+        (wish, loss.map(|loss| Hint { id: Arc::clone(&event.container), loss }))
+    }
+
+    fn wish(&mut self, event: &Event, now: Instant) -> Wish {
         // Network events carry no labels, so a container that no list has shown
         // yet is not known by one; its start asks for a list.
         let is_ours = self.listed.contains_key(&event.container)
@@ -95,6 +105,11 @@ impl View {
 
     fn take_in(&mut self, event: &Event, now: Instant) -> Wish {
         let id = &event.container;
+        if self.is_stale(event) {
+            // The daemon's clock may have been set back: the list knows.
+            return Wish::ListAgain;
+        }
+        self.hints.happened(id, event.at);
         match &event.happening {
             Happening::Created | Happening::Renamed => return Wish::List,
             Happening::Connected(network) => {
@@ -104,10 +119,10 @@ impl View {
             Happening::Disconnected(network) => self.hints.disconnected(id, now, network),
             Happening::Started => {
                 if self.listed.get(id).is_some_and(|listed| is_dead(listed.run)) {
-                    self.ledger.died(id);
+                    self.ledger.died(id, event.at);
                 }
-                self.ledger.started(id);
-                self.hints.started(id, now);
+                let again = self.ledger.started(id, event.at);
+                self.hints.started(id, now, again);
                 return Wish::List;
             }
             Happening::HealthChanged(health) => {
@@ -135,7 +150,7 @@ impl View {
                 }
             }
             Happening::Died => {
-                self.ledger.died(id);
+                self.ledger.died(id, event.at);
                 self.hints.died(id, now);
             }
             Happening::Stopped => self.hints.died(id, now),
@@ -145,6 +160,31 @@ impl View {
             }
         }
         Wish::Nothing
+    }
+
+    /// Whether it tells of a former life: one from before the current life's
+    /// start, or a start from before a death that is known.
+    fn is_stale(&self, event: &Event) -> bool {
+        let id = &event.container;
+        let before_birth = self.ledger.began(id).is_some_and(|began| event.at < began);
+        let is_start = event.happening == Happening::Started;
+        before_birth || (is_start && self.hints.died_after(id, event.at))
+    }
+
+    /// How the container of `event`, which a list has shown, runs as far as is
+    /// known, and whether it is in the network that `event` is about.
+    fn standing(&self, event: &Event) -> Option<(RunState, bool)> {
+        let id = &event.container;
+        let listed = self.listed.get(id)?;
+        let run = self.hints.run(id, listed.run);
+        let is_in = match (&event.happening, &listed.place) {
+            (Happening::Disconnected(left), Place::Container { networks, .. }) => {
+                let joined = networks.iter().any(|it| it.network == *left && it.address.is_some());
+                joined && !self.hints.has_left(id, left)
+            }
+            (_, _) => false,
+        };
+        Some((run, is_in))
     }
 
     /// Events may have been missed, so that lives may have passed unseen.
@@ -158,7 +198,7 @@ impl View {
 
     pub(super) fn inspected(&mut self, ticket: &Ticket, inspected: Inspected) {
         if self.ledger.learn(ticket, inspected) {
-            self.hints.forget(&ticket.id);
+            self.hints.forget_before(&ticket.id, self.ledger.began(&ticket.id));
         }
     }
 
@@ -219,6 +259,24 @@ impl View {
             }
         }
         workload
+    }
+}
+
+/// What a container lost between two standings. It is told before the
+/// observation that shows it, and only if there is something to lose.
+fn lost(event: &Event, before: (RunState, bool), after: (RunState, bool)) -> Option<Loss> {
+    let ((before, was_in), (after, is_in)) = (before, after);
+    if let Happening::Disconnected(network) = &event.happening
+        && was_in
+        && !is_in
+    {
+        return workload::holds_addresses(after).then(|| Loss::Network(Arc::clone(network)));
+    }
+    match (before, after) {
+        (RunState::Running, RunState::Stopping) => Some(Loss::Stopping),
+        (RunState::Running | RunState::Stopping, RunState::Paused) => Some(Loss::Paused),
+        (before, RunState::Stopped) if workload::holds_addresses(before) => Some(Loss::Stopped),
+        (_, _) => None,
     }
 }
 

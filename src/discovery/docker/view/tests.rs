@@ -25,9 +25,9 @@ fn only_our_containers_and_those_whose_network_they_use_are_told() {
 #[test]
 fn a_stop_is_told_before_any_list_and_stays_told_against_lists_that_lag() {
     let (now, mut view) = running();
-    assert_eq!(view.hear(&event(Happening::Signalled(Some(15))), now), Wish::Nothing);
+    assert_eq!(view.hear(&event(Happening::Signalled(Some(15))), now).0, Wish::Nothing);
     assert_eq!(run(&view, now), RunState::Stopping);
-    assert_eq!(view.hear(&event(Happening::Died), now + ms(20)), Wish::Nothing);
+    assert_eq!(view.hear(&event(Happening::Died), now + ms(20)).0, Wish::Nothing);
     assert_eq!((run(&view, now), address(&view, now)), (RunState::Stopped, None));
     view.list(&[web("running")], now + ms(150), now + ms(152));
     assert_eq!((run(&view, now), address(&view, now)), (RunState::Stopped, None));
@@ -73,7 +73,7 @@ fn a_restart_is_another_life_that_runs_with_the_first_list_after_it() {
     let (now, mut view) = running();
     let life = |view: &View| view.observation(now).workloads[0].id.life;
     view.hear(&event(Happening::Died), now);
-    assert_eq!(view.hear(&event(Happening::Started), now + ms(200)), Wish::List);
+    assert_eq!(view.hear(&event(Happening::Started), now + ms(200)).0, Wish::List);
     assert_eq!((life(&view), run(&view, now)), (1, RunState::Stopped));
     view.list(&[web("running")], now + ms(201), now + ms(203));
     assert_eq!((life(&view), run(&view, now)), (1, RunState::Running));
@@ -93,13 +93,124 @@ fn a_restart_in_a_gap_of_the_stream_is_found_by_the_inspect_after_it() {
     let started = |at: &str| inspected(json!({"State": {"StartedAt": at}}));
     let ticket = view.next_to_inspect().unwrap();
     view.inspected(&ticket, started("2024-01-01T10:00:00Z"));
-    view.hear(&event(Happening::Signalled(Some(15))), now);
+    view.hear(&at("2024-01-01T10:04:00Z", Happening::Signalled(Some(15))), now);
+    assert_eq!(run(&view, now), RunState::Stopping);
     view.doubt();
     let ticket = view.next_to_inspect().unwrap();
     view.inspected(&ticket, started("2024-01-01T10:05:00Z"));
     let observation = view.observation(now);
     assert_eq!(observation.workloads[0].id.life, 1);
     assert_eq!(observation.workloads[0].run, RunState::Running);
+}
+
+#[test]
+fn what_is_lost_is_told_once_and_only_where_there_was_something_to_lose() {
+    let network = || Arc::<str>::from("n");
+    let table = [
+        (Happening::Signalled(Some(15)), Some(Loss::Stopping)),
+        (Happening::Signalled(Some(9)), None),
+        (Happening::Paused, Some(Loss::Paused)),
+        (Happening::Unpaused, None),
+        (Happening::Disconnected("other".into()), None),
+        (Happening::Disconnected(network()), Some(Loss::Network(network()))),
+        (Happening::Disconnected(network()), None),
+        (Happening::Died, Some(Loss::Stopped)),
+        (Happening::Stopped, None),
+        (Happening::Destroyed, None),
+    ];
+    let (now, mut view) = running();
+    for (happening, expected) in table {
+        let (_, hint) = view.hear(&event(happening.clone()), now);
+        let expected = expected.map(|loss| Hint { id: "web".into(), loss });
+        assert_eq!(hint, expected, "{happening:?}");
+    }
+}
+
+#[test]
+fn each_way_to_die_is_told_as_a_death() {
+    for happening in [Happening::Died, Happening::Stopped, Happening::Destroyed] {
+        let (now, mut view) = running();
+        let (_, hint) = view.hear(&event(happening), now);
+        assert_eq!(hint, Some(Hint { id: "web".into(), loss: Loss::Stopped }));
+    }
+}
+
+#[test]
+fn a_container_that_no_list_has_shown_has_nothing_to_lose() {
+    let (now, mut view) = running();
+    let newcomer = |happening| Event {
+        container: "newcomer".into(),
+        happening,
+        at: 0,
+        attributes: [("lb.pool".to_owned(), "web".to_owned())].into(),
+    };
+    for happening in [Happening::Signalled(Some(15)), Happening::Died, Happening::Destroyed] {
+        assert_eq!(view.hear(&newcomer(happening), now).1, None);
+    }
+    view.list(
+        &[web("running"), container("newcomer", "running", &json!({"lb.pool": "web"}))],
+        now,
+        now,
+    );
+    let observation = view.observation(now);
+    assert_eq!(observation.workloads[0].run, RunState::Stopped, "the list lagged behind its death");
+}
+
+#[test]
+fn the_end_of_a_former_life_takes_nothing_from_the_one_that_its_start_began() {
+    let (now, mut view) = running();
+    let heard = |view: &mut View, happening, at| view.hear(&Event { at, ..event(happening) }, now);
+    heard(&mut view, Happening::Died, 10);
+    heard(&mut view, Happening::Started, 20);
+    view.list(&[web("running")], now, now);
+    for happening in [
+        Happening::Died,
+        Happening::Stopped,
+        Happening::Signalled(Some(15)),
+        Happening::Paused,
+        Happening::Disconnected("n".into()),
+        Happening::HealthChanged(Some(Health::Unhealthy)),
+        Happening::Started,
+    ] {
+        let heard = heard(&mut view, happening.clone(), 19);
+        assert_eq!(heard, (Wish::ListAgain, None), "{happening:?}");
+        assert_eq!(run(&view, now), RunState::Running, "{happening:?}");
+        assert_eq!(view.observation(now).workloads[0].id.life, 1);
+    }
+    assert!(heard(&mut view, Happening::Died, 21).1.is_some());
+}
+
+#[test]
+fn the_end_of_a_life_before_the_one_that_an_inspect_showed_takes_nothing() {
+    let (now, mut view) = running();
+    let ticket = view.next_to_inspect().unwrap();
+    let began = "2024-01-01T10:00:05Z";
+    view.inspected(&ticket, inspected(json!({"State": {"StartedAt": began}})));
+    assert_eq!(view.hear(&at("2024-01-01T10:00:04Z", Happening::Died), now).1, None);
+    assert_eq!(run(&view, now), RunState::Running);
+    assert!(view.hear(&at("2024-01-01T10:00:06Z", Happening::Died), now).1.is_some());
+}
+
+#[test]
+fn a_start_that_is_heard_after_its_own_end_revives_nobody() {
+    let (now, mut view) = running();
+    view.hear(&Event { at: 30, ..event(Happening::Died) }, now);
+    let wish = view.hear(&Event { at: 20, ..event(Happening::Started) }, now).0;
+    assert_eq!(wish, Wish::ListAgain);
+    view.list(&[web("running")], now + ms(100), now + ms(100));
+    assert_eq!(run(&view, now), RunState::Stopped);
+}
+
+#[test]
+fn a_start_without_the_end_before_it_ends_the_former_life() {
+    let (now, mut view) = running();
+    view.hear(&Event { at: 10, ..event(Happening::Started) }, now);
+    view.list(&[web("running")], now, now);
+    let (_, hint) = view.hear(&Event { at: 20, ..event(Happening::Started) }, now + ms(1));
+    assert_eq!(hint, Some(Hint { id: "web".into(), loss: Loss::Stopped }));
+    assert_eq!(view.observation(now).workloads[0].id.life, 1);
+    view.list(&[web("running")], now + ms(1), now + ms(1));
+    assert_eq!(run(&view, now), RunState::Running);
 }
 
 #[test]
@@ -140,7 +251,7 @@ fn a_pause_keeps_the_verdict_from_before_it() {
     view.hear(&event(Happening::Paused), now);
     view.list(&[healthy("Up 1 minute (Paused)", "paused")], now + ms(600), now + ms(600));
     assert_eq!(seen(&view), (RunState::Paused, Health::Healthy));
-    assert_eq!(view.hear(&event(Happening::Unpaused), now + ms(700)), Wish::List);
+    assert_eq!(view.hear(&event(Happening::Unpaused), now + ms(700)).0, Wish::List);
     assert_eq!(seen(&view), (RunState::Running, Health::Healthy));
     view.list(&[healthy("Up 1 minute (unhealthy)", "running")], now + ms(701), now + ms(701));
     assert_eq!(seen(&view), (RunState::Running, Health::Healthy));
@@ -175,9 +286,12 @@ fn what_happens_to_other_people_s_containers_asks_for_nothing() {
         Happening::Connected(network()),
         Happening::Disconnected(network()),
     ] {
-        assert_eq!(view.hear(&other(happening.clone(), json!({"role": "db"})), now), Wish::Nothing);
+        assert_eq!(
+            view.hear(&other(happening.clone(), json!({"role": "db"})), now).0,
+            Wish::Nothing
+        );
     }
-    assert_eq!(view.hear(&other(Happening::Created, json!({"lb.pool": "x"})), now), Wish::List);
+    assert_eq!(view.hear(&other(Happening::Created, json!({"lb.pool": "x"})), now).0, Wish::List);
     assert_eq!(view.due(), None);
 }
 
@@ -191,7 +305,7 @@ fn our_own_networks_are_read_with_every_list_and_asked_for_when_they_change() {
     view.list(&[own(json!({}))], now, now);
     for happening in [Happening::Started, Happening::Connected("n".into())] {
         let moved = Event { container: OWN.into(), ..event(happening) };
-        assert_eq!(view.hear(&moved, now), Wish::ListAgain);
+        assert_eq!(view.hear(&moved, now).0, Wish::ListAgain);
     }
     view.list(&[own(json!({"net": {"NetworkID": "n"}}))], now, now);
     let Vantage::Container { networks, .. } = view.observation(now).vantage else {
@@ -233,6 +347,11 @@ fn inspected(response: Value) -> Inspected {
 
 fn event(happening: Happening) -> Event {
     Event { container: "web".into(), happening, at: 0, attributes: BTreeMap::new() }
+}
+
+fn at(time: &str, happening: Happening) -> Event {
+    let since = humantime::parse_rfc3339(time).unwrap().duration_since(std::time::UNIX_EPOCH);
+    Event { at: since.unwrap().as_nanos() as i64, ..event(happening) }
 }
 
 fn run(view: &View, now: Instant) -> RunState {
