@@ -10,14 +10,14 @@ use std::time::Instant;
 use divan::Bencher;
 use evenkeel::domain::balance::Policy;
 use evenkeel::domain::labels::LabelSettings;
-use evenkeel::domain::lifecycle::Probe;
+use evenkeel::domain::lifecycle::{Probe, State};
 use evenkeel::domain::names::SourceName;
 use evenkeel::domain::plan::{Memory, Plan, plan};
 use evenkeel::domain::pool::{Draw, Tried};
 use evenkeel::domain::routing::{Asked, RoutingTable};
 use evenkeel::domain::world::{
-    Attachment, Health, NetworkMode, Observation, Place, RunState, Vantage, Workload, WorkloadId,
-    World,
+    Attachment, Health, Hint, Loss, NetworkMode, Observation, Place, RunState, Vantage, Workload,
+    WorkloadId, World,
 };
 
 fn main() {
@@ -51,6 +51,21 @@ fn route_among_200_hosts(bencher: Bencher<'_, '_>) {
     bencher.bench(|| {
         let asked = Asked { host: "shop-117.example", path: "/api/v1/items", client };
         table.route(divan::black_box(asked)).unwrap().pool.endpoints.len()
+    });
+}
+
+/// What stands between a stop signal and the last request to its container; the
+/// container is the last one in the table.
+#[divan::bench(args = [Loss::Stopping, Loss::Network("0123456789ab".into())])]
+fn heed_a_hint_among_1000_containers(bencher: Bencher<'_, '_>, loss: &Loss) {
+    let world = world(1_000);
+    let seen = world.values().next();
+    let table = RoutingTable::build(&planned(&world), &RoutingTable::default());
+    let last = table.endpoints().last().unwrap();
+    let hint = Hint { id: last.id.workload.id.clone(), loss: loss.clone() };
+    bencher.bench(|| {
+        last.vitals.set_state(State::Ready);
+        table.heed(divan::black_box(&hint), seen)
     });
 }
 

@@ -4,7 +4,6 @@
 //! lost event costs time and never correctness.
 
 mod drains;
-mod heed;
 mod linger;
 mod orders;
 mod overview;
@@ -22,7 +21,6 @@ pub use orders::{Operator, Refusal, Wish};
 pub use overview::{Overview, SourceOverview};
 
 use crate::control::drains::Drains;
-use crate::control::heed::heed;
 use crate::control::linger::Lingering;
 use crate::control::orders::{Order, choose};
 use crate::control::problems::Known;
@@ -123,9 +121,7 @@ impl Control {
                     if taken == 0 {
                         return;
                     }
-                    if heed(&pending, &self.publisher.current(), &self.world) {
-                        self.publisher.nudge();
-                    }
+                    self.heed(&pending);
                     if self.take_in(&mut pending) {
                         self.apply(&mut follow);
                     }
@@ -136,6 +132,21 @@ impl Control {
                 () = sleep_until(forgotten) => self.apply(&mut follow),
                 () = sleep_until(drained) => self.cut_drained(),
             }
+        }
+    }
+
+    /// Has what hints take away stop taking requests, before anything is planned.
+    fn heed(&self, reports: &[Report]) {
+        let table = self.publisher.current();
+        let mut any = false;
+        for report in reports {
+            match report {
+                Report::Hint { source, hint } => any |= table.heed(hint, self.world.get(source)),
+                Report::Seen { .. } | Report::Health { .. } => {}
+            }
+        }
+        if any {
+            self.publisher.nudge();
         }
     }
 
@@ -234,14 +245,10 @@ impl Control {
         if let Ok(chosen) = &chosen {
             let mut changed = false;
             for workload in chosen {
-                let is_news = match order.wish {
+                changed |= match order.wish {
                     Wish::Drain => self.drained.insert(workload.clone()),
                     Wish::Undrain => self.drained.remove(workload),
                 };
-                if is_news {
-                    info!(workload = %workload.id, wish = ?order.wish, "An operator's order");
-                }
-                changed |= is_news;
             }
             if changed {
                 self.apply(follow);

@@ -61,6 +61,13 @@ async fn a_drain_stands_over_observations_and_a_pause_and_ends_with_the_life() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_orders_than_may_wait_are_all_carried_out() {
+    let running = two_ready().await;
+    let orders = (0..40).map(|_| running.order(Wish::Drain, "web"));
+    assert!(futures::future::join_all(orders).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test(start_paused = true)]
 async fn orders_after_the_end_are_refused() {
     let running = two_ready().await;
     let operator = running.operator.clone();

@@ -58,6 +58,16 @@ async fn a_hint_and_the_observation_in_one_tick_are_one_table() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hint_is_in_force_before_anything_that_came_with_it_is_planned() {
+    let mut running = two_ready().await;
+    let web = running.endpoint("web");
+    running.report(hint("web", Loss::Stopping)).await;
+    running.send(vec![container("web", 2), container("api", 3)]).await;
+    running.settle().await;
+    assert_eq!(web.vitals.state(), State::Suspect, "it drained for a moment, and must answer");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_leaves_one_of_two_networks_is_reached_on_the_other() {
     let mut running = start(&[SourceName::docker()]);
     let mut web = container("web", 2);

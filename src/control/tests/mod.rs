@@ -1,5 +1,6 @@
 //! The control loop in virtual time.
 
+mod course;
 mod drain;
 mod hints;
 mod survival;

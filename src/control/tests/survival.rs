@@ -88,6 +88,8 @@ async fn a_container_that_is_made_anew_with_other_labels_never_loses_its_route()
     let new = web("new", 3, "new.example", 2);
     running.see(vec![old.clone(), new.clone()]).await;
     assert_eq!(running.routed(), [true, false], "the newcomer has not been ready");
+    let problems = running.overview.borrow().problems.clone();
+    assert!(problems[0].message.contains("`new` asks for something else"), "{problems:?}");
     let stopped = Workload { run: RunState::Stopped, ..old };
     running.see(vec![stopped, new.clone()]).await;
     assert_eq!(running.routed(), [true, false], "nor is it now");

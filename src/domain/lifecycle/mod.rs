@@ -87,14 +87,23 @@ pub fn state(signs: Signs) -> State {
 /// now that it has these signs.
 ///
 /// A stop signal may have closed the listener of a process that lives on, so
-/// who no longer drains must answer first. A pause takes nothing from a process:
+/// who no longer drains must answer first; who was not ready even before is
+/// where it was. A pause takes nothing from a process:
 /// it is as ready as before, but is asked again.
 pub fn probe_after(before: State, signs: Signs) -> Probe {
     if signs.run != RunState::Running || signs.drained {
         return signs.probe;
     }
     match (before, signs.probe) {
-        (State::Draining, _) => Probe::Failed,
+        (State::Draining, _) => match state(Signs { probe: Probe::Untried, ..signs }) {
+            State::Starting => Probe::Untried,
+            State::Ready
+            | State::Unhealthy
+            | State::Suspect
+            | State::Paused
+            | State::Draining
+            | State::Gone => Probe::Failed,
+        },
         (State::Paused, Probe::Passed) => Probe::Untried,
         (
             State::Starting

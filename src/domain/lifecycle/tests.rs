@@ -97,6 +97,18 @@ fn who_lives_on_after_a_stop_signal_must_answer_before_it_serves() {
 }
 
 #[test]
+fn a_stop_signal_lets_nobody_in_who_has_never_been_ready() {
+    for (health, probe) in [(Health::None, Probe::Untried), (Health::Starting, Probe::Passed)] {
+        let mut endpoint = Endpoint::new();
+        endpoint.see(RunState::Running, health);
+        endpoint.probe(probe);
+        endpoint.hint(&Loss::Stopping);
+        endpoint.see(RunState::Running, health);
+        assert_eq!((endpoint.state, endpoint.probe), (State::Starting, Probe::Untried));
+    }
+}
+
+#[test]
 fn a_state_survives_its_number() {
     for state in State::ALL {
         assert_eq!(State::from_u8(state as u8), state);

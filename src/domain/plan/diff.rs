@@ -27,6 +27,7 @@ pub enum What {
     Settings,
     MemberAdded { name: Arc<str>, address: Option<SocketAddr> },
     MemberRemoved { name: Arc<str> },
+    MemberDrained { name: Arc<str>, drained: bool },
     MemberChanged { name: Arc<str>, address: Option<SocketAddr> },
 }
 
@@ -76,6 +77,9 @@ fn between(old: &PoolPlan, new: &PoolPlan) -> Vec<What> {
         let (name, address) = (Arc::clone(&member.name), member.address);
         match old.get(key) {
             None => whats.push(What::MemberAdded { name, address }),
+            Some(was) if was.drained != member.drained => {
+                whats.push(What::MemberDrained { name, drained: member.drained });
+            }
             Some(was) if was != member => whats.push(What::MemberChanged { name, address }),
             Some(_) => {}
         }
@@ -109,6 +113,12 @@ impl fmt::Display for Change {
             What::Settings => write!(f, " has other settings"),
             What::MemberAdded { name, address } => write!(f, ": `{name}` added {}", at(address)),
             What::MemberRemoved { name } => write!(f, ": `{name}` removed"),
+            What::MemberDrained { name, drained: true } => {
+                write!(f, ": `{name}` is drained by an operator")
+            }
+            What::MemberDrained { name, drained: false } => {
+                write!(f, ": `{name}` is no longer drained")
+            }
             What::MemberChanged { name, address } => {
                 write!(f, ": `{name}` changed, {}", at(address))
             }
@@ -139,6 +149,14 @@ mod tests {
                 "pool `web`: `web-3` added at 10.0.0.3:80",
             ]
         );
+    }
+
+    #[test]
+    fn the_word_of_an_operator_is_told() {
+        let mut drained = plan(&[1]);
+        web(&mut drained).members[0].drained = true;
+        assert_eq!(told(&plan(&[1]), &drained), ["pool `web`: `web-1` is drained by an operator"]);
+        assert_eq!(told(&drained, &plan(&[1])), ["pool `web`: `web-1` is no longer drained"]);
     }
 
     #[test]

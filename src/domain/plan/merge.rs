@@ -10,7 +10,7 @@ use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::plan::{Member, Memory, PoolPlan};
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::rule::{Access, Rule};
-use crate::domain::world::Workload;
+use crate::domain::world::{RunState, Workload};
 
 /// A workload that joins a pool.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub(super) fn merge(
     let decides = ranked.first()?;
     let mut settings = decides.membership.settings.clone();
     let access = access(name, &ranked, memory, problems);
+    problems.extend(disagreement(name, decides, &ranked));
     settings.health = settings.health.map(|check| named(check, &access));
     let members = members(name, candidates, problems);
     Some(PoolPlan { access, settings, members })
@@ -119,6 +120,37 @@ fn access(
     }
 }
 
+/// Tells whose labels are passed over, as long as they run: after a change of
+/// labels, containers from before and after it may stand side by side. A rule
+/// that cannot be used is told of elsewhere.
+fn disagreement(
+    name: &PoolName,
+    decides: &Candidate<'_>,
+    ranked: &[&Candidate<'_>],
+) -> Option<Problem> {
+    let held = &decides.membership;
+    let Access::Open(rule) = &held.access else { return None };
+    let differs = |it: &&&Candidate<'_>| {
+        let asked = &it.membership;
+        let other_rule = matches!(&asked.access, Access::Open(asked) if asked != rule);
+        it.workload.id != decides.workload.id
+            && matches!(it.workload.run, RunState::Running | RunState::Paused)
+            && (other_rule || asked.settings != held.settings)
+    };
+    let others = ranked.iter().filter(differs).map(|it| &*it.workload.name);
+    let others: BTreeSet<&str> = others.collect();
+    let mut shown: Vec<_> = others.iter().take(SHOWN_MAX).map(|it| format!("`{it}`")).collect();
+    if let Some(more) = others.len().checked_sub(SHOWN_MAX).filter(|more| *more > 0) {
+        shown.push(format!("{more} more"));
+    }
+    let verb = if others.len() == 1 { "asks" } else { "ask" };
+    let (decides, others) = (&decides.workload.name, shown.join(", "));
+    let message = format!("it is served as `{decides}` asks; {others} {verb} for something else");
+    let hint =
+        "give all containers of a pool the same labels, and make those anew that have others";
+    (!shown.is_empty()).then(|| Problem::new(Subject::Pool(name.to_string().into()), message, hint))
+}
+
 /// Two members at one address would be one endpoint with twice its share.
 fn members(
     name: &PoolName,
@@ -145,3 +177,6 @@ fn members(
     members.reverse();
     members
 }
+
+/// Of the containers that a problem names.
+const SHOWN_MAX: usize = 3;

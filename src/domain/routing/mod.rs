@@ -1,5 +1,6 @@
 //! Finding the pool for a request.
 
+mod heed;
 mod host;
 mod path;
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::lifecycle::Probe;
 use crate::domain::names::HostPattern;
 use crate::domain::pool::{Draw, PoolSettings, Tried};
-use crate::domain::world::{Health, RunState, WorkloadId};
+use crate::domain::world::{Health, Hint, Loss, RunState, WorkloadId};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -179,6 +179,27 @@ fn a_table_is_stale_when_a_live_sign_has_changed() {
     probe(&table, "shop", Probe::Passed);
     assert!(table.is_stale());
     assert!(!RoutingTable::build(&plan, &table).is_stale());
+}
+
+#[test]
+fn a_hint_is_in_force_in_the_table_that_is_in_use() {
+    let mut plan = plan(&[("shop", rule(&[], &[], &[], 0)), ("other", rule(&[], &["/o"], &[], 0))]);
+    plan.pools.get_mut(&name("other")).unwrap().members.push(member("shop", 1));
+    let table = RoutingTable::build(&plan, &RoutingTable::default());
+    plan.pools.keys().for_each(|pool| probe(&table, &pool.name, Probe::Passed));
+    let table = RoutingTable::build(&plan, &table);
+    let states = |table: &RoutingTable| -> Vec<State> {
+        table.endpoints().map(|endpoint| endpoint.vitals.state()).collect()
+    };
+    assert_eq!(states(&table), [State::Ready; 3]);
+
+    let stopping = Hint { id: "shop-1".into(), loss: Loss::Stopping };
+    assert!(table.heed(&stopping, None));
+    assert_eq!(states(&table), [State::Ready, State::Draining, State::Draining]);
+    let pool = table.pool(&name("shop")).unwrap();
+    assert!(!pool.is_ready(), "in every pool that it is in");
+    assert!(!table.heed(&stopping, None), "it is news once");
+    assert!(!table.heed(&Hint { id: "shop".into(), ..stopping }, None), "ids are whole");
 }
 
 #[test]
