@@ -80,7 +80,8 @@ fn now() -> Instant {
 }
 
 fn planned(world: &World) -> Plan {
-    let memory = Memory { previous: &Plan::default(), been_ready: &BTreeSet::new() };
+    let nobody = BTreeSet::new();
+    let memory = Memory { previous: &Plan::default(), been_ready: &nobody, drained: &nobody };
     plan(world, memory, &LabelSettings::default())
 }
 

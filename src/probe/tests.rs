@@ -186,6 +186,35 @@ async fn a_check_that_began_before_a_suspicion_does_not_lift_it() {
 }
 
 #[tokio::test]
+async fn who_comes_back_from_a_pause_serves_and_falls_if_it_answers_no_more() {
+    let replica = Replica::start(200).await;
+    let mut watched = Watching::start(&[replica.address], Some(check()));
+    watched.until(Probe::Passed).await;
+    for (status, held) in [(200, Probe::Passed), (500, Probe::Unfit)] {
+        watched.change(|member| member.run = RunState::Paused);
+        assert!(watched.prober.watched.is_empty());
+        replica.status.send_replace(status);
+        watched.change(|member| member.run = RunState::Running);
+        assert_eq!((watched.state(), watched.vitals().probe()), (State::Ready, Probe::Untried));
+        watched.until(held).await;
+    }
+    assert_eq!(watched.state(), State::Unhealthy);
+}
+
+#[tokio::test]
+async fn who_drains_no_more_must_pass_its_check_again() {
+    let replica = Replica::start(200).await;
+    let mut watched = Watching::start(&[replica.address], Some(check()));
+    watched.until(Probe::Passed).await;
+    watched.change(|member| member.drained = true);
+    assert!(watched.prober.watched.is_empty());
+    watched.change(|member| member.drained = false);
+    assert_eq!(watched.state(), State::Suspect);
+    watched.until(Probe::Passed).await;
+    assert_eq!(watched.state(), State::Ready);
+}
+
+#[tokio::test]
 async fn what_is_no_answer_is_told_for_what_it_is() {
     let silence = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let short = HealthCheck { timeout: Duration::from_millis(20), ..check() };
@@ -269,6 +298,11 @@ impl Watching {
     fn follow(&mut self) {
         self.table = RoutingTable::build(&self.plan, &self.table);
         self.prober.follow(&self.table);
+    }
+
+    fn change(&mut self, change: impl Fn(&mut Member)) {
+        self.plan = with_members(&self.plan, change);
+        self.follow();
     }
 
     /// Follows the alarm until this is held of every endpoint.
@@ -380,6 +414,7 @@ fn plan(addresses: &[SocketAddr], check: Option<HealthCheck>) -> Plan {
         name: "one".into(),
         service: None,
         run: RunState::Running,
+        drained: false,
         health: Health::None,
         address: Some(*address),
         weight: 1,

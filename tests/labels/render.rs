@@ -91,7 +91,8 @@ fn check(check: &HealthCheck) -> String {
 }
 
 fn member(member: &Member) -> String {
-    let Member { workload, name, service: _, run, health, address, weight, backup } = member;
+    let Member { workload, name, service: _, run, drained, health, address, weight, backup } =
+        member;
     let mut text = format!("- {name}");
     if workload.life > 0 {
         write!(text, " (life {})", workload.life).unwrap();
@@ -103,6 +104,9 @@ fn member(member: &Member) -> String {
     write!(text, ", {run:?}").unwrap();
     if *health != Health::None {
         write!(text, ", {health:?}").unwrap();
+    }
+    if *drained {
+        text.push_str(", drained");
     }
     if *weight != 1 {
         write!(text, ", weight {weight}").unwrap();

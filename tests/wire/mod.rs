@@ -10,7 +10,7 @@
 )]
 
 mod backend;
-mod balancer;
+pub(crate) mod balancer;
 mod balancing;
 mod client;
 mod forwarding;

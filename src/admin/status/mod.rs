@@ -106,9 +106,9 @@ fn replicas(planned: Option<&PoolPlan>, live: Option<&Pool>) -> Vec<view::Replic
 }
 
 fn replica(member: &Member, endpoint: Option<&Endpoint>) -> view::Replica {
-    let Member { run, health, .. } = *member;
+    let Member { run, drained, health, .. } = *member;
     let probe = endpoint.map_or(Probe::Untried, |it| it.vitals.probe());
-    let signs = Signs { run, health, checked: false, probe };
+    let signs = Signs { run, drained, health, checked: false, probe, been_ready: false };
     let state = endpoint.map_or_else(|| lifecycle::state(signs), |it| it.vitals.state());
     let (state, reason) = match (member.address, run) {
         (None, RunState::Running) => {
@@ -120,6 +120,7 @@ fn replica(member: &Member, endpoint: Option<&Endpoint>) -> view::Replica {
         state: state.to_owned(),
         reason,
         name: member.name.to_string(),
+        id: member.workload.id.to_string(),
         service: member.service.as_deref().map(str::to_owned),
         address: member.address.as_ref().map(SocketAddr::to_string),
         weight: member.weight,
@@ -140,6 +141,7 @@ fn leaving(endpoint: &Endpoint) -> view::Replica {
         state: endpoint.vitals.state().as_str().to_owned(),
         reason,
         name: endpoint.name.to_string(),
+        id: endpoint.id.workload.id.to_string(),
         service: endpoint.service.as_deref().map(str::to_owned),
         address: Some(endpoint.id.address.to_string()),
         weight: endpoint.weight,
@@ -191,11 +193,15 @@ fn reason(state: State, member: &Member, endpoint: Option<&Endpoint>, probe: Pro
                 .to_owned()
         }
         State::Paused => "it is paused".to_owned(),
-        State::Draining => match endpoint.map_or(0, |it| it.vitals.in_flight()) {
-            0 => "it has its stop signal".to_owned(),
-            1 => "it has its stop signal and finishes 1 request".to_owned(),
-            count => format!("it has its stop signal and finishes {count} requests"),
-        },
+        State::Draining => {
+            let drained = member.drained && member.run == RunState::Running;
+            let why = if drained { "drained by an operator" } else { "it has its stop signal" };
+            match endpoint.map_or(0, |it| it.vitals.in_flight()) {
+                0 => why.to_owned(),
+                1 => format!("{why}; it finishes 1 request"),
+                count => format!("{why}; it finishes {count} requests"),
+            }
+        }
         State::Gone => match member.run {
             RunState::Created => "it has not been started".to_owned(),
             RunState::Restarting => {

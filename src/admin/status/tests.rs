@@ -55,7 +55,14 @@ fn every_member_is_listed_with_its_state_and_why() {
         let member = Member { run, health, ..member("web-1", 1) };
         let live = endpoint(&member);
         live.vitals.set_probe(probe);
-        live.vitals.set_state(lifecycle::state(Signs { run, health, checked: false, probe }));
+        live.vitals.set_state(lifecycle::state(Signs {
+            run,
+            drained: false,
+            health,
+            checked: false,
+            probe,
+            been_ready: false,
+        }));
         let shown = replica(&member, Some(&live));
         assert_eq!((shown.state.as_str(), shown.reason.as_str()), (state, reason));
     }
@@ -87,7 +94,14 @@ fn what_a_health_check_found_is_told() {
         live.vitals.set_probe(probe);
         live.vitals.set_fault(fault);
         let Member { run, health, .. } = member;
-        live.vitals.set_state(lifecycle::state(Signs { run, health, checked: true, probe }));
+        live.vitals.set_state(lifecycle::state(Signs {
+            run,
+            drained: false,
+            health,
+            checked: true,
+            probe,
+            been_ready: probe != Untried,
+        }));
         assert_eq!(replica(&member, Some(&live)).reason, reason);
     }
 }
@@ -100,7 +114,7 @@ fn the_live_state_counts_where_it_is_newer_than_the_plan() {
     let request = live.vitals.begin();
     let shown = replica(&member, Some(&live));
     assert_eq!(shown.state, "draining");
-    assert_eq!(shown.reason, "it has its stop signal and finishes 1 request");
+    assert_eq!(shown.reason, "it has its stop signal; it finishes 1 request");
     assert_eq!((shown.in_flight, shown.requests, shown.run.as_str()), (1, 1, "running"));
     drop(request);
 }
@@ -205,6 +219,7 @@ fn member(name: &str, life: u32) -> Member {
         name: name.into(),
         service: Some("web".into()),
         run: RunState::Running,
+        drained: false,
         health: Health::None,
         address: Some(([10, 0, 0, 1], 8080).into()),
         weight: 1,

@@ -63,6 +63,10 @@ impl Vitals {
 
     /// Only the control loop calls this: it alone knows every sign.
     pub fn set_state(&self, state: State) {
+        if !matches!(state, State::Draining | State::Paused | State::Gone) {
+            // It does not leave after all: what it gets from now on has its time.
+            self.cut.store(false, Ordering::Relaxed);
+        }
         let before = State::from_u8(self.state.swap(state as u8, Ordering::AcqRel));
         if state == State::Ready && before != State::Ready {
             self.times_ready.fetch_add(1, Ordering::Relaxed);
@@ -239,6 +243,19 @@ mod tests {
         assert_eq!(vitals.in_flight(), 1);
         drop(request);
         assert_eq!((vitals.in_flight(), vitals.attempts()), (0, 1));
+    }
+
+    #[test]
+    fn a_cut_lasts_until_the_endpoint_stays_after_all() {
+        let vitals = Vitals::new(1);
+        vitals.set_state(State::Draining);
+        vitals.cut();
+        for leaving in [State::Draining, State::Paused, State::Gone] {
+            vitals.set_state(leaving);
+            assert!(vitals.is_cut(), "{leaving:?}");
+        }
+        vitals.set_state(State::Suspect);
+        assert!(!vitals.is_cut());
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::domain::rule::{Access, Rule};
 pub struct RoutingTable {
     generation: u64,
     complete: bool,
+    /// No pool answers at `<pool>.localhost`.
+    no_localhost: bool,
     next_serial: u64,
     compiled: BTreeMap<PoolName, Compiled>,
     hosts: Hosts,
@@ -56,6 +58,12 @@ struct Compiled {
 }
 
 impl RoutingTable {
+    /// The table before the first one. `localhost`: whether each pool answers at
+    /// `<pool>.localhost` too, in this table and in those built on it.
+    pub fn new(localhost: bool) -> Self {
+        Self { no_localhost: !localhost, ..Self::default() }
+    }
+
     /// Builds the table of `plan`. Pools that have not changed are taken from
     /// `previous` as they are; endpoints that stay keep their vitals, and those
     /// that left are marked as gone.
@@ -63,6 +71,7 @@ impl RoutingTable {
         let mut table = Self {
             generation: previous.generation + 1,
             complete: plan.complete,
+            no_localhost: previous.no_localhost,
             next_serial: previous.next_serial,
             compiled: BTreeMap::new(),
             hosts: Hosts::default(),
@@ -90,6 +99,11 @@ impl RoutingTable {
         self.compiled.values().map(|compiled| &compiled.pool)
     }
 
+    /// Every endpoint of every pool, so that one that is in two pools comes twice.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.pools().flat_map(|pool| &pool.endpoints)
+    }
+
     pub fn pool(&self, name: &PoolName) -> Option<&Arc<Pool>> {
         self.compiled.get(name).map(|compiled| &compiled.pool)
     }
@@ -115,7 +129,7 @@ impl RoutingTable {
             endpoints.zip(&it.signs).any(|((member, endpoint), &(state, probe))| {
                 let vitals = &endpoint.vitals;
                 // The data plane may have made it suspect since it was judged.
-                let judged = judge(member, endpoint.check.is_some(), vitals);
+                let judged = lifecycle::state(signs(member, endpoint.check.is_some(), vitals));
                 (judged, vitals.probe()) != (state, probe) || vitals.state() != state
             })
         })
@@ -131,7 +145,7 @@ impl RoutingTable {
     ) -> Compiled {
         let mut endpoints = Vec::new();
         let mut states = Vec::new();
-        let mut signs = Vec::new();
+        let mut judged = Vec::new();
         for member in plan.members.iter().take(usize::from(u16::MAX)) {
             let Some(id) = endpoint_id(member) else { continue };
             let vitals = vitals.entry(id.clone()).or_insert_with(|| {
@@ -139,22 +153,15 @@ impl RoutingTable {
                 Arc::new(Vitals::new(self.next_serial))
             });
             let check = checks.get(&id).cloned();
-            let probe = vitals.probe();
-            let state = judge(member, check.is_some(), vitals);
-            vitals.set_state(state);
+            let (state, probe) = judge(member, check.is_some(), vitals);
             states.push(state);
-            signs.push((state, probe));
+            judged.push((state, probe));
             endpoints.push(endpoint(member, id, check, vitals));
         }
         if let Some(before) = before
             && *before.plan == *plan
-            && before.signs == signs
-            && before
-                .pool
-                .endpoints
-                .iter()
-                .map(|it| &it.check)
-                .eq(endpoints.iter().map(|it| &it.check))
+            && before.signs == judged
+            && has_checks_of(&before.pool.endpoints, &endpoints)
         {
             return before.clone();
         }
@@ -167,7 +174,7 @@ impl RoutingTable {
             endpoints,
             state,
         };
-        Compiled { plan: Arc::new(plan.clone()), pool: Arc::new(pool), signs }
+        Compiled { plan: Arc::new(plan.clone()), pool: Arc::new(pool), signs: judged }
     }
 
     /// Marks the endpoints that this table no longer has.
@@ -193,7 +200,10 @@ impl RoutingTable {
                     closed,
                     pool: Arc::clone(&compiled.pool),
                 };
-                if let Ok(host) = format!("{}.localhost", compiled.pool.name.name).parse::<Host>() {
+                if !self.no_localhost
+                    && let Ok(host) =
+                        format!("{}.localhost", compiled.pool.name.name).parse::<Host>()
+                {
                     self.hosts.insert_local(host, entry.clone());
                 }
                 if rule.hosts.is_empty() {
@@ -209,8 +219,7 @@ impl RoutingTable {
     }
 
     fn vitals(&self) -> HashMap<EndpointId, Arc<Vitals>> {
-        let endpoints = self.pools().flat_map(|pool| &pool.endpoints);
-        endpoints.map(|it| (it.id.clone(), Arc::clone(&it.vitals))).collect()
+        self.endpoints().map(|it| (it.id.clone(), Arc::clone(&it.vitals))).collect()
     }
 }
 
@@ -239,9 +248,32 @@ fn checks(plan: &Plan) -> HashMap<EndpointId, Arc<HealthCheck>> {
     checks
 }
 
-fn judge(member: &Member, checked: bool, vitals: &Vitals) -> State {
-    let Member { run, health, .. } = *member;
-    lifecycle::state(Signs { run, health, checked, probe: vitals.probe() })
+/// Brings the vitals of a member in line with what is known of it now.
+fn judge(member: &Member, checked: bool, vitals: &Vitals) -> (State, Probe) {
+    let mut signs = signs(member, checked, vitals);
+    let probe = lifecycle::probe_after(vitals.state(), signs);
+    if probe != signs.probe {
+        vitals.set_probe(probe);
+        signs.probe = probe;
+    }
+    let state = lifecycle::state(signs);
+    vitals.set_state(state);
+    (state, probe)
+}
+
+fn signs(member: &Member, checked: bool, vitals: &Vitals) -> Signs {
+    Signs {
+        run: member.run,
+        drained: member.drained,
+        health: member.health,
+        checked,
+        probe: vitals.probe(),
+        been_ready: vitals.times_ready() > 0,
+    }
+}
+
+fn has_checks_of(before: &[Endpoint], now: &[Endpoint]) -> bool {
+    before.iter().map(|it| &it.check).eq(now.iter().map(|it| &it.check))
 }
 
 fn endpoint(

@@ -77,6 +77,17 @@ fn a_private_client_reaches_each_pool_by_its_name_under_its_own_rule() {
 }
 
 #[test]
+fn without_localhost_no_pool_has_a_name_of_its_own_in_any_later_table() {
+    let plan = plan(&[("api", rule(&["shop.example"], &[], &[], 0))]);
+    let first = RoutingTable::build(&plan, &RoutingTable::new(false));
+    let second = RoutingTable::build(&plan, &first);
+    assert_eq!(asked(&second, "api.localhost", "/"), None);
+    assert_eq!(asked(&second, "shop.example", "/"), Some("api"));
+    let with = RoutingTable::build(&plan, &RoutingTable::new(true));
+    assert_eq!(asked(&with, "api.localhost", "/"), Some("api"));
+}
+
+#[test]
 fn of_two_pools_with_one_rule_an_open_one_wins_over_a_closed_one() {
     let mut plan = plan(&[("a", rule(&[], &[], &[], 0)), ("b", rule(&[], &[], &[], 0))]);
     plan.pools.get_mut(&name("a")).unwrap().access = Access::Closed(Rule::default());
@@ -327,6 +338,7 @@ fn member(pool: &str, n: u8) -> Member {
         name: format!("{pool}-{n}").into(),
         service: None,
         run: RunState::Running,
+        drained: false,
         health: Health::None,
         address: Some(([10, 0, 0, n], 80).into()),
         weight: 1,
