@@ -100,7 +100,7 @@ fn what_a_health_check_found_is_told() {
             health,
             checked: true,
             probe,
-            been_ready: false,
+            been_ready: probe != Untried,
         }));
         assert_eq!(replica(&member, Some(&live)).reason, reason);
     }

@@ -68,8 +68,8 @@ pub fn state(signs: Signs) -> State {
         RunState::Paused => State::Paused,
         RunState::Stopping => State::Draining,
         RunState::Running if signs.drained => State::Draining,
+        RunState::Running if signs.is_shut() => State::Starting,
         RunState::Running => match (signs.health, signs.probe) {
-            (_, Probe::Untried) if signs.checked && !signs.been_ready => State::Starting,
             (Health::Unhealthy, _) | (_, Probe::Unfit) => State::Unhealthy,
             (Health::Starting, Probe::Untried | Probe::Passed) if signs.checked => State::Ready,
             (Health::Starting, Probe::Failed) if signs.checked => State::Suspect,
@@ -80,6 +80,13 @@ pub fn state(signs: Signs) -> State {
                 State::Ready
             }
         },
+    }
+}
+
+impl Signs {
+    /// Whether its health check has yet to pass for the first time.
+    fn is_shut(&self) -> bool {
+        self.checked && !self.been_ready && self.probe != Probe::Passed
     }
 }
 

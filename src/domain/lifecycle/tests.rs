@@ -46,24 +46,6 @@ fn signs_are_judged_in_the_order_process_operator_healthcheck_probe() {
 }
 
 #[test]
-fn a_health_check_of_ours_is_a_gate_whatever_healthcheck_says() {
-    use Health::{Healthy, None, Starting, Unhealthy};
-    use Probe::{Failed, Passed, Unfit, Untried};
-    let verdicts = [None, Starting, Healthy, Unhealthy];
-    for (probe, expected) in [
-        (Untried, [State::Starting; 4]),
-        (Passed, [State::Ready, State::Ready, State::Ready, State::Unhealthy]),
-        (Failed, [State::Suspect, State::Suspect, State::Suspect, State::Unhealthy]),
-        (Unfit, [State::Unhealthy; 4]),
-    ] {
-        for (health, expected) in verdicts.into_iter().zip(expected) {
-            let signs = Signs { health, checked: true, probe, ..RUNNING };
-            assert_eq!(state(signs), expected, "{signs:?}");
-        }
-    }
-}
-
-#[test]
 fn who_was_ready_before_a_pause_is_ready_after_it_and_is_asked_again() {
     for health in [Health::None, Health::Healthy] {
         let mut endpoint = Endpoint::ready(health);
@@ -109,6 +91,27 @@ fn a_stop_signal_lets_nobody_in_who_has_never_been_ready() {
 }
 
 #[test]
+fn a_health_check_of_ours_is_a_gate_whatever_healthcheck_says() {
+    use Health::{Healthy, None, Starting, Unhealthy};
+    use Probe::{Failed, Passed, Unfit, Untried};
+    let verdicts = [None, Starting, Healthy, Unhealthy];
+    let by_verdict = |other| [other, other, other, State::Unhealthy];
+    for (been_ready, probe, expected) in [
+        (false, Untried, [State::Starting; 4]),
+        (false, Failed, [State::Starting; 4]),
+        (true, Untried, by_verdict(State::Ready)),
+        (true, Passed, by_verdict(State::Ready)),
+        (true, Failed, by_verdict(State::Suspect)),
+        (true, Unfit, [State::Unhealthy; 4]),
+    ] {
+        for (health, expected) in verdicts.into_iter().zip(expected) {
+            let signs = Signs { health, checked: true, probe, been_ready, ..RUNNING };
+            assert_eq!(state(signs), expected, "{signs:?}");
+        }
+    }
+}
+
+#[test]
 fn a_state_survives_its_number() {
     for state in State::ALL {
         assert_eq!(State::from_u8(state as u8), state);
@@ -145,9 +148,14 @@ proptest! {
     }
 
     #[test]
-    fn whatever_happens_an_endpoint_serves_only_by_its_signs(courses in vec(step(), 1..40)) {
-        let mut endpoint = Endpoint::new();
+    fn whatever_happens_an_endpoint_serves_only_by_its_signs(
+        courses in vec(step(), 1..40),
+        checked: bool,
+    ) {
+        let mut endpoint = Endpoint { checked, ..Endpoint::new() };
+        let mut has_passed = false;
         for step in courses {
+            has_passed |= matches!(step, Step::Probe(Probe::Passed));
             let (before, times) = (endpoint.state, endpoint.times_ready);
             endpoint.go(&step);
             let signs = endpoint.signs();
@@ -161,6 +169,7 @@ proptest! {
                 Step::Probe(_) => {}
             }
             prop_assert!(endpoint.times_ready >= times);
+            prop_assert!(!checked || has_passed || !endpoint.state.serves_at_last());
         }
     }
 
@@ -195,6 +204,7 @@ struct Endpoint {
     run: RunState,
     health: Health,
     drained: bool,
+    checked: bool,
     probe: Probe,
     state: State,
     times_ready: u32,
@@ -204,7 +214,7 @@ impl Endpoint {
     fn new() -> Self {
         let (run, health) = (RunState::Running, Health::None);
         let (probe, state) = (Probe::Untried, State::Starting);
-        Self { run, health, drained: false, probe, state, times_ready: 0 }
+        Self { run, health, drained: false, checked: false, probe, state, times_ready: 0 }
     }
 
     fn ready(health: Health) -> Self {
@@ -251,8 +261,8 @@ impl Endpoint {
 
     fn signs(&self) -> Signs {
         let been_ready = self.times_ready > 0;
-        let Self { run, health, drained, probe, .. } = *self;
-        Signs { run, drained, health, checked: false, probe, been_ready }
+        let Self { run, health, drained, checked, probe, .. } = *self;
+        Signs { run, drained, health, checked, probe, been_ready }
     }
 }
 
@@ -304,5 +314,5 @@ fn health() -> impl Strategy<Value = Health> {
 }
 
 fn probe() -> impl Strategy<Value = Probe> {
-    select(vec![Probe::Untried, Probe::Passed, Probe::Failed])
+    select(vec![Probe::Untried, Probe::Passed, Probe::Failed, Probe::Unfit])
 }

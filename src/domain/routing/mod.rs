@@ -162,12 +162,7 @@ impl RoutingTable {
         if let Some(before) = before
             && *before.plan == *plan
             && before.signs == judged
-            && before
-                .pool
-                .endpoints
-                .iter()
-                .map(|it| &it.check)
-                .eq(endpoints.iter().map(|it| &it.check))
+            && has_checks_of(&before.pool.endpoints, &endpoints)
         {
             return before.clone();
         }
@@ -241,6 +236,19 @@ fn endpoint_id(member: &Member) -> Option<EndpointId> {
     Some(EndpointId { workload: member.workload.clone(), address })
 }
 
+/// The health check of each endpoint that has one. Pools that share an endpoint
+/// share what is known of it, and so its check: that of the first such pool.
+fn checks(plan: &Plan) -> HashMap<EndpointId, Arc<HealthCheck>> {
+    let mut checks = HashMap::new();
+    for pool in plan.pools.values() {
+        let Some(check) = &pool.settings.health else { continue };
+        for id in pool.members.iter().filter_map(endpoint_id) {
+            checks.entry(id).or_insert_with(|| Arc::clone(check));
+        }
+    }
+    checks
+}
+
 /// Brings the vitals of a member in line with what is known of it now.
 fn judge(member: &Member, checked: bool, vitals: &Vitals) -> (State, Probe) {
     let mut signs = signs(member, checked, vitals);
@@ -265,17 +273,8 @@ fn signs(member: &Member, checked: bool, vitals: &Vitals) -> Signs {
     }
 }
 
-/// The health check of each endpoint that has one. Pools that share an endpoint
-/// share what is known of it, and so its check: that of the first such pool.
-fn checks(plan: &Plan) -> HashMap<EndpointId, Arc<HealthCheck>> {
-    let mut checks = HashMap::new();
-    for pool in plan.pools.values() {
-        let Some(check) = &pool.settings.health else { continue };
-        for id in pool.members.iter().filter_map(endpoint_id) {
-            checks.entry(id).or_insert_with(|| Arc::clone(check));
-        }
-    }
-    checks
+fn has_checks_of(before: &[Endpoint], now: &[Endpoint]) -> bool {
+    before.iter().map(|it| &it.check).eq(now.iter().map(|it| &it.check))
 }
 
 fn endpoint(

@@ -1,12 +1,11 @@
 //! Watching replicas that are there, are not, or speak in vain.
 
+mod replica;
+
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
@@ -17,6 +16,7 @@ use crate::domain::pool::{PoolSettings, Vitals};
 use crate::domain::rule::{Access, Rule};
 use crate::domain::world::{Health, RunState, WorkloadId};
 use crate::probe::ask::{CHECKS_MAX, CONNECTS_MAX};
+use crate::probe::tests::replica::{Replica, speaking, speaking_on};
 
 #[tokio::test]
 async fn an_endpoint_passes_as_soon_as_it_listens() {
@@ -179,10 +179,39 @@ async fn a_check_that_began_before_a_suspicion_does_not_lift_it() {
     // The check under way will pass, and those after it will not.
     replica.status.send_replace(500);
     replica.silent.send_replace(false);
-    replica.until_answered(replica.answered.load(Ordering::Relaxed) + 3).await;
+    replica.until_answered(replica.answered() + 3).await;
     assert_eq!(watched.vitals().probe(), Probe::Failed);
     replica.status.send_replace(200);
     watched.until(Probe::Passed).await;
+}
+
+#[tokio::test]
+async fn who_comes_back_from_a_pause_serves_and_falls_if_it_answers_no_more() {
+    let replica = Replica::start(200).await;
+    let mut watched = Watching::start(&[replica.address], Some(check()));
+    watched.until(Probe::Passed).await;
+    for (status, held) in [(200, Probe::Passed), (500, Probe::Unfit)] {
+        watched.change(|member| member.run = RunState::Paused);
+        assert!(watched.prober.watched.is_empty());
+        replica.status.send_replace(status);
+        watched.change(|member| member.run = RunState::Running);
+        assert_eq!((watched.state(), watched.vitals().probe()), (State::Ready, Probe::Untried));
+        watched.until(held).await;
+    }
+    assert_eq!(watched.state(), State::Unhealthy);
+}
+
+#[tokio::test]
+async fn who_drains_no_more_must_pass_its_check_again() {
+    let replica = Replica::start(200).await;
+    let mut watched = Watching::start(&[replica.address], Some(check()));
+    watched.until(Probe::Passed).await;
+    watched.change(|member| member.drained = true);
+    assert!(watched.prober.watched.is_empty());
+    watched.change(|member| member.drained = false);
+    assert_eq!(watched.state(), State::Suspect);
+    watched.until(Probe::Passed).await;
+    assert_eq!(watched.state(), State::Ready);
 }
 
 #[tokio::test]
@@ -212,25 +241,6 @@ async fn a_body_that_never_ends_changes_no_verdict() {
 /// What one check finds.
 async fn found(address: SocketAddr, check: &HealthCheck) -> Option<Fault> {
     ask::check(address, check, &Limits::default()).await.err()
-}
-
-/// A server that says this to whoever has asked, and closes unless it stays.
-async fn speaking(words: &[u8]) -> SocketAddr {
-    speaking_on(words, false).await
-}
-
-async fn speaking_on(words: &[u8], stays: bool) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, words) = (listener.local_addr().unwrap(), words.to_vec());
-    tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let _ = stream.read(&mut [0; 4096]).await;
-        let _ = stream.write_all(&words).await;
-        if stays {
-            std::future::pending::<()>().await;
-        }
-    });
-    address
 }
 
 fn check() -> HealthCheck {
@@ -271,6 +281,11 @@ impl Watching {
         self.prober.follow(&self.table);
     }
 
+    fn change(&mut self, change: impl Fn(&mut Member)) {
+        self.plan = with_members(&self.plan, change);
+        self.follow();
+    }
+
     /// Follows the alarm until this is held of every endpoint.
     async fn until(&mut self, held: Probe) {
         let all = |table: &RoutingTable| {
@@ -291,73 +306,6 @@ impl Watching {
     fn state(&self) -> State {
         self.vitals().state()
     }
-}
-
-/// A server whose answers a test changes as it goes.
-struct Replica {
-    address: SocketAddr,
-    status: watch::Sender<u16>,
-    /// It takes requests and does not answer them.
-    silent: watch::Sender<bool>,
-    /// The last request.
-    asked: watch::Receiver<String>,
-    open: watch::Receiver<usize>,
-    answered: Arc<AtomicUsize>,
-}
-
-impl Replica {
-    async fn start(status: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (status, statuses) = watch::channel(status);
-        let (silent, silence) = watch::channel(false);
-        let (asking, asked) = watch::channel(String::new());
-        let (opening, open) = watch::channel(0);
-        let answered = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&answered);
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                // As it is when the request comes, not when it is answered.
-                let status = *statuses.borrow();
-                let mut silence = silence.clone();
-                let (asking, opening, counted) =
-                    (asking.clone(), opening.clone(), Arc::clone(&counted));
-                tokio::spawn(async move {
-                    opening.send_modify(|open| *open += 1);
-                    asking.send_replace(request(&mut stream).await);
-                    let _ = silence.wait_for(|silent| !silent).await;
-                    let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 2\r\n\r\nup");
-                    let _ = stream.write_all(answer.as_bytes()).await;
-                    counted.fetch_add(1, Ordering::Relaxed);
-                    opening.send_modify(|open| *open -= 1);
-                });
-            }
-        });
-        Self { address, status, silent, asked, open, answered }
-    }
-
-    async fn until_open(&self, count: usize) {
-        self.open.clone().wait_for(|open| *open >= count).await.unwrap();
-    }
-
-    async fn until_answered(&self, count: usize) {
-        let mut open = self.open.clone();
-        while self.answered.load(Ordering::Relaxed) < count {
-            timeout(Duration::from_secs(10), open.changed()).await.unwrap().unwrap();
-        }
-    }
-}
-
-async fn request(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => break,
-        }
-    }
-    String::from_utf8(head).unwrap()
 }
 
 async fn free_address() -> SocketAddr {
