@@ -37,7 +37,15 @@ impl Backend {
     pub(crate) fn scripted(
         script: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(([127, 0, 0, 1], 0).into(), script)
+    }
+
+    /// As `scripted`, at a chosen address.
+    pub(crate) fn at(
+        address: SocketAddr,
+        script: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (noted, script) = (Arc::clone(&seen), Arc::new(script));

@@ -1,6 +1,6 @@
 //! What is sent again, and what is not.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,6 +42,46 @@ fn a_chunked_body_is_sent_again_as_it_was() {
         assert_eq!(data, "abcdefg", "{text:?}");
         assert_eq!(trailers.to_lowercase(), "x-sum: 7\r\n\r\n");
     }
+}
+
+#[test]
+fn a_body_is_kept_up_to_64_kib() {
+    for (length, status) in [(65_536, 200), (65_537, 502)] {
+        let (balancer, _backends) = one_of_two_hangs_up();
+        let answers = (0..2)
+            .map(|_| Client::connect(balancer.http).send(request("PUT", length)).answer().status);
+        assert_eq!(answers.max(), Some(status), "{length}");
+    }
+}
+
+#[test]
+fn a_body_whose_replica_ends_in_its_middle_goes_on_at_another() {
+    // It ends as soon as it has the head and the first bytes.
+    let impatient = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = impatient.local_addr().unwrap();
+    let met = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&met);
+    std::thread::spawn(move || {
+        for mut stream in impatient.incoming().map_while(Result::ok) {
+            if stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let well = Backend::answering(|_| ok("well"));
+    let balancer = Balancer::start(&["--pool", &format!("web={address},{}", well.address)]);
+    balancer.logged(&format!("address={address}"));
+    balancer.logged(&format!("address={}", well.address));
+    let whole = request("PUT", 30_000);
+    for _ in 0..4 {
+        let mut client = Client::connect(balancer.http);
+        client.send(&whole[..1_000]);
+        std::thread::sleep(Duration::from_millis(50));
+        let answer = client.send(&whole[1_000..]).answer();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "well"));
+    }
+    assert!(met.load(Ordering::Relaxed) > 0, "it was asked too");
+    assert!(well.seen().iter().all(|seen| seen.body == pattern(30_000)));
 }
 
 #[test]
@@ -157,6 +197,59 @@ fn those_who_wait_are_served_once_a_replica_returns() {
     let answer = Client::connect(balancer.http).send(get("/")).answer();
     assert_eq!((answer.status, answer.text().as_str()), (200, "again"));
     assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_replica_that_says_goodbye_to_an_idle_connection_costs_nothing() {
+    let backend = Backend::scripted(|_, stream| {
+        stream.write_all(&ok("well")).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").unwrap();
+        false
+    });
+    let balancer = balancer(std::slice::from_ref(&backend));
+    let mut client = Client::connect(balancer.http);
+    for _ in 0..5 {
+        assert_eq!(client.send(get("/")).answer().text(), "well");
+        std::thread::sleep(Duration::from_millis(40));
+    }
+}
+
+#[test]
+fn a_connection_is_used_again_after_trailers() {
+    let backend = Backend::answering(|_| ok("well"));
+    let balancer = balancer(std::slice::from_ref(&backend));
+    let mut client = Client::connect(balancer.http);
+    for _ in 0..3 {
+        client.send("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n");
+        client.send("Trailer: X-Sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n").answer();
+    }
+    assert!(backend.seen().iter().all(|seen| seen.connection == 0), "{:?}", backend.seen());
+}
+
+#[test]
+fn a_client_that_leaves_an_upload_leaves_its_place_too() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let balancer = Balancer::start(&["--pool", &format!("web={nobody}")]);
+    let mut client = Client::connect(balancer.http);
+    client.send(&request("POST", 10_000)[..500]);
+    wait_for(|| (waiting(&balancer) == 1).then_some(()));
+    drop(client);
+    let began = Instant::now();
+    wait_for(|| (waiting(&balancer) == 0).then_some(()));
+    assert!(began.elapsed() < Duration::from_secs(5), "long before the hold is over");
+}
+
+#[test]
+fn what_came_while_a_request_was_held_is_sent() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let balancer = Balancer::start(&["--pool", &format!("web={address}")]);
+    let mut client = Client::connect(balancer.http);
+    client.send(request("POST", 200_000));
+    wait_for(|| (waiting(&balancer) == 1).then_some(()));
+    let backend = Backend::at(address, |_, stream| stream.write_all(&ok("well")).is_ok());
+    assert_eq!(client.answer().text(), "well");
+    assert_eq!(backend.seen()[0].body, pattern(200_000));
 }
 
 #[test]

@@ -67,6 +67,46 @@ fn a_stop_lets_the_request_in_flight_finish() {
 }
 
 #[test]
+fn a_stop_serves_those_who_had_connected() {
+    let backend = Backend::answering(|_| ok("just in time"));
+    let mut balancer = before(&backend);
+    let mut late: Vec<_> = (0..20).map(|_| Client::connect(balancer.http)).collect();
+    let silent = Client::connect(balancer.http);
+    balancer.terminate();
+    balancer.logged("Stopping on SIGTERM");
+    let answers: Vec<_> = late.iter_mut().map(|client| client.send(get("/")).answer()).collect();
+    assert!(answers.iter().all(|answer| answer.text() == "just in time"));
+    let last = answers.last().and_then(|answer| answer.field("connection"));
+    assert_eq!(last.as_deref(), Some("close"));
+    let began = Instant::now();
+    assert_eq!(balancer.exit_code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(4), "who says nothing is not waited for long");
+    drop(silent);
+}
+
+#[test]
+fn the_time_for_an_answer_begins_with_the_end_of_the_request() {
+    let stuck = Backend::scripted(|_, _| {
+        std::thread::sleep(Duration::from_secs(5));
+        false
+    });
+    let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    let timeouts = "timeout.response = \"700ms\"\ntimeout.idle = \"3s\"\n";
+    let pool = format!("[pools.web]\nservers = [\"{}\"]\n{timeouts}", stuck.address);
+    std::fs::write(file.path(), pool).unwrap();
+    let balancer = Balancer::start(&["--config", file.path().to_str().unwrap()]);
+    balancer.logged("Replica ready");
+    let mut client = Client::connect(balancer.http);
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab");
+    std::thread::sleep(Duration::from_millis(1_000));
+    let began = Instant::now();
+    let answer = client.send("cd").answer();
+    let took = began.elapsed().as_millis();
+    assert_eq!(answer.status, 504);
+    assert!((600..2_000).contains(&took), "{took} ms");
+}
+
+#[test]
 fn a_second_balancer_on_the_same_port_says_so_in_one_line_and_exits() {
     let backend = Backend::answering(|_| ok("hi"));
     let balancer = before(&backend);

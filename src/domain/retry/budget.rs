@@ -95,6 +95,14 @@ mod tests {
         assert_eq!((0..9_999).filter(|_| budget.take(9)).count(), 2_000);
     }
 
+    #[test]
+    fn a_second_that_is_told_late_takes_nothing_from_later_ones() {
+        let budget = Budget::default();
+        (0..1_000).for_each(|_| budget.request(15));
+        budget.request(5);
+        assert_eq!((0..9_999).filter(|_| budget.take(15)).count(), 200);
+    }
+
     proptest! {
         #[test]
         fn no_window_ever_holds_more_than_its_share(
