@@ -1,0 +1,135 @@
+//! The proof that nothing is lost: load through the balancer while replicas come
+//! and go in every way that we know of.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+#![expect(clippy::indexing_slicing, clippy::expect_used, reason = "a test stops where it fails")]
+#![expect(clippy::disallowed_methods, reason = "the clock is compared with that of replicas")]
+
+mod client;
+mod clock;
+mod cut;
+mod events;
+mod leaving;
+mod load;
+mod random;
+mod row;
+mod scenario;
+mod site;
+mod steps;
+mod table;
+mod traefik;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use row::{Row, live};
+use scenario::{Mode, SCENARIOS, Scenario};
+use site::{Balancer, Site, Way};
+use table::table;
+
+use crate::support::engine::{Engine, set};
+
+#[test]
+fn nothing_is_lost_while_replicas_come_and_go() {
+    let Some(engine) = Engine::find() else { return };
+    let chosen = |scenario: &Scenario, mode| scenario.short.contains(&mode);
+    let rows = rows(&engine, Balancer::Evenkeel, SHORT_PER_SECOND, &chosen);
+
+    hold_to_the_goals(&rows);
+}
+
+#[test]
+#[ignore = "takes a quarter of an hour; `make churn` runs it"]
+fn nothing_is_lost_in_any_row_of_the_table() {
+    let Some(engine) = Engine::find() else { return };
+    let only = set("EVK_CHURN_ROWS");
+    let chosen = |scenario: &Scenario, mode: Mode| {
+        let row = format!("{}, {mode}", scenario.name);
+        only.as_ref().is_none_or(|only| only.split(';').any(|part| row.contains(part)))
+    };
+    let mut columns = Vec::new();
+    for balancer in balancers() {
+        columns.push((balancer, rows(&engine, balancer, FULL_PER_SECOND, &chosen)));
+    }
+    let table = table(&columns);
+    say(&table);
+    if only.is_none() {
+        write(&table);
+    }
+    hold_to_the_goals(&columns[0].1);
+}
+
+/// Ours, and the peer that is asked for.
+fn balancers() -> Vec<Balancer> {
+    match set("EVK_PEER").as_deref() {
+        None => vec![Balancer::Evenkeel],
+        Some("traefik") => vec![Balancer::Evenkeel, Balancer::Traefik],
+        Some(other) => panic!("EVK_PEER is `{other}`; it may be `traefik`"),
+    }
+}
+
+/// Lives through every scenario in every mode that is chosen.
+fn rows(
+    engine: &Engine,
+    balancer: Balancer,
+    per_second: u32,
+    chosen: &dyn Fn(&Scenario, Mode) -> bool,
+) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for mode in Mode::ALL {
+        let mut current: Option<(Way, Site)> = None;
+        for scenario in SCENARIOS.iter().filter(|scenario| chosen(scenario, mode)) {
+            let way = Way { mode, is_cut: scenario.is_cut() };
+            let (_, mut site) = match current.take() {
+                Some((same, site)) if same == way => (same, site),
+                // The old one goes before another comes.
+                other => {
+                    drop(other);
+                    (way, Site::up(engine, balancer, way))
+                }
+            };
+            site.settle(scenario.fleet);
+            let row = live(&mut site, *scenario, mode, &format!("row-{}", rows.len()), per_second);
+            say(&table(&[(balancer, vec![row.clone()])]));
+            for line in &row.examples {
+                say(line);
+            }
+            rows.push(row);
+            current = Some((way, site));
+        }
+    }
+    rows.sort_by_key(|row| SCENARIOS.iter().position(|it| it.name == row.scenario.name));
+    rows
+}
+
+fn hold_to_the_goals(rows: &[Row]) {
+    let misses: Vec<_> = rows
+        .iter()
+        .flat_map(|row| {
+            let told = move |miss| format!("{} ({}): {miss}", row.scenario.name, row.mode);
+            row.misses().into_iter().map(told).chain(row.examples.iter().cloned())
+        })
+        .collect();
+    assert!(misses.is_empty(), "\n{}", misses.join("\n"));
+}
+
+fn write(table: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CHURN.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).expect("docs/CHURN.md marks its table");
+    let (_, after) = rest.split_once(END).expect("docs/CHURN.md marks the end of its table");
+    fs::write(&path, format!("{before}{BEGIN}\n{table}{END}{after}")).unwrap();
+}
+
+/// Not `eprintln!`, which the test runner keeps to itself.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+const FULL_PER_SECOND: u32 = 400;
+/// Other tests run beside it.
+const SHORT_PER_SECOND: u32 = 200;
+
+const BEGIN: &str = "<!-- table -->";
+const END: &str = "<!-- end of table -->";
