@@ -21,6 +21,8 @@ pub(super) struct Event {
     /// The first 12 digits of the container's id, which are its host name.
     pub(super) container: String,
     pub(super) signal: Option<u8>,
+    /// Of compose; networks' events tell none.
+    pub(super) project: Option<String>,
 }
 
 /// An ear on the Engine's event stream, until it is dropped.
@@ -49,7 +51,7 @@ impl Ear {
         Self { heard, deaf, stream, thread: Some(thread) }
     }
 
-    /// What was heard since.
+    /// What was heard since; HEALTHCHECK's runs are not worth telling.
     pub(super) fn since(&self, begin: Micros) -> Vec<Event> {
         let heard = self.heard.lock().unwrap();
         heard.iter().filter(|event| event.heard >= begin).cloned().collect()
@@ -98,11 +100,13 @@ fn parse(line: &str, heard: Micros) -> Option<Event> {
         "network" => attribute("container")?,
         _ => return None,
     };
+    let action = told.get("Action")?.as_str().filter(|action| !action.starts_with("exec_"))?;
     Some(Event {
         heard,
-        action: told.get("Action")?.as_str()?.to_owned(),
+        action: action.to_owned(),
         container: id.get(..12)?.to_owned(),
         signal: attribute("signal").and_then(|signal| signal.parse().ok()),
+        project: attribute("com.docker.compose.project").map(str::to_owned),
     })
 }
 

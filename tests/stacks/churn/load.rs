@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::task::JoinSet;
@@ -62,6 +63,9 @@ impl Running {
 impl Load {
     /// Starts asking for targets below `/row/`.
     pub(super) fn start(self, at: SocketAddr, row: &str) -> Running {
+        // Of a balancer that hangs, every request of the time-out is under way.
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let row = row.to_owned();

@@ -15,8 +15,19 @@ pub(super) struct Scenario {
     /// get a request after it began to leave.
     pub(super) others: bool,
     pub(super) asking: Asking,
+    pub(super) modes: &'static [Mode],
     /// In which modes it is part of `make test`.
     pub(super) short: &'static [Mode],
+}
+
+/// What happens on the balancer's way to the Engine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reach {
+    Plain,
+    /// It is cut and mended.
+    Cut,
+    /// The daemon itself goes and comes back.
+    Restarted,
 }
 
 /// How many replicas of which services.
@@ -52,6 +63,9 @@ pub(super) enum Step {
     /// The balancer's way to the Engine.
     Cut,
     Mend,
+    /// Runs the command that this variable holds; without it there is no such
+    /// row.
+    Run(&'static str),
     /// Things at random.
     Random {
         per_second: u32,
@@ -79,8 +93,18 @@ impl fmt::Display for Mode {
 }
 
 impl Scenario {
-    pub(super) fn is_cut(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Cut))
+    pub(super) fn engine(&self) -> Reach {
+        let step = self.steps.iter().find(|step| matches!(step, Cut | Run(_)));
+        match step {
+            Some(Cut) => Reach::Cut,
+            Some(_) => Reach::Restarted,
+            None => Reach::Plain,
+        }
+    }
+
+    /// The variables that it cannot be without.
+    pub(super) fn variables(&self) -> impl Iterator<Item = &'static str> {
+        self.steps.iter().filter_map(|step| if let Run(name) = step { Some(*name) } else { None })
     }
 }
 
@@ -92,13 +116,20 @@ const THREE: Size = &[("api", 3)];
 const FIVE: Size = &[("api", 5)];
 
 /// The least there is to say of a scenario.
-const PLAIN: Scenario =
-    Scenario { name: "", fleet: THREE, steps: &[], others: true, asking: Asking::Get, short: &[] };
+const PLAIN: Scenario = Scenario {
+    name: "",
+    fleet: THREE,
+    steps: &[],
+    others: true,
+    asking: Asking::Get,
+    modes: &Mode::ALL,
+    short: &[],
+};
 
 use Mode::{Drain, Exit, Ignore};
 use Step::{
     Connect, Crash, Cut, Disconnect, Kill, Mend, Pause, Random, RecreateAll, Restart, RestartAll,
-    Scale, Stop, Unpause, Wait,
+    Run, Scale, Stop, Unpause, Wait,
 };
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -172,6 +203,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         steps: &[Cut, Scale(&[("api", 2)]), Wait { ms: 2_000 }, Mend],
         // Nobody hears of their leaving.
         others: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "daemon stopped and started",
+        steps: &[
+            Run("EVK_CHURN_DAEMON_STOP"),
+            Wait { ms: 3_000 },
+            Run("EVK_CHURN_DAEMON_START"),
+            Wait { ms: 3_000 },
+            Kill("KILL"),
+        ],
+        modes: &[Exit],
         ..PLAIN
     },
     Scenario {

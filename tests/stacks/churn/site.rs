@@ -14,12 +14,12 @@ use tempfile::TempDir;
 use super::clock::Micros;
 use super::cut::Cut;
 use super::events::Ear;
-use super::scenario::{Mode, SERVICES, Size};
+use super::scenario::{Mode, Reach, SERVICES, Size};
 use super::traefik::Traefik;
-use crate::support::engine::{Engine, finish, socket};
+use crate::support::engine::{Engine, finish, set, socket};
 use crate::support::http::get;
 use crate::support::stack::Stack;
-use crate::support::wait::eventually;
+use crate::support::wait::within;
 
 /// Who balances.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,8 +32,7 @@ pub(super) enum Balancer {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Way {
     pub(super) mode: Mode,
-    /// Whether the balancer's way to the Engine can be cut.
-    pub(super) is_cut: bool,
+    pub(super) engine: Reach,
 }
 
 /// What a replica has written of a request.
@@ -53,6 +52,7 @@ pub(super) struct Site {
     pub(super) ear: Ear,
     /// Between the balancer and the Engine, where there is to be something.
     pub(super) cut: Option<Cut>,
+    mode: Mode,
     folder: TempDir,
     traefik: Option<Traefik>,
     door: SocketAddr,
@@ -65,9 +65,9 @@ impl Site {
         // The balancer has no rights of its own on what is mounted into it.
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
         let before = folder.path().join("docker.sock");
-        let cut = way.is_cut.then(|| Cut::before(&socket(), &before));
-        let engine_socket = if way.is_cut { before } else { socket() };
-        let stack = stack(engine, way.mode, folder.path(), &engine_socket);
+        let cut = matches!(way.engine, Reach::Cut).then(|| Cut::before(&socket(), &before));
+        let engine_socket = if cut.is_some() { before } else { socket() };
+        let stack = stack(engine, way, folder.path(), &engine_socket);
         let ear = Ear::on(&socket());
         let traefik = match balancer {
             Balancer::Evenkeel => {
@@ -80,17 +80,32 @@ impl Site {
                 Some(Traefik::start(&stack, &engine_socket, folder.path()))
             }
         };
-        let door = traefik.as_ref().map_or_else(|| stack.address("80"), |it| it.address);
+        let door = match &traefik {
+            Some(traefik) => traefik.address,
+            None if way.engine == Reach::Restarted => inner_address(engine, &stack),
+            None => stack.address("80"),
+        };
         let engine = engine.clone();
-        Self { stack, engine, ear, cut, folder, traefik, door }
+        Self { stack, engine, ear, cut, mode: way.mode, folder, traefik, door }
     }
 
     /// Has exactly these replicas, all of them serving.
-    pub(super) fn settle(&mut self, fleet: Size) {
+    ///
+    /// # Errors
+    /// Who does not serve, or does although it is gone.
+    pub(super) fn settle(&self, fleet: Size) -> Result<(), String> {
         self.scale(fleet);
+        self.settled()
+    }
+
+    /// Waits until those that run, and nobody else, serve.
+    ///
+    /// # Errors
+    /// Who does not serve, or does although it is gone.
+    pub(super) fn settled(&self) -> Result<(), String> {
         let expected = self.replicas();
         let door = self.door;
-        eventually(SETTLED_WITHIN, || {
+        within(SETTLED_WITHIN, || {
             let mut seen = BTreeSet::new();
             for _ in 0..3 * expected.len() {
                 let answer = get(door, "/settle", &[]).map_err(|why| why.to_string())?;
@@ -105,7 +120,7 @@ impl Site {
             } else {
                 Err(format!("{seen:?} answer, not {expected:?}"))
             }
-        });
+        })
     }
 
     /// Has so many replicas of each service; what runs is left as it is.
@@ -135,6 +150,25 @@ impl Site {
         replicas.filter(|(_, service)| *service != "lb").map(|(id, _)| id.to_owned()).collect()
     }
 
+    /// What starts a further replica, outside of the compose file.
+    pub(super) fn one_more(&self, number: usize) -> Vec<String> {
+        let (project, folder) = (self.stack.project(), self.folder.path().display());
+        let run = set("EVK_CHURN_RUN").unwrap_or_default();
+        let words = format!(
+            "run -d --name {project}-further-{number} --network {project}_inside \
+             --label {} --label com.docker.compose.service=api --label evenkeel.churn={run} \
+             --label lb.pool=api --label traefik.enable=true \
+             --label traefik.docker.network={project}_inside \
+             --label traefik.http.routers.api.rule=PathPrefix(`/`) \
+             --label traefik.http.services.api.loadbalancer.server.port=80 \
+             -v {folder}:/log {} whoami --delay=20ms --on-term={} --request-log=/log/requests",
+            self.stack.project_label(),
+            self.engine.image,
+            self.mode.on_term(),
+        );
+        words.split_whitespace().map(str::to_owned).collect()
+    }
+
     /// Where the load goes.
     pub(super) fn door(&self) -> SocketAddr {
         self.door
@@ -149,14 +183,21 @@ impl Site {
     }
 
     /// The container that the balancer's access log names for each target below
-    /// `/row/`, with its whole line; of Traefik none.
-    pub(super) fn access_log(&self, row: &str) -> BTreeMap<String, (String, String)> {
+    /// `/row/`, which was first asked for at `begin`, with its whole line; of
+    /// Traefik none.
+    pub(super) fn access_log(
+        &self,
+        row: &str,
+        begin: Micros,
+    ) -> BTreeMap<String, (String, String)> {
         if self.traefik.is_some() {
             return BTreeMap::new();
         }
         let below = format!("/{row}/");
         let lb = &self.stack.containers("lb")[0];
-        let written = Command::new("docker").args(["logs", lb]).output().unwrap().stdout;
+        let since = format!("{}", begin / MICROS_A_SECOND);
+        let logs = ["logs", "--since", &since, lb];
+        let written = Command::new("docker").args(logs).output().unwrap().stdout;
         let entry = |line: &str| {
             let told: Value = serde_json::from_str(line).ok()?;
             let text = |key: &str| told.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
@@ -167,13 +208,27 @@ impl Site {
     }
 }
 
-fn stack(engine: &Engine, mode: Mode, folder: &Path, socket: &Path) -> Stack {
+/// Where the balancer is on its own network: what a daemon publishes is gone
+/// while the daemon is.
+fn inner_address(engine: &Engine, stack: &Stack) -> SocketAddr {
+    let network = format!("{}_inside", stack.project());
+    let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+    let ip = engine.docker(&["inspect", "-f", &format, &stack.containers("lb")[0]]);
+    SocketAddr::new(ip.parse().unwrap(), 80)
+}
+
+fn stack(engine: &Engine, way: Way, folder: &Path, socket: &Path) -> Stack {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stacks/churn/compose.yml");
     let text = |path: &Path| path.to_str().unwrap().to_owned();
+    // A daemon that comes back makes another socket, which is found in its folder.
+    let mount = match way.engine {
+        Reach::Restarted => format!("{}:/engine", text(socket.parent().unwrap())),
+        Reach::Plain | Reach::Cut => format!("{}:/engine/docker.sock", text(socket)),
+    };
     let environment = vec![
-        ("EVK_CHURN_ON_TERM", mode.on_term().to_owned()),
+        ("EVK_CHURN_ON_TERM", way.mode.on_term().to_owned()),
         ("EVK_CHURN_FOLDER", text(folder)),
-        ("EVK_TEST_SOCKET", text(socket)),
+        ("EVK_CHURN_ENGINE", mount),
     ];
     Stack::of(engine, vec![PathBuf::from(file)], environment)
 }
@@ -185,6 +240,8 @@ fn line(written: &str) -> Option<Line> {
     let target = words.nth(1)?.to_owned();
     Some(Line { at, replica, stage, target })
 }
+
+const MICROS_A_SECOND: Micros = 1_000_000;
 
 /// Long enough for a loaded machine and a HEALTHCHECK's first verdict.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);

@@ -1,13 +1,13 @@
 //! Doing to replicas what a scenario says.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use super::random;
 use super::scenario::Step;
 use super::site::Site;
-use crate::support::engine::finish;
+use crate::support::engine::{finish, set};
 use crate::support::http::get;
 
 /// Does these things, one after another; what is done to one replica is done to
@@ -52,6 +52,7 @@ impl Step {
             Self::Connect(name) => docker(&["network", "connect", &network(name), one]),
             Self::Cut => site.cut.as_ref().unwrap().cut(),
             Self::Mend => site.cut.as_ref().unwrap().mend(),
+            Self::Run(variable) => run(variable),
             Self::Random { per_second, seconds } => random::churn(site, per_second, seconds),
         }
     }
@@ -59,12 +60,18 @@ impl Step {
 
 /// All in parallel, so that they may come back at each other's addresses.
 fn restart_all(site: &Site) {
-    let restart = |one| Command::new("docker").args(["restart", one]).spawn().unwrap();
+    let restart =
+        |one| Command::new("docker").args(["restart", one]).stdout(Stdio::null()).spawn().unwrap();
     let replicas = site.replicas();
     let mut restarts: Vec<_> = replicas.iter().map(|one| restart(one.as_str())).collect();
     for restart in &mut restarts {
         assert!(restart.wait().unwrap().success(), "docker restart failed");
     }
+}
+
+fn run(variable: &str) {
+    let command = set(variable).unwrap();
+    finish(Command::new("sh").args(["-c", &command]));
 }
 
 /// Asked at its own address: the balancer is to know nothing of it.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::leaving::Lag;
 use super::row::Row;
 use super::site::Balancer;
 
@@ -23,27 +24,27 @@ pub(super) fn table(columns: &[(Balancer, Vec<Row>)]) -> String {
     for (index, row) in first.iter().enumerate() {
         let _ = write!(text, "| {} | {} |", row.scenario.name, row.mode);
         for row in columns.iter().filter_map(|(_, rows)| rows.get(index)) {
-            cells(row, &mut text);
+            text.push_str(&cells(row));
         }
         text.push('\n');
     }
     text
 }
 
-fn cells(row: &Row, to: &mut String) {
+/// What there is to tell of one balancer.
+pub(super) fn cells(row: &Row) -> String {
     let failed: usize = row.failed.values().sum();
     let kinds: Vec<_> =
         row.failed.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
     let kinds = if kinds.is_empty() { "0".to_owned() } else { kinds.join(", ") };
-    let _ = write!(
-        to,
+    format!(
         " {} | {} | {kinds} | {} | {} | {} |",
         row.sent,
         row.sent - failed,
         millis(row.p99),
         millis(row.longest),
         lag(row),
-    );
+    )
 }
 
 fn millis(span: Duration) -> String {
@@ -54,8 +55,8 @@ fn millis(span: Duration) -> String {
 fn lag(row: &Row) -> String {
     match (row.median_lag(), row.lags.last()) {
         (Some(median), Some(most)) => {
-            let millis = |lag| lag as f64 / 1e3;
-            format!("{:.1} / {:.1} ({})", millis(median), millis(*most), row.lags.len())
+            let millis = |lag: &Lag| lag.time as f64 / 1e3;
+            format!("{:.1} / {:.1} ({})", millis(median), millis(most), row.lags.len())
         }
         (None, _) | (_, None) => "–".to_owned(),
     }
