@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -196,8 +196,13 @@ impl Drop for Stack {
     /// Removes every container and network of the project, also what compose
     /// does not know of. It must not panic: a failed test is on its way.
     fn drop(&mut self) {
-        for id in self.mine(&["ps", "-a"]) {
-            let _ = answers(&["docker", "rm", "-fv", &id]);
+        // Side by side, since each takes the Engine a while.
+        let remove =
+            |id| Command::new("docker").args(["rm", "-fv", id]).stdout(Stdio::null()).spawn();
+        let containers = self.mine(&["ps", "-a"]);
+        let removals: Vec<_> = containers.iter().map(|id| remove(id.as_str())).collect();
+        for mut removal in removals.into_iter().flatten() {
+            let _ = removal.wait();
         }
         for id in self.mine(&["network", "ls"]) {
             let _ = answers(&["docker", "network", "rm", &id]);

@@ -32,12 +32,18 @@ use table::table;
 use crate::support::engine::{Engine, set};
 
 #[test]
-fn nothing_is_lost_while_replicas_come_and_go() {
-    let Some(engine) = Engine::find() else { return };
-    let chosen = |scenario: &Scenario, mode| scenario.short.contains(&mode);
-    let rows = rows(&engine, Balancer::Evenkeel, SHORT, &chosen);
+fn nothing_is_lost_while_replicas_that_exit_at_once_come_and_go() {
+    prove(Mode::Exit);
+}
 
-    hold_to_the_goals(&rows);
+#[test]
+fn nothing_is_lost_while_replicas_that_ignore_their_signal_come_and_go() {
+    prove(Mode::Ignore);
+}
+
+#[test]
+fn nothing_is_lost_while_replicas_that_drain_come_and_go() {
+    prove(Mode::Drain);
 }
 
 #[test]
@@ -59,6 +65,15 @@ fn nothing_is_lost_in_any_row_of_the_table() {
         write(&table);
     }
     hold_to_the_goals(&columns[0].1);
+}
+
+/// The rows of this mode that are short enough for `make test`.
+fn prove(mode: Mode) {
+    let Some(engine) = Engine::find() else { return };
+    let chosen = |scenario: &Scenario, row| row == mode && scenario.short.contains(&mode);
+    let rows = rows(&engine, Balancer::Evenkeel, SHORT, &chosen);
+
+    hold_to_the_goals(&rows);
 }
 
 /// Ours, and the peer that is asked for.
