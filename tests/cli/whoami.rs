@@ -91,6 +91,7 @@ fn it_crashes_where_it_is_told_to() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the log tells by the wall clock")]
 fn each_request_that_arrives_is_a_line_of_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("requests");

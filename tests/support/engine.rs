@@ -105,8 +105,10 @@ fn command(words: &[&str]) -> Command {
 /// When `DOCKER_HOST` names no Unix socket.
 pub(crate) fn socket() -> PathBuf {
     let Some(host) = set("DOCKER_HOST") else { return PathBuf::from(SOCKET) };
-    let path = host.strip_prefix("unix://");
-    PathBuf::from(path.expect("DOCKER_HOST must name a Unix socket for tests on Docker"))
+    let Some(path) = host.strip_prefix("unix://") else {
+        panic!("DOCKER_HOST is `{host}`; tests on Docker need a Unix socket to mount")
+    };
+    PathBuf::from(path)
 }
 
 /// A variable, unless it is empty.

@@ -53,9 +53,8 @@ impl fmt::Display for Failure {
 
 /// Opens a connection.
 pub(super) async fn connect(at: SocketAddr) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(at).await.map_err(|error| match error.kind() {
-        ErrorKind::ConnectionRefused => Failure::Refused,
-        _ => Failure::Reset,
+    let stream = TcpStream::connect(at).await.map_err(|error| {
+        if error.kind() == ErrorKind::ConnectionRefused { Failure::Refused } else { Failure::Reset }
     })?;
     let _ = stream.set_nodelay(true);
     Ok(stream)
@@ -121,4 +120,71 @@ fn why(error: &Error) -> Failure {
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|window| window == wanted)
+}
+
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_whole_answer_is_read_and_the_connection_kept() {
+        let answer = ask("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
+        assert_eq!((answer.status, answer.body.as_slice(), answer.keeps), (200, &b"hi"[..], true));
+
+        let told = "HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        let answer = ask(told).await.unwrap();
+        assert_eq!((answer.status, answer.keeps), (502, false));
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_is_told_apart() {
+        for (told, failure) in [
+            ("", Failure::Closed),
+            ("HTTP/1.1 200 OK\r\nConte", Failure::Truncated),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi", Failure::Truncated),
+            ("HTTP/1.1 200 OK\r\n\r\nhi", Failure::WrongBody),
+            ("HELO\r\n\r\n", Failure::WrongBody),
+        ] {
+            assert_eq!(ask(told).await.unwrap_err(), failure, "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_and_a_refusal_are_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut stream = connect(at).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        accepted.set_zero_linger().unwrap();
+        drop(accepted);
+        assert_eq!(exchange(&mut stream, b"").await.unwrap_err(), Failure::Reset);
+
+        drop(listener);
+        assert_eq!(connect(at).await.unwrap_err(), Failure::Refused);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_or_spoke_unasked_rests_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        assert!(rests(&stream));
+        accepted.write_all(b"HTTP/1.1 408 ").await.unwrap();
+        drop(accepted);
+        stream.readable().await.unwrap();
+        assert!(!rests(&stream));
+    }
+
+    /// What a client makes of a server that says this and closes.
+    async fn ask(told: &'static str) -> Result<Answer, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stream = connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        let server = async move {
+            accepted.read_exact(&mut [0; 3]).await.unwrap();
+            accepted.write_all(told.as_bytes()).await.unwrap();
+        };
+        tokio::join!(exchange(&mut stream, b"GET"), server).0
+    }
 }

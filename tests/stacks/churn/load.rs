@@ -120,7 +120,7 @@ impl Clients {
 
     async fn ask(&self, number: usize, asking: Asking, due: Instant) -> Outcome {
         let (sent, late) = (now(), due.elapsed());
-        let fresh = number % FRESH_EVERY == 0;
+        let fresh = number.is_multiple_of(FRESH_EVERY);
         let asked = timeout(CLIENT_TIMEOUT, self.try_ask(number, asking, fresh)).await;
         let end = asked.unwrap_or(Err(Failure::Timeout));
         Outcome { number, sent, took: due.elapsed(), late, end }

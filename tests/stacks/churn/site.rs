@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -230,7 +230,7 @@ fn stack(engine: &Engine, way: Way, folder: &Path, socket: &Path) -> Stack {
         ("EVK_CHURN_FOLDER", text(folder)),
         ("EVK_CHURN_ENGINE", mount),
     ];
-    Stack::of(engine, vec![PathBuf::from(file)], environment)
+    Stack::of(engine, vec![file], environment)
 }
 
 fn line(written: &str) -> Option<Line> {
