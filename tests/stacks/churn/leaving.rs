@@ -21,7 +21,9 @@ pub(super) struct Lag {
     /// From the event to the last request that was sent to the replica. Below
     /// zero: it came before the event was heard.
     pub(super) time: Micros,
-    /// The event, the replica and the request.
+    /// Of that request.
+    pub(super) target: String,
+    /// The event and the replica, and what more is known.
     pub(super) told: String,
 }
 
@@ -40,18 +42,19 @@ pub(super) fn lags(events: &[Event], arrivals: &Arrivals) -> Vec<Lag> {
             // A pause lasts as long as it lasts.
             let most = if event.action == "pause" { end } else { event.heard + LEAVING_MAX };
             back = end.min(most);
-            lags.extend(lag(event, back, arrivals));
+            let before = &own[index.saturating_sub(HISTORY)..index];
+            lags.extend(lag(event, before, back, arrivals));
         }
     }
     lags.sort();
     lags
 }
 
-fn lag(event: &Event, end: Micros, arrivals: &[Arrival]) -> Option<Lag> {
+fn lag(event: &Event, before: &[&Event], end: Micros, arrivals: &[Arrival]) -> Option<Lag> {
     let sent = |arrival: &Arrival| match event.action.as_str() {
-        // What is sent to a paused replica arrives when it is thawed, at once, so
-        // of those the client's clock counts.
-        "pause" if (end - THAW..end + THAW).contains(&arrival.at) => arrival.sent,
+        // What is sent to a paused replica arrives when it is thawed, so of that
+        // the client's clock counts.
+        "pause" if arrival.at < end + THAW => arrival.sent,
         _ => arrival.at,
     };
     let (at, target) = arrivals
@@ -59,8 +62,10 @@ fn lag(event: &Event, end: Micros, arrivals: &[Arrival]) -> Option<Lag> {
         .map(|arrival| (sent(arrival), &arrival.target))
         .filter(|(at, _)| *at < end - THAW)
         .max()?;
-    let told = format!("{} of {}: {target}", event.action, event.container);
-    Some(Lag { time: at - event.heard, told })
+    let ago = |it: &&Event| format!("{} {} µs before", it.action, event.heard - it.heard);
+    let before: Vec<_> = before.iter().map(ago).collect();
+    let told = format!("{} of {} ({})", event.action, event.container, before.join(", "));
+    Some(Lag { time: at - event.heard, target: target.clone(), told })
 }
 
 fn leaves(event: &Event) -> bool {
@@ -77,6 +82,9 @@ fn comes_back(event: &Event) -> bool {
 
 const TERM: u8 = 15;
 const KILL: u8 = 9;
+
+/// How many events before the one are told, for who wonders.
+const HISTORY: usize = 3;
 
 /// Between a return and when it is heard of, requests come rightly.
 const THAW: Micros = 20_000;

@@ -33,8 +33,8 @@ pub(super) enum Asking {
 /// What became of one request.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
-    /// Unique within the load; its target ends with it.
-    pub(super) number: usize,
+    /// Unique within the row's site.
+    pub(super) target: String,
     pub(super) sent: Micros,
     /// From when it was due, so that a load that is late hides nothing.
     pub(super) took: Duration,
@@ -95,14 +95,9 @@ impl Load {
         while let Some(done) = under_way.join_next().await {
             outcomes.push(done.unwrap());
         }
-        outcomes.sort_by_key(|outcome: &Outcome| outcome.number);
+        outcomes.sort_by_key(|outcome: &Outcome| outcome.sent);
         outcomes
     }
-}
-
-/// The target of a request.
-pub(super) fn target(row: &str, number: usize) -> String {
-    format!("/{row}/{number}")
 }
 
 /// Those who ask, and their connections that rest.
@@ -121,25 +116,25 @@ impl Clients {
     async fn ask(&self, number: usize, asking: Asking, due: Instant) -> Outcome {
         let (sent, late) = (now(), due.elapsed());
         let fresh = number.is_multiple_of(FRESH_EVERY);
-        let asked = timeout(CLIENT_TIMEOUT, self.try_ask(number, asking, fresh)).await;
+        let target = format!("/{}/{number}", self.row);
+        let asked = timeout(CLIENT_TIMEOUT, self.try_ask(&target, asking, fresh)).await;
         let end = asked.unwrap_or(Err(Failure::Timeout));
-        Outcome { number, sent, took: due.elapsed(), late, end }
+        Outcome { target, sent, took: due.elapsed(), late, end }
     }
 
-    async fn try_ask(&self, number: usize, asking: Asking, fresh: bool) -> Result<String, Failure> {
+    async fn try_ask(&self, target: &str, asking: Asking, fresh: bool) -> Result<String, Failure> {
         let mut stream = match (!fresh).then(|| self.rested()).flatten() {
             Some(stream) => stream,
             None => connect(self.at).await?,
         };
-        let target = target(&self.row, number);
-        let answer = exchange(&mut stream, &request(&target, asking, fresh)).await?;
+        let answer = exchange(&mut stream, &request(target, asking, fresh)).await?;
         if answer.keeps && !fresh {
             self.rest(stream);
         }
         if answer.status != 200 {
             return Err(Failure::Status(answer.status));
         }
-        named(&answer.body, &target, asking).ok_or(Failure::WrongBody)
+        named(&answer.body, target, asking).ok_or(Failure::WrongBody)
     }
 
     /// The connection that rested longest, so that all of them live.

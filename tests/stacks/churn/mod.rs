@@ -9,6 +9,8 @@ mod client;
 mod clock;
 mod cut;
 mod events;
+mod evidence;
+mod goals;
 mod leaving;
 mod load;
 mod random;
@@ -24,6 +26,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use goals::missed;
 use row::{Pace, Row, live};
 use scenario::{Mode, SCENARIOS, Scenario};
 use site::{Balancer, Site, Way};
@@ -125,14 +128,8 @@ fn rows(
 }
 
 fn hold_to_the_goals(rows: &[Row]) {
-    let misses: Vec<_> = rows
-        .iter()
-        .flat_map(|row| {
-            let told = move |miss| format!("{} ({}): {miss}", row.scenario.name, row.mode);
-            row.misses().into_iter().map(told)
-        })
-        .collect();
-    assert!(misses.is_empty(), "\n{}", misses.join("\n"));
+    let missed = missed(rows);
+    assert!(missed.is_empty(), "\n{}", missed.join("\n"));
 }
 
 fn write(table: &str) {

@@ -45,6 +45,14 @@ pub(super) struct Line {
     pub(super) target: String,
 }
 
+/// A line of the balancer's access log.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// The replica that it names.
+    pub(super) container: String,
+    pub(super) line: String,
+}
+
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) stack: Stack,
@@ -182,14 +190,9 @@ impl Site {
         lines.filter(|line| line.target.starts_with(&below)).collect()
     }
 
-    /// The container that the balancer's access log names for each target below
-    /// `/row/`, which was first asked for at `begin`, with its whole line; of
-    /// Traefik none.
-    pub(super) fn access_log(
-        &self,
-        row: &str,
-        begin: Micros,
-    ) -> BTreeMap<String, (String, String)> {
+    /// The balancer's access log of the targets below `/row/`, of which the first
+    /// was asked for at `begin`; of Traefik nothing.
+    pub(super) fn access_log(&self, row: &str, begin: Micros) -> BTreeMap<String, Entry> {
         if self.traefik.is_some() {
             return BTreeMap::new();
         }
@@ -202,7 +205,8 @@ impl Site {
             let told: Value = serde_json::from_str(line).ok()?;
             let text = |key: &str| told.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
             let target = text("target");
-            target.starts_with(&below).then(|| (target, (text("container"), line.to_owned())))
+            let entry = Entry { container: text("container"), line: line.to_owned() };
+            target.starts_with(&below).then_some((target, entry))
         };
         String::from_utf8_lossy(&written).lines().filter_map(entry).collect()
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::goals::median;
 use super::leaving::Lag;
 use super::row::Row;
 use super::site::Balancer;
@@ -53,10 +54,10 @@ fn millis(span: Duration) -> String {
 
 /// `median / max (replicas)`.
 fn lag(row: &Row) -> String {
-    match (row.median_lag(), row.lags.last()) {
+    match (median(row.lags.clone()), row.lags.last()) {
         (Some(median), Some(most)) => {
             let millis = |lag: &Lag| lag.time as f64 / 1e3;
-            format!("{:.1} / {:.1} ({})", millis(median), millis(most), row.lags.len())
+            format!("{:.1} / {:.1} ({})", millis(&median), millis(most), row.lags.len())
         }
         (None, _) | (_, None) => "–".to_owned(),
     }
