@@ -207,6 +207,21 @@ fn whoami() -> Command {
                 .requires("health-path")
                 .value_parser(value_parser!(u64))
                 .help("Answer 503 at the health path after so many other requests"),
+            Arg::new("flap")
+                .long("flap")
+                .value_name("DURATION")
+                .requires("health-path")
+                .value_parser(duration())
+                .help("Answer 200 and 503 at the health path by turns, each so long"),
+            Arg::new("crash-path")
+                .long("crash-path")
+                .value_name("PATH")
+                .help("Exit at once with 137 when asked here, as if out of memory"),
+            Arg::new("request-log")
+                .long("request-log")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Append a line to this file for each request that arrives"),
             Arg::new("on-term")
                 .long("on-term")
                 .value_name("WHAT")

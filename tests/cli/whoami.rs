@@ -1,7 +1,7 @@
 //! The demo backend, over a real socket.
 
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -76,6 +76,56 @@ fn its_health_may_end_after_so_many_requests() {
 }
 
 #[test]
+fn its_health_may_come_and_go() {
+    let whoami = Whoami::start(&["--health-path", "/up", "--flap", "300ms"]);
+    for expected in ["200", "503", "200"] {
+        eventually(|| whoami.get("/up").contains(&format!(" {expected} ")).then_some(()));
+    }
+}
+
+#[test]
+fn it_crashes_where_it_is_told_to() {
+    let whoami = Whoami::start(&["--crash-path", "/crash"]);
+    assert_eq!(whoami.get("/crash"), "");
+    assert_eq!(whoami.ended().code(), Some(137));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the log tells by the wall clock")]
+fn each_request_that_arrives_is_a_line_of_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("requests");
+    let whoami = Whoami::start(&["--request-log", file.to_str().unwrap(), "--health-path", "/up"]);
+    let since = SystemTime::now();
+    for told in ["/up", "/a?b=c"] {
+        whoami.get(told);
+    }
+    let post = "POST /p HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\n";
+    whoami.ask(&format!("{post}hello"));
+    drop(whoami.send(&format!("{post}hell")));
+    let written = eventually(|| {
+        let written = std::fs::read_to_string(&file).unwrap();
+        written.contains(" cut ").then_some(written)
+    });
+
+    let (times, lines): (Vec<_>, Vec<_>) =
+        written.lines().map(|line| line.split_once(' ').unwrap()).unzip();
+    assert_eq!(
+        lines,
+        [
+            "me executed GET /a?b=c",
+            "me arrived POST /p",
+            "me executed POST /p",
+            "me arrived POST /p",
+            "me cut POST /p",
+        ]
+    );
+    let times: Vec<u64> = times.iter().map(|time| time.parse().unwrap()).collect();
+    let since = u64::try_from(since.duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap();
+    assert!(since <= times[0] && times.is_sorted(), "{since} {times:?}");
+}
+
+#[test]
 fn on_sigterm_it_exits_at_once() {
     let whoami = slow(&[]);
     let waiting = in_flight(&whoami, "1h");
@@ -86,11 +136,16 @@ fn on_sigterm_it_exits_at_once() {
 
 #[test]
 fn on_sigterm_it_may_drain() {
-    let whoami = slow(&["--on-term", "drain"]);
+    let mut whoami = slow(&["--on-term", "drain"]);
+    let idle = whoami.send("GET /up HTTP/1.1\r\nHost: x\r\n\r\n");
     let waiting = in_flight(&whoami, "2s");
     whoami.terminate();
     eventually(|| TcpStream::connect(whoami.address).err());
-    assert!(answer(waiting).starts_with("HTTP/1.1 200 OK\r\n"));
+    assert_eq!(answer(idle).matches("HTTP/1.1 200 OK").count(), 1, "it is closed at once");
+    assert!(whoami.is_running());
+    let told = answer(waiting);
+    assert!(told.starts_with("HTTP/1.1 200 OK\r\n"), "{told}");
+    assert!(told.contains("\r\nconnection: close\r\n"), "{told}");
     assert_eq!(whoami.ended().code(), Some(0));
 }
 
@@ -140,7 +195,7 @@ fn slow(arguments: &[&str]) -> Whoami {
 
 /// A request that the backend has and that takes `delay`.
 fn in_flight(whoami: &Whoami, delay: &str) -> TcpStream {
-    let request = format!("GET /?delay={delay} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET /?delay={delay} HTTP/1.1\r\nHost: x\r\n\r\n");
     let stream = whoami.send(&request);
     eventually(|| whoami.get("/up").starts_with("HTTP/1.1 503 ").then_some(()));
     stream

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -98,9 +99,23 @@ fn command(words: &[&str]) -> Command {
     command
 }
 
-fn set(variable: &str) -> Option<String> {
+/// The socket that the command line speaks to, to be mounted into containers.
+///
+/// # Panics
+/// When `DOCKER_HOST` names no Unix socket.
+pub(crate) fn socket() -> PathBuf {
+    let Some(host) = set("DOCKER_HOST") else { return PathBuf::from(SOCKET) };
+    let Some(path) = host.strip_prefix("unix://") else {
+        panic!("DOCKER_HOST is `{host}`; tests on Docker need a Unix socket to mount")
+    };
+    PathBuf::from(path)
+}
+
+/// A variable, unless it is empty.
+pub(crate) fn set(variable: &str) -> Option<String> {
     env::var(variable).ok().filter(|value| !value.is_empty())
 }
 
+const SOCKET: &str = "/var/run/docker.sock";
 const IMAGE: &str = "evenkeel:latest";
 const COMPOSE: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];

@@ -5,12 +5,12 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::{self, Command};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::engine::{Engine, answers, finish};
+use super::engine::{Engine, answers, finish, socket};
 use super::http::{Answer, get};
 use super::wait::eventually;
 
@@ -22,7 +22,8 @@ use super::wait::eventually;
 pub(crate) struct Stack {
     engine: Engine,
     project: String,
-    file: &'static str,
+    files: Vec<PathBuf>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Stack {
@@ -31,12 +32,23 @@ impl Stack {
     /// # Panics
     /// When it does not start.
     pub(crate) fn up(engine: &Engine, file: &'static str, replicas: usize) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let files = [root.join("compose").join(file), root.join("tests/stacks/isolated.yml")];
+        let stack = Self::of(engine, files.into(), Vec::new());
+        stack.scale(replicas);
+        stack
+    }
+
+    /// A project of these files, of which nothing is started yet.
+    pub(crate) fn of(
+        engine: &Engine,
+        files: Vec<PathBuf>,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let project = format!("evk-{}-{number}", process::id());
-        let stack = Self { engine: engine.clone(), project, file };
-        stack.scale(replicas);
-        stack
+        Self { engine: engine.clone(), project, files, environment }
     }
 
     /// Has so many replicas of `api`; those that run are left as they are.
@@ -141,24 +153,32 @@ impl Stack {
         finish(self.compose().args(["logs", "--no-color", "--tail", "40", "lb"]))
     }
 
-    fn compose(&self) -> Command {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    /// Begins a compose command for this project.
+    pub(crate) fn compose(&self) -> Command {
         let mut command = self.engine.compose();
+        command.args(["-p", &self.project]);
+        for file in &self.files {
+            command.arg("-f").arg(file);
+        }
         command
-            .args(["-p", &self.project, "-f"])
-            .arg(root.join("compose").join(self.file))
-            .arg("-f")
-            .arg(root.join("tests/stacks/isolated.yml"))
             .env("EVK_IMAGE", &self.engine.image)
             .env("EVK_TEST_PROJECT", &self.project)
             // Any free port: the Engine chooses, so that no two tests collide.
             .env("EVK_DEMO_PORT", "0")
             .env("EVK_DEMO_ADMIN_PORT", "0")
-            .env("DOCKER_GID", socket_group().to_string());
+            .env("DOCKER_GID", socket_group().to_string())
+            .env("EVK_TEST_SOCKET", socket())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
-    fn project_label(&self) -> String {
+    /// The name of the project.
+    pub(crate) fn project(&self) -> &str {
+        &self.project
+    }
+
+    /// What marks everything that is ours.
+    pub(crate) fn project_label(&self) -> String {
         format!("com.docker.compose.project={}", self.project)
     }
 
@@ -176,8 +196,13 @@ impl Drop for Stack {
     /// Removes every container and network of the project, also what compose
     /// does not know of. It must not panic: a failed test is on its way.
     fn drop(&mut self) {
-        for id in self.mine(&["ps", "-a"]) {
-            let _ = answers(&["docker", "rm", "-fv", &id]);
+        // Side by side, since each takes the Engine a while.
+        let remove =
+            |id| Command::new("docker").args(["rm", "-fv", id]).stdout(Stdio::null()).spawn();
+        let containers = self.mine(&["ps", "-a"]);
+        let removals: Vec<_> = containers.iter().map(|id| remove(id.as_str())).collect();
+        for mut removal in removals.into_iter().flatten() {
+            let _ = removal.wait();
         }
         for id in self.mine(&["network", "ls"]) {
             let _ = answers(&["docker", "network", "rm", &id]);
@@ -187,5 +212,5 @@ impl Drop for Stack {
 
 /// The group that owns the Engine's socket.
 fn socket_group() -> u32 {
-    fs::metadata("/var/run/docker.sock").map_or(0, |socket| socket.gid())
+    fs::metadata(socket()).map_or(0, |socket| socket.gid())
 }

@@ -10,14 +10,24 @@ use std::time::{Duration, Instant};
 /// When the bound has passed.
 pub(crate) fn eventually<T, E: Display>(
     bound: Duration,
-    mut attempt: impl FnMut() -> Result<T, E>,
+    attempt: impl FnMut() -> Result<T, E>,
 ) -> T {
+    within(bound, attempt).unwrap_or_else(|last| panic!("after {bound:?}: {last}"))
+}
+
+/// Tries until it succeeds.
+///
+/// # Errors
+/// What the last try said, when the bound has passed.
+pub(crate) fn within<T, E>(
+    bound: Duration,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
     let deadline = Instant::now() + bound;
     loop {
         match attempt() {
-            Ok(value) => return value,
-            Err(last) if Instant::now() >= deadline => panic!("after {bound:?}: {last}"),
-            Err(_) => thread::sleep(PAUSE),
+            Err(_) if Instant::now() < deadline => thread::sleep(PAUSE),
+            done => return done,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What the demo backend answers.
 
 use std::fmt::Write;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use serde_json::{Map, Value};
 use tokio::time;
 
 use crate::cli::whoami::options::Options;
+use crate::cli::whoami::request_log::{RequestLog, Stage};
 use crate::cli::whoami::wish::Wish;
 
 /// The backend: what it was told, and how much it has answered.
@@ -28,17 +31,37 @@ pub(super) struct Whoami {
     /// Requests but those for the health path.
     answered: AtomicU64,
     listening_since: SystemTime,
+    request_log: Option<RequestLog>,
 }
 
 impl Whoami {
     /// A backend that listens from now on.
-    pub(super) fn new(options: Options) -> Self {
-        Self { options, answered: AtomicU64::new(0), listening_since: wall_clock() }
+    ///
+    /// # Errors
+    /// When its request log cannot be opened.
+    pub(super) fn new(options: Options) -> io::Result<Self> {
+        let path = options.request_log.as_deref();
+        let request_log = path.map(|path| RequestLog::open(path, &options.name)).transpose()?;
+        let listening_since = wall_clock();
+        Ok(Self { options, answered: AtomicU64::new(0), listening_since, request_log })
     }
 
     fn is_well(&self) -> bool {
         let answered = self.answered.load(Ordering::Relaxed);
-        self.options.unhealthy_after.is_none_or(|most| answered < most)
+        self.options.unhealthy_after.is_none_or(|most| answered < most) && !self.is_down()
+    }
+
+    /// Whether the turn of being unhealthy has come.
+    fn is_down(&self) -> bool {
+        let Some(turn) = self.options.flap else { return false };
+        let age = wall_clock().duration_since(self.listening_since).unwrap_or_default();
+        age.as_nanos().checked_div(turn.as_nanos()).is_some_and(|turns| turns % 2 == 1)
+    }
+
+    fn note(&self, at: SystemTime, stage: Stage, head: &Parts) {
+        if let Some(log) = &self.request_log {
+            log.write(at, stage, head);
+        }
     }
 }
 
@@ -55,6 +78,9 @@ pub(super) async fn answer(
             (StatusCode::SERVICE_UNAVAILABLE, "unhealthy\n").into_response()
         };
     }
+    if whoami.options.crash_path.as_deref() == Some(request.uri().path()) {
+        process::exit(KILLED);
+    }
     let received = wall_clock();
     let requests = whoami.answered.fetch_add(1, Ordering::Relaxed) + 1;
     let Options { delay, status, body_size: size, .. } = whoami.options;
@@ -63,10 +89,18 @@ pub(super) async fn answer(
         Err(told) => return (StatusCode::BAD_REQUEST, format!("{told}\n")).into_response(),
     };
     let (head, body) = request.into_parts();
-    let body_bytes = match count(body).await {
-        Ok(bytes) => bytes,
-        // The rest of the body may still come, so the connection is of no more use.
-        Err(status) => return (status, [(CONNECTION, "close")]).into_response(),
+    let body_bytes = if body.is_end_stream() {
+        whoami.note(received, Stage::Executed, &head);
+        0
+    } else {
+        whoami.note(received, Stage::Arrived, &head);
+        let counted = count(body).await;
+        whoami.note(wall_clock(), counted.map_or(Stage::Cut, |_| Stage::Executed), &head);
+        match counted {
+            Ok(bytes) => bytes,
+            // The rest of the body may still come, so the connection is of no more use.
+            Err(status) => return (status, [(CONNECTION, "close")]).into_response(),
+        }
     };
     // Even a sleep of nothing takes until the next tick of the clock.
     if !wish.delay.is_zero() {
@@ -85,7 +119,7 @@ pub(super) async fn answer(
 }
 
 /// Milliseconds since the epoch, with microseconds after the point.
-fn unix_ms(time: SystemTime) -> f64 {
+pub(super) fn unix_ms(time: SystemTime) -> f64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     (since.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -207,6 +241,10 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What a body is filled up with, a piece of it.
 static FILLING: &[u8] = &[b'x'; 16 << 10];
+
+/// What the shell tells of a process that got SIGKILL, as those that use too
+/// much memory do.
+const KILLED: i32 = 137;
 
 /// Between two pieces of a request's body.
 const BODY_IDLE_MAX: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 
 mod answer;
 mod options;
+mod request_log;
 mod wish;
 
 use std::io;
@@ -51,6 +52,7 @@ async fn serve(options: Options) -> io::Result<()> {
         () = ended(&mut told, on_term) => return Ok(()),
         _ = interrupted.recv() => return Ok(()),
     };
+    let whoami = Arc::new(Whoami::new(options.clone())?);
     print::say(format_args!("Listening on {} as {}", listener.local_addr()?, options.name));
 
     let listener = listener.tap_io(|stream| {
@@ -58,7 +60,7 @@ async fn serve(options: Options) -> io::Result<()> {
         // it is kept if this fails.
         let _ = stream.set_nodelay(true);
     });
-    let router = Router::new().fallback(answer::answer).with_state(Arc::new(Whoami::new(options)));
+    let router = Router::new().fallback(answer::answer).with_state(whoami);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let draining = Arc::new(Notify::new());
     let begin = Arc::clone(&draining);

@@ -1,5 +1,6 @@
 //! What the demo backend was told to do.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValue;
@@ -18,6 +19,9 @@ pub(super) struct Options {
     pub(super) body_size: Option<u64>,
     pub(super) health_path: Option<String>,
     pub(super) unhealthy_after: Option<u64>,
+    pub(super) flap: Option<Duration>,
+    pub(super) crash_path: Option<String>,
+    pub(super) request_log: Option<PathBuf>,
     pub(super) on_term: OnTerm,
     pub(super) startup_delay: Duration,
 }
@@ -49,6 +53,9 @@ impl Options {
             body_size: number("body-size"),
             health_path: text("health-path"),
             unhealthy_after: number("unhealthy-after"),
+            flap: matches.get_one::<Duration>("flap").copied(),
+            crash_path: text("crash-path"),
+            request_log: matches.get_one::<PathBuf>("request-log").cloned(),
             on_term: matches.get_one::<OnTerm>("on-term").copied().unwrap_or_default(),
             startup_delay: duration("startup-delay"),
         }

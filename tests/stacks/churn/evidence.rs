@@ -1,0 +1,103 @@
+//! What clients, replicas, the balancer and the Engine say of one row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::client::Failure;
+use super::clock::Micros;
+use super::events::Event;
+use super::leaving::{Arrival, Arrivals, Lag, lags};
+use super::load::{Asking, Outcome};
+use super::site::{Entry, Line, Site};
+
+#[derive(Debug)]
+pub(super) struct Evidence {
+    begin: Micros,
+    project: String,
+    pub(super) outcomes: Vec<Outcome>,
+    lines: Vec<Line>,
+    /// By target.
+    log: BTreeMap<String, Entry>,
+    events: Vec<Event>,
+}
+
+impl Evidence {
+    /// Of the row that began then and whose requests bear this name.
+    pub(super) fn gather(site: &Site, begin: Micros, name: &str, outcomes: Vec<Outcome>) -> Self {
+        Self {
+            begin,
+            project: site.stack.project().to_owned(),
+            outcomes,
+            lines: site.requests(name),
+            log: site.access_log(name, begin),
+            events: site.ear.since(begin),
+        }
+    }
+
+    /// How many requests failed in which way, and of some what is known.
+    pub(super) fn failures(&self, asking: Asking) -> (BTreeMap<Failure, usize>, Vec<String>) {
+        let (mut failed, mut examples) = (BTreeMap::new(), Vec::new());
+        let twice = if asking == Asking::Get {
+            // What is asked by GET may be asked again.
+            BTreeSet::new()
+        } else {
+            self.executed_twice()
+        };
+        for outcome in &self.outcomes {
+            let entry = self.log.get(&outcome.target);
+            let failure = match (&outcome.end, entry) {
+                _ if twice.contains(outcome.target.as_str()) => Failure::Twice,
+                (Err(failure), _) => *failure,
+                (Ok(by), Some(entry)) if *by != entry.container => Failure::Misnamed,
+                (Ok(_), _) => continue,
+            };
+            *failed.entry(failure).or_default() += 1;
+            if examples.len() < EXAMPLES_MAX {
+                let entry = entry.map_or("(not in the access log)", |entry| &entry.line);
+                let (took, sent) = (outcome.took, outcome.sent - self.begin);
+                examples.push(format!("{failure} after {took:?}, sent at {sent} µs: {entry}"));
+            }
+        }
+        (failed, examples)
+    }
+
+    /// How replicas left; of the latest request with its line of the access log.
+    pub(super) fn lags(&self) -> Vec<Lag> {
+        let mut lags = lags(&self.events, &self.arrivals());
+        if let Some(latest) = lags.last_mut()
+            && let Some(entry) = self.log.get(&latest.target)
+        {
+            latest.told = format!("{}: {}", latest.told, entry.line);
+        }
+        lags
+    }
+
+    /// How many of the Engine's events were of these replicas.
+    pub(super) fn events(&self) -> usize {
+        let replicas: BTreeSet<_> = self.lines.iter().map(|line| &line.replica).collect();
+        // Networks' events tell no project.
+        let ours = self.events.iter().filter(|event| {
+            event.project.as_ref() == Some(&self.project) || replicas.contains(&event.container)
+        });
+        ours.count()
+    }
+
+    fn executed_twice(&self) -> BTreeSet<&str> {
+        let mut seen = BTreeSet::new();
+        let executed = self.lines.iter().filter(|line| line.stage == "executed");
+        executed.map(|line| line.target.as_str()).filter(|target| !seen.insert(*target)).collect()
+    }
+
+    fn arrivals(&self) -> Arrivals {
+        let sent = self.outcomes.iter().map(|outcome| (outcome.target.as_str(), outcome.sent));
+        let sent: BTreeMap<_, _> = sent.collect();
+        let mut arrivals = Arrivals::new();
+        for line in self.lines.iter().filter(|line| line.stage != "cut") {
+            let sent = sent.get(line.target.as_str()).copied().unwrap_or(line.at);
+            let arrival = Arrival { at: line.at, sent, target: line.target.clone() };
+            arrivals.entry(line.replica.clone()).or_default().push(arrival);
+        }
+        arrivals
+    }
+}
+
+const EXAMPLES_MAX: usize = 5;

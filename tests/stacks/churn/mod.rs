@@ -1,0 +1,157 @@
+//! The proof that nothing is lost: load through the balancer while replicas come
+//! and go in every way that we know of.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+#![expect(clippy::indexing_slicing, clippy::expect_used, reason = "a test stops where it fails")]
+#![expect(clippy::disallowed_methods, reason = "the clock is compared with that of replicas")]
+
+mod client;
+mod clock;
+mod cut;
+mod events;
+mod evidence;
+mod goals;
+mod leaving;
+mod load;
+mod random;
+mod row;
+mod scenario;
+mod site;
+mod steps;
+mod table;
+mod traefik;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use goals::missed;
+use row::{Pace, Row, live};
+use scenario::{Mode, SCENARIOS, Scenario};
+use site::{Balancer, Site, Way};
+use table::table;
+
+use crate::support::engine::{Engine, set};
+
+#[test]
+fn nothing_is_lost_while_replicas_that_exit_at_once_come_and_go() {
+    prove(Mode::Exit);
+}
+
+#[test]
+fn nothing_is_lost_while_replicas_that_ignore_their_signal_come_and_go() {
+    prove(Mode::Ignore);
+}
+
+#[test]
+fn nothing_is_lost_while_replicas_that_drain_come_and_go() {
+    prove(Mode::Drain);
+}
+
+#[test]
+#[ignore = "takes a quarter of an hour; `make churn` runs it"]
+fn nothing_is_lost_in_any_row_of_the_table() {
+    let Some(engine) = Engine::find() else { return };
+    let only = set("EVK_CHURN_ROWS");
+    let chosen = |scenario: &Scenario, mode: Mode| {
+        let row = format!("{}, {mode}", scenario.name);
+        only.as_ref().is_none_or(|only| only.split(';').any(|part| row.contains(part)))
+    };
+    let mut columns = Vec::new();
+    for balancer in balancers() {
+        columns.push((balancer, rows(&engine, balancer, FULL, &chosen)));
+    }
+    let table = table(&columns);
+    let _ = writeln!(io::stderr(), "{table}");
+    if only.is_none() {
+        write(&table);
+    }
+    hold_to_the_goals(&columns[0].1);
+}
+
+/// The rows of this mode that are short enough for `make test`.
+fn prove(mode: Mode) {
+    let Some(engine) = Engine::find() else { return };
+    let chosen = |scenario: &Scenario, row| row == mode && scenario.short.contains(&mode);
+    let rows = rows(&engine, Balancer::Evenkeel, SHORT, &chosen);
+
+    hold_to_the_goals(&rows);
+}
+
+/// Ours, and the peer that is asked for.
+fn balancers() -> Vec<Balancer> {
+    match set("EVK_PEER").as_deref() {
+        None => vec![Balancer::Evenkeel],
+        Some("traefik") => vec![Balancer::Evenkeel, Balancer::Traefik],
+        Some(other) => panic!("EVK_PEER is `{other}`; it may be `traefik`"),
+    }
+}
+
+/// Lives through every scenario in every mode that is chosen.
+fn rows(
+    engine: &Engine,
+    balancer: Balancer,
+    pace: Pace,
+    chosen: &dyn Fn(&Scenario, Mode) -> bool,
+) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for mode in Mode::ALL {
+        let mut current: Option<(Way, Site)> = None;
+        let possible = SCENARIOS.iter().filter(|scenario| {
+            let mut variables = scenario.variables();
+            scenario.modes.contains(&mode) && variables.all(|variable| set(variable).is_some())
+        });
+        for scenario in possible.filter(|scenario| chosen(scenario, mode)) {
+            let way = Way { mode, engine: scenario.engine() };
+            let site = match current.take() {
+                Some((same, site)) if same == way => site,
+                // The old one goes before another comes.
+                other => {
+                    drop(other);
+                    Site::up(engine, balancer, way)
+                }
+            };
+            site.settle(scenario.fleet).unwrap();
+            let mut row = live(&site, *scenario, mode, &format!("row-{}", rows.len()), pace);
+            // What it has done must not last; if it does, the next has a site of its own.
+            match site.settled() {
+                Ok(()) => current = Some((way, site)),
+                Err(why) => row.unsettled = Some(why),
+            }
+            row.tell();
+            rows.push(row);
+        }
+    }
+    rows.sort_by_key(|row| SCENARIOS.iter().position(|it| it.name == row.scenario.name));
+    rows
+}
+
+fn hold_to_the_goals(rows: &[Row]) {
+    let missed = missed(rows);
+    assert!(missed.is_empty(), "\n{}", missed.join("\n"));
+}
+
+fn write(table: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CHURN.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).expect("docs/CHURN.md marks its table");
+    let (_, after) = rest.split_once(END).expect("docs/CHURN.md marks the end of its table");
+    fs::write(&path, format!("{before}{BEGIN}\n{table}{END}{after}")).unwrap();
+}
+
+const FULL: Pace = Pace {
+    per_second: 400,
+    before: Duration::from_millis(1_500),
+    after: Duration::from_millis(2_500),
+};
+
+/// Other tests run beside it.
+const SHORT: Pace = Pace {
+    per_second: 200,
+    before: Duration::from_millis(500),
+    after: Duration::from_millis(1_000),
+};
+
+const BEGIN: &str = "<!-- table -->";
+const END: &str = "<!-- end of table -->";
