@@ -1,6 +1,7 @@
 //! The command line, made from the table of settings.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -87,7 +88,7 @@ fn of_client() -> impl Iterator<Item = Arg> {
 }
 
 fn drain() -> Command {
-    let wait = |text: &str| units::duration(text, crate::cli::drain::WAIT_MAX);
+    let wait = |text: &str| units::duration(text, DRAIN_WAIT_MAX);
     Command::new("drain")
         .about("Have replicas finish what they have and get no new requests")
         .long_about(
@@ -235,6 +236,9 @@ fn whoami() -> Command {
                 .help("Wait so long before listening"),
         ])
 }
+
+/// Longer than any `lb.drain` that people use.
+const DRAIN_WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 const AFTER: &str = "\
 Every setting is also a variable (--label-prefix is EVENKEEL_LABEL_PREFIX) and a key of

@@ -121,9 +121,6 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Between two looks at what is in flight.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Longer than any `lb.drain` that people use.
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use tokio::time;
 
 use crate::cli::whoami::options::Options;
-use crate::cli::whoami::request_log::{RequestLog, Stage};
+use crate::cli::whoami::request_log::{RequestLog, Stage, unix_ms};
 use crate::cli::whoami::wish::Wish;
 
 /// The backend: what it was told, and how much it has answered.
@@ -116,12 +116,6 @@ pub(super) async fn answer(
         body_bytes,
     };
     seen.told(wish)
-}
-
-/// Milliseconds since the epoch, with microseconds after the point.
-pub(super) fn unix_ms(time: SystemTime) -> f64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    (since.as_secs_f64() * 1e6).round() / 1e3
 }
 
 #[expect(clippy::disallowed_methods, reason = "how soon a request came is to be compared outside")]

@@ -7,8 +7,6 @@ use std::time::SystemTime;
 
 use http::request::Parts;
 
-use crate::cli::whoami::answer::unix_ms;
-
 /// A file that several backends may append to.
 #[derive(Debug)]
 pub(super) struct RequestLog {
@@ -55,4 +53,10 @@ impl RequestLog {
         // A disk that is full is no reason to stop answering.
         let _ = (&self.file).write_all(line.as_bytes());
     }
+}
+
+/// Milliseconds since the epoch, with microseconds after the point.
+pub(super) fn unix_ms(time: SystemTime) -> f64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (since.as_secs_f64() * 1e6).round() / 1e3
 }
