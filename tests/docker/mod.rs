@@ -9,8 +9,10 @@
 )]
 
 mod engine;
+mod failures;
 mod false_daemon;
 mod real;
 mod scripted;
+mod served;
 mod transports;
 mod watched;
