@@ -8,6 +8,7 @@ pub mod names;
 pub mod plan;
 pub mod pool;
 pub mod problem;
+pub mod retry;
 pub mod routing;
 pub mod rule;
 pub mod suggest;

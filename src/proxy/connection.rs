@@ -1,13 +1,16 @@
 //! One client connection: who is on the line, and what serves it.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use crate::domain::http::forwarded::{self, Scheme};
@@ -39,13 +42,23 @@ pub(super) async fn serve(
         Box::pin(request::handle(Rc::clone(&resources), Rc::clone(&downstream), turn, request))
     });
     let mut connection = Builder::new().serve_connection(TokioIo::new(gate), service);
-    let mut told = false;
+    let mut told_at = None;
     let outcome = loop {
+        let unused = async {
+            match told_at {
+                Some(told_at) if !downstream.was_used() => sleep_until(told_at + FIRST_HEAD).await,
+                Some(_) | None => pending().await,
+            }
+        };
         tokio::select! {
             outcome = &mut connection => break outcome,
-            _ = stopping.wait_for(|&stopping| stopping), if !told => {
-                told = true;
+            _ = stopping.wait_for(|&stopping| stopping), if told_at.is_none() => {
+                told_at = Some(Instant::now());
+                // Closes it if it is idle, but not if it has not been used yet.
                 Pin::new(&mut connection).graceful_shutdown();
+            }
+            () = unused => if !downstream.was_used() {
+                break Ok(());
             }
         }
     };
@@ -59,3 +72,6 @@ pub(super) async fn serve(
         None => gate.close().await,
     }
 }
+
+/// While stopping, for the first request of a connection that came just before.
+const FIRST_HEAD: Duration = Duration::from_secs(1);

@@ -20,8 +20,12 @@ pub(super) enum ProxyError {
     NoRoute,
     #[error("the pool is closed, since a label that guards it cannot be read")]
     Closed,
-    #[error("no replica became ready in {0:?}")]
-    HoldTimeout(Duration),
+    #[error("no replica became ready in {hold:?}")]
+    HoldTimeout {
+        hold: Duration,
+        /// Why the last attempt before that failed.
+        after: Option<Box<Self>>,
+    },
     #[error("too many requests wait for the pool")]
     QueueFull,
     #[error("cannot connect to {endpoint}")]
@@ -36,6 +40,8 @@ pub(super) enum ProxyError {
         #[source]
         source: hyper::Error,
     },
+    #[error("{endpoint} stopped before it answered")]
+    Left { endpoint: SocketAddr },
     #[error("{endpoint} switched to a protocol that was not asked for")]
     BadSwitch { endpoint: SocketAddr },
     #[error("the client broke off its request")]
@@ -58,12 +64,13 @@ impl ProxyError {
             Self::ClientBroke(Some(Fault::BodyTimeout)) => StatusCode::REQUEST_TIMEOUT,
             Self::AmbiguousPath | Self::ClientBroke(_) => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Closed | Self::HoldTimeout(_) | Self::QueueFull => {
+            Self::Closed | Self::HoldTimeout { .. } | Self::QueueFull => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Connect { .. } | Self::Reset { .. } | Self::BadSwitch { .. } => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Connect { .. }
+            | Self::Reset { .. }
+            | Self::Left { .. }
+            | Self::BadSwitch { .. } => StatusCode::BAD_GATEWAY,
             Self::ResponseTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -76,10 +83,11 @@ impl ProxyError {
             Self::AmbiguousPath
             | Self::NoRoute
             | Self::Closed
-            | Self::HoldTimeout(_)
+            | Self::HoldTimeout { .. }
             | Self::QueueFull
             | Self::Connect { .. }
             | Self::Reset { .. }
+            | Self::Left { .. }
             | Self::BadSwitch { .. }
             | Self::ResponseTimeout { .. } => self.reason(),
         }
@@ -92,10 +100,13 @@ impl ProxyError {
             Self::AmbiguousPath => "ambiguous_path",
             Self::NoRoute => "no_route",
             Self::Closed => "guard_unreadable",
-            Self::HoldTimeout(_) => "no_endpoint",
+            Self::HoldTimeout { after, .. } => {
+                after.as_ref().map_or("no_endpoint", |after| after.reason())
+            }
             Self::QueueFull => "queue_full",
             Self::Connect { .. } => "connect_failed",
             Self::Reset { .. } => "upstream_reset",
+            Self::Left { .. } => "upstream_gone",
             Self::BadSwitch { .. } => "bad_switch",
             Self::ClientBroke(fault) => fault.map_or("client_closed", Fault::reason),
             Self::ResponseTimeout { .. } => "response_timeout",
@@ -110,12 +121,13 @@ impl ProxyError {
             }
             Self::NoRoute => "There is no service at this address.",
             Self::Closed => "This service is not configured correctly.",
-            Self::HoldTimeout(_) | Self::QueueFull => {
+            Self::HoldTimeout { .. } | Self::QueueFull => {
                 "The service is not ready. Please try again in a moment."
             }
-            Self::Connect { .. } | Self::Reset { .. } | Self::BadSwitch { .. } => {
-                "The service could not be reached."
-            }
+            Self::Connect { .. }
+            | Self::Reset { .. }
+            | Self::Left { .. }
+            | Self::BadSwitch { .. } => "The service could not be reached.",
             Self::ResponseTimeout { .. } => "The service did not answer in time.",
         }
     }
@@ -123,13 +135,14 @@ impl ProxyError {
     /// Seconds after which it makes sense to try again.
     pub(super) fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::HoldTimeout(_) | Self::QueueFull => Some(1),
+            Self::HoldTimeout { .. } | Self::QueueFull => Some(1),
             Self::Refused(_)
             | Self::AmbiguousPath
             | Self::NoRoute
             | Self::Closed
             | Self::Connect { .. }
             | Self::Reset { .. }
+            | Self::Left { .. }
             | Self::BadSwitch { .. }
             | Self::ClientBroke(_)
             | Self::ResponseTimeout { .. } => None,
@@ -154,6 +167,7 @@ pub const REASONS: &[&str] = &[
     "queue_full",
     "connect_failed",
     "upstream_reset",
+    "upstream_gone",
     "bad_switch",
     "client_closed",
     "response_timeout",

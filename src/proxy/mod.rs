@@ -1,5 +1,6 @@
 //! The data plane.
 
+mod bell;
 mod connection;
 mod error;
 pub mod http1;

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use tokio::time::Instant;
 
 use crate::domain::pool::{PoolSettings, PoolState};
 use crate::domain::routing::RoutingTable;
 use crate::live::{Alarm, Reader};
+use crate::proxy::bell::Bell;
 use crate::proxy::upstream::Idle;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
@@ -24,6 +26,8 @@ pub struct Parts {
     pub counters: Arc<Counters>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// What the seconds of retry budgets are counted from.
+    pub epoch: Instant,
     /// Client connections that one worker takes at once.
     pub connections_max: usize,
 }
@@ -35,6 +39,7 @@ pub(super) struct Resources {
     pub(super) parts: Parts,
     table: RefCell<(Reader, Rc<Table>)>,
     idle: Idle,
+    bell: Rc<Bell>,
     /// Those who wait for any table at all, as if for a pool of its own.
     unrouted: (PoolSettings, Arc<PoolState>),
 }
@@ -51,6 +56,7 @@ impl Resources {
             parts,
             table: RefCell::new((reader, table)),
             idle: Idle::default(),
+            bell: Rc::default(),
             unrouted: Default::default(),
         }
     }
@@ -80,6 +86,10 @@ impl Resources {
 
     pub(super) fn idle(&self) -> &Idle {
         &self.idle
+    }
+
+    pub(super) fn bell(&self) -> &Rc<Bell> {
+        &self.bell
     }
 }
 

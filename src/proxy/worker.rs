@@ -129,7 +129,7 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = take(&worker, &listener) => accepted,
-            _ = stopping.wait_for(|&stopping| stopping) => return,
+            _ = stopping.wait_for(|&stopping| stopping) => break,
         };
         match accepted {
             Ok((stream, peer)) => admit(&worker, stream, peer, stopping.clone()),
@@ -145,6 +145,26 @@ async fn accept(
             }
         }
     }
+    if let Err(failed) = admit_waiting(&worker, listener, &stopping) {
+        debug!("A connection that waited was lost: {failed}");
+    }
+}
+
+/// Serves those who had connected before we stopped listening: the kernel would
+/// reset what waits at a listener that is closed.
+fn admit_waiting(
+    worker: &Rc<Worker>,
+    listener: tokio::net::TcpListener,
+    stopping: &watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = listener.into_std()?;
+    while worker.open.get() < worker.resources.parts.connections_max {
+        // It does not block, and fails when nobody waits.
+        let Ok((stream, peer)) = listener.accept() else { break };
+        stream.set_nonblocking(true)?;
+        admit(worker, TcpStream::from_std(stream)?, peer, stopping.clone());
+    }
+    Ok(())
 }
 
 async fn take(
@@ -196,10 +216,11 @@ impl Drop for Open {
     }
 }
 
-/// Closes idle connections: at once when a new table says that their endpoint
-/// leaves, and in time when they grow old.
+/// When routing changes, tells those whom it concerns. Closes idle connections:
+/// at once when their endpoint leaves, and in time when they grow old.
 async fn keep_house(resources: Rc<Resources>) {
     let mut reader = resources.parts.reader.clone();
+    let mut generation = resources.table().generation();
     let mut tick = interval(SWEEP_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -207,8 +228,13 @@ async fn keep_house(resources: Rc<Resources>) {
             Some(()) = reader.changed() => {}
             _ = tick.tick() => {}
         }
+        resources.bell().ring_watches();
         // A worker without requests would keep an old table alive.
-        resources.table();
+        let newest = resources.table().generation();
+        if newest != generation {
+            generation = newest;
+            resources.bell().ring_holds();
+        }
         resources.idle().sweep(Instant::now());
     }
 }

@@ -10,7 +10,7 @@
 
 mod engine;
 mod failures;
-mod false_daemon;
+pub(crate) mod false_daemon;
 mod real;
 mod scripted;
 mod served;

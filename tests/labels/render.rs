@@ -37,8 +37,7 @@ pub(super) fn plan(plan: &Plan) -> String {
 
 fn settings(settings: &PoolSettings) -> Vec<String> {
     let usual = PoolSettings::default();
-    let PoolSettings { policy, timeouts, hold, hold_max, ready_strict, retries: _, drain: _ } =
-        settings;
+    let PoolSettings { policy, timeouts, hold, hold_max, retries, drain, ready_strict } = settings;
     let Timeouts { connect, response, idle, tunnel } = timeouts;
     let mut lines = Vec::new();
     let mut line = |name: &str, differs: bool, value: String| {
@@ -53,6 +52,8 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     line("tunnel", *tunnel != usual.timeouts.tunnel, format!("{tunnel:?}"));
     line("hold", *hold != usual.hold, format!("{hold:?}"));
     line("hold.max", *hold_max != usual.hold_max, hold_max.to_string());
+    line("retries", *retries != usual.retries, retries.to_string());
+    line("drain", *drain != usual.drain, format!("{drain:?}"));
     line("ready", *ready_strict, "strict".to_owned());
     lines
 }

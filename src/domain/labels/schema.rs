@@ -49,6 +49,8 @@ pub enum Setting {
     Ready,
     Hold,
     HoldMax,
+    Retries,
+    Drain,
     TimeoutConnect,
     TimeoutResponse,
     TimeoutIdle,
@@ -85,6 +87,8 @@ impl Setting {
             Self::Ready => "`auto` or `strict`",
             Self::Hold => "a duration such as `500ms` or `10s`, at most `1h`",
             Self::HoldMax => "a number from 0 to 1000000",
+            Self::Retries => "a number from 0 to 10",
+            Self::Drain => "a duration such as `500ms` or `30s`, at most `24h`",
             Self::TimeoutConnect => "a duration such as `500ms` or `2s`, from `1ms` to `1m`",
             Self::TimeoutResponse | Self::TimeoutIdle | Self::TimeoutTunnel => {
                 "a duration such as `10s` or `1m30s`, from `1ms` to `24h`"
@@ -189,12 +193,12 @@ labels! {
     Pool plain later "health.port" "another port to ask" "";
     Pool plain later "health.host" "the host name to ask for" "";
     Pool plain later "slow_start" "ramp for a new replica" "0s";
-    Pool plain later "retries" "attempts after the first" "2";
+    Pool plain Retries "retries" "attempts after the first" "2";
     Pool plain later "retry.on" "retry on these statuses too" "connection failures only";
     Pool plain Ready "ready" "`strict`: never before HEALTHCHECK's verdict" "auto";
     Pool plain Hold "hold" "how long a request waits in all for a replica" "10s";
     Pool plain HoldMax "hold.max" "how many requests may wait in the pool" "16384";
-    Pool plain later "drain" "how long a leaving replica may finish" "30s";
+    Pool plain Drain "drain" "how long a leaving replica may finish" "30s";
     Pool plain later "queue" "waiting requests per pool" "1024";
     Pool plain TimeoutConnect "timeout.connect" "time to connect to a replica" "2s";
     Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer" "60s";

@@ -86,6 +86,8 @@ impl<'a> Wish<'a> {
             Setting::Ready => self.settings.ready_strict = value::ready_strict(written)?,
             Setting::Hold => self.settings.hold = value::duration(written, &HOLD)?,
             Setting::HoldMax => self.settings.hold_max = value::count(written, HOLD_MAX)?,
+            Setting::Retries => self.settings.retries = value::count(written, RETRIES_MAX)?,
+            Setting::Drain => self.settings.drain = value::duration(written, &DRAIN)?,
             Setting::TimeoutConnect => timeouts.connect = value::duration(written, &CONNECT)?,
             Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
             Setting::TimeoutIdle => timeouts.idle = value::duration(written, &SILENCE)?,
@@ -143,5 +145,7 @@ fn fill<T>(
 
 const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const HOLD_MAX: u32 = 1_000_000;
+const RETRIES_MAX: u32 = 10;
+const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(24 * 3600);
 const CONNECT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 const SILENCE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);

@@ -16,6 +16,7 @@ pub use vitals::{InFlight, Vitals};
 use crate::domain::balance::{self, Policy};
 use crate::domain::lifecycle::{Probe, State};
 use crate::domain::names::PoolName;
+use crate::domain::retry::Budget;
 use crate::domain::world::WorkloadId;
 
 /// A set of interchangeable endpoints and the rules for using them. Compiled
@@ -88,6 +89,7 @@ pub struct Timeouts {
 pub struct PoolState {
     turn: Turn,
     pub tally: Tally,
+    pub budget: Budget,
     waiting: AtomicU32,
 }
 
@@ -124,6 +126,14 @@ impl Pool {
         self.pick_from(&self.tiers.primary, draw, tried, serves)
             .or_else(|| self.pick_from(&self.tiers.backup, draw, tried, serves))
             .or_else(|| self.pick_from(&self.tiers.last, draw, tried, serves_at_last))
+    }
+
+    /// Chooses an endpoint that has its stop signal but may still accept: better
+    /// than no answer at all.
+    pub fn pick_leaving(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
+        let accepts =
+            |vitals: &Vitals| vitals.state() == State::Draining && vitals.probe() != Probe::Failed;
+        self.pick_from(&self.tiers.leaving, draw, tried, accepts)
     }
 
     /// Chooses an endpoint whose HEALTHCHECK has not spoken yet but that

@@ -13,6 +13,8 @@ pub struct Tiers {
     pub backup: Tier,
     /// Unhealthy or suspect: better than no answer at all.
     pub last: Tier,
+    /// They have their stop signal, and may still answer for a moment.
+    pub leaving: Tier,
     /// Not seen to answer yet; for those who have waited.
     pub starting: Tier,
 }
@@ -40,6 +42,7 @@ impl Tiers {
             primary: tier(&[State::Ready], &[false]),
             backup: tier(&[State::Ready], &[true]),
             last: tier(&[State::Unhealthy, State::Suspect], &[false, true]),
+            leaving: tier(&[State::Draining], &[false, true]),
             starting: tier(&[State::Starting], &[false, true]),
         }
     }

@@ -1,4 +1,4 @@
-//! Trying endpoints until one answers, or the rules forbid another try.
+//! One try at one endpoint.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::domain::http::hop_by_hop;
-use crate::domain::pool::{Draw, Endpoint, Timeouts, Tried};
+use crate::domain::pool::{Endpoint, Timeouts};
+use crate::domain::retry::{Again, Cause, Failed, is_hopeless};
+use crate::proxy::bell::Ongoing;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::body::{Lease, ResponseBody};
 use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
-use crate::proxy::request::hold::Hold;
 use crate::proxy::request::prepare::Prepared;
-use crate::proxy::request::route::route;
 use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
-use crate::proxy::upstream::{Connection, Failure};
+use crate::proxy::upstream::{Connection, Failure, Reuse, Terms};
 
 /// A replica's answer.
 pub(super) enum Answered {
@@ -35,139 +35,105 @@ pub(super) enum Answered {
     },
 }
 
-/// Serves a request: chooses an endpoint, sends to it, and on a failure that
-/// permits it goes on to the next. With no endpoint ready it is held.
-pub(super) async fn serve(
-    resources: &Rc<Resources>,
-    mut prepared: Prepared,
-    exchange: &mut Box<Exchange>,
-) -> Result<Answered, ProxyError> {
-    let draw = Draw { random: fastrand::u64(..), client: prepared.client };
-    let mut tried = Tried::default();
-    let mut last_failure = None;
-    let mut hold = Hold::default();
-    loop {
-        let table = resources.table();
-        let route = match route(&table, &prepared) {
-            Err(ProxyError::NoRoute) if !table.is_complete() => {
-                // It may only not have one yet: we have just started.
-                let (settings, state) = resources.unrouted();
-                if hold.wait(resources, settings, state, &table, exchange).await? {
-                    continue;
-                }
-                return Err(ProxyError::HoldTimeout(settings.hold));
-            }
-            route => route?,
-        };
-        let pool = route.pool;
-        exchange.routed_to(pool);
-        if route.closed {
-            return Err(ProxyError::Closed);
-        }
-        if hold.is_news(pool) {
-            // What failed before may serve now.
-            tried = Tried::default();
-        }
-        let picked = pool
-            .pick(draw, &tried)
-            .or_else(|| hold.is_long().then(|| pool.pick_starting(draw, &tried)).flatten());
-        let Some(endpoint) = picked else {
-            if hold.wait(resources, &pool.settings, &pool.state, &table, exchange).await? {
-                hold.watch(pool);
-                continue;
-            }
-            return Err(last_failure.unwrap_or(ProxyError::HoldTimeout(pool.settings.hold)));
-        };
-        tried.add(endpoint);
-        let attempt = Attempt { resources, endpoint, timeouts: &pool.settings.timeouts };
-        match attempt.make(&mut prepared, exchange).await {
-            Ok(answered) => return Ok(answered),
-            Err(Outcome::TryAnother(error)) => last_failure = Some(error),
-            Err(Outcome::Final(error)) => return Err(error),
-        }
-    }
-}
-
 /// One try at one endpoint, on an idle connection and then on a fresh one.
-struct Attempt<'a> {
-    resources: &'a Rc<Resources>,
-    endpoint: &'a Endpoint,
-    timeouts: &'a Timeouts,
-}
-
-/// How an attempt failed.
-enum Outcome {
-    /// The replica cannot have acted on the request.
-    TryAnother(ProxyError),
-    Final(ProxyError),
+pub(super) struct Attempt<'a> {
+    pub(super) resources: &'a Rc<Resources>,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) timeouts: &'a Timeouts,
 }
 
 impl Attempt<'_> {
-    async fn make(
+    /// The answer; else why there is none, and what may follow.
+    pub(super) async fn make(
         &self,
-        prepared: &mut Prepared,
+        prepared: &Prepared,
         exchange: &mut Exchange,
-    ) -> Result<Answered, Outcome> {
+    ) -> Result<Answered, (ProxyError, Again)> {
         exchange.attempt(self.endpoint);
-        let in_flight = self.endpoint.vitals.begin();
+        let ongoing = self.resources.bell().attempt(&self.endpoint.vitals);
         let address = self.endpoint.id.address;
-        prepared.name_host(address);
-        let mut may_reuse = true;
+        let mut reuse = if prepared.is_idempotent() { Reuse::Any } else { Reuse::Young };
         loop {
-            let connected = self.connect(may_reuse, exchange).await;
-            let mut connection = connected.map_err(|error| {
-                self.suspect();
-                Outcome::TryAnother(error)
-            })?;
-            let spare = connection.reused.then(|| prepared.spare()).flatten();
-            let request = prepared.take_request();
-            match connection.send(request, &exchange.upload, address, self.timeouts).await {
+            let failed = |cause, reused| {
+                let (idempotent, whole) = (prepared.is_idempotent(), prepared.upload().is_whole());
+                Failed { cause, reused, idempotent, whole }.again()
+            };
+            let mut connection = self
+                .connect(reuse, &ongoing, exchange)
+                .await
+                .map_err(|error| (error, failed(Cause::NoConnection, false)))?;
+            let terms = Terms {
+                endpoint: address,
+                timeouts: self.timeouts,
+                watch: &ongoing.watch,
+                upload: prepared.upload(),
+                idempotent: prepared.is_idempotent(),
+            };
+            match connection.send(prepared.request(address), terms).await {
                 Ok(response) => {
                     exchange.answered(response.status(), connection.reused);
+                    prepared.upload().forget();
                     let resources = Rc::clone(self.resources);
-                    let upload = Rc::clone(&exchange.upload);
-                    let lease = Lease { resources, connection, upload, in_flight };
-                    return self.answered(prepared, response, lease).map_err(Outcome::Final);
+                    let upload = Rc::clone(prepared.upload());
+                    let lease = Lease { resources, connection, upload, ongoing };
+                    let answered = self.answered(prepared, response, lease);
+                    return answered.map_err(|error| (error, Again::Never));
                 }
-                Err(Failure::NeverSent { request, error }) => {
-                    prepared.put_back(*request);
-                    if !connection.reused {
-                        self.suspect();
-                        return Err(Outcome::TryAnother(error));
+                Err(Failure { cause, error }) => {
+                    let again = failed(cause, connection.reused);
+                    self.note(cause, connection.reused);
+                    if again != Again::Fresh {
+                        return Err((error, again));
                     }
                 }
-                Err(Failure::ReusedClosed(error)) => {
-                    // The replica may just have ended an idle connection: once
-                    // more, if nothing can have been done twice.
-                    prepared.put_back(spare.ok_or(Outcome::Final(error))?);
-                }
-                Err(Failure::Broken(error)) => {
-                    self.suspect();
-                    return Err(Outcome::Final(error));
-                }
-                Err(Failure::Other(error)) => return Err(Outcome::Final(error)),
             }
-            may_reuse = false;
+            reuse = Reuse::Never;
         }
     }
 
+    /// A connection, unless the endpoint leaves before there is one.
     async fn connect(
         &self,
-        may_reuse: bool,
+        reuse: Reuse,
+        ongoing: &Ongoing,
         exchange: &mut Exchange,
     ) -> Result<Connection, ProxyError> {
         let began = Instant::now();
+        let endpoint = self.endpoint.id.address;
         let idle = self.resources.idle();
-        let connected = Connection::to(self.endpoint, idle, may_reuse, self.timeouts).await;
+        let connected = tokio::select! {
+            biased;
+            connected = Connection::to(self.endpoint, idle, reuse, self.timeouts) => {
+                connected.map_err(|source| ProxyError::Connect { endpoint, source })
+            }
+            () = ongoing.watch.until(|vitals| is_hopeless(vitals.state(), true)) => {
+                Err(ProxyError::Left { endpoint })
+            }
+        };
         if !connected.as_ref().is_ok_and(|connection| connection.reused) {
             *exchange.connecting.get_or_insert_default() += began.elapsed();
         }
-        let endpoint = self.endpoint.id.address;
-        connected.map_err(|source| ProxyError::Connect { endpoint, source })
+        if matches!(connected, Err(ProxyError::Connect { .. })) {
+            self.suspect();
+        }
+        connected
     }
 
-    /// A socket to the endpoint failed: others are preferred until it has been
-    /// checked, which begins at once.
+    /// A socket that fails under a request speaks before the engine does. An
+    /// idle connection may have ended for its age.
+    fn note(&self, cause: Cause, reused: bool) {
+        match cause {
+            Cause::Unsent | Cause::Unanswered | Cause::AnswerBroken if !reused => self.suspect(),
+            Cause::AnswerBroken => self.suspect(),
+            Cause::NoConnection
+            | Cause::Unsent
+            | Cause::Unanswered
+            | Cause::Left
+            | Cause::Other => {}
+        }
+    }
+
+    /// Others are preferred until it has been checked, which begins at once.
     fn suspect(&self) {
         if self.endpoint.vitals.suspect() {
             self.resources.parts.alarm.raise();
@@ -202,7 +168,7 @@ impl Attempt<'_> {
         match protocol {
             Some(protocol) if asked.is_some_and(|asked| asked.is_answered_by(Some(&protocol))) => {
                 tunnel::mark_switched(response.headers_mut(), protocol);
-                let tunnel = Tunnel::new(&mut response, lease.in_flight, self.timeouts.tunnel);
+                let tunnel = Tunnel::new(&mut response, lease.ongoing, self.timeouts.tunnel);
                 Ok(Answered::Switched { response, tunnel })
             }
             Some(_) | None => Err(ProxyError::BadSwitch { endpoint: self.endpoint.id.address }),

@@ -11,7 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
-use crate::domain::pool::InFlight;
+use crate::domain::lifecycle::State;
+use crate::domain::pool::Vitals;
+use crate::proxy::bell::Ongoing;
+use crate::proxy::request::GONE_SILENCE;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::{Connection, Upload};
@@ -22,7 +25,8 @@ pub(in crate::proxy) struct ResponseBody {
     content: Content,
     exchange: Option<Box<Exchange>>,
     bytes: u64,
-    failed: bool,
+    /// Why it broke off.
+    failed: Option<&'static str>,
 }
 
 enum Content {
@@ -46,7 +50,7 @@ pub(super) struct Lease {
     pub(super) resources: Rc<Resources>,
     pub(super) connection: Connection,
     pub(super) upload: Rc<Upload>,
-    pub(super) in_flight: InFlight,
+    pub(super) ongoing: Ongoing,
 }
 
 /// Why an answer breaks off.
@@ -56,18 +60,31 @@ pub(in crate::proxy) enum Broken {
     Upstream(#[source] hyper::Error),
     #[error("the replica was silent for {0:?}")]
     Silent(Duration),
+    #[error("the time of the replica to finish is over")]
+    Overdue,
+}
+
+impl Broken {
+    /// The name in the access log.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Upstream(_) => "upstream_broke_off",
+            Self::Silent(_) => "upstream_silent",
+            Self::Overdue => "drain_over",
+        }
+    }
 }
 
 impl ResponseBody {
     /// An answer of our own.
     pub(super) fn whole(content: Bytes, exchange: Box<Exchange>) -> Self {
         let content = if content.is_empty() { Content::Done } else { Content::Whole(content) };
-        Self { content, exchange: Some(exchange), bytes: 0, failed: false }
+        Self { content, exchange: Some(exchange), bytes: 0, failed: None }
     }
 
     /// Nothing, of an exchange that goes on elsewhere.
     pub(super) fn none() -> Self {
-        Self { content: Content::Done, exchange: None, bytes: 0, failed: false }
+        Self { content: Content::Done, exchange: None, bytes: 0, failed: None }
     }
 
     /// A replica's answer.
@@ -84,7 +101,7 @@ impl ResponseBody {
             let lease = Some(lease);
             Content::Streamed(Box::new(Streamed { incoming, lease, idle, deadline: None }))
         };
-        Self { content, exchange: Some(exchange), bytes: 0, failed: false }
+        Self { content, exchange: Some(exchange), bytes: 0, failed: None }
     }
 }
 
@@ -117,7 +134,9 @@ impl Body for ResponseBody {
         if let Some(data) = data_of(&frame) {
             self.bytes += data.len() as u64;
         }
-        self.failed |= matches!(frame, Some(Err(_)));
+        if let Some(Err(broken)) = &frame {
+            self.failed = Some(broken.reason());
+        }
         Poll::Ready(frame)
     }
 
@@ -152,9 +171,22 @@ impl Streamed {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let watch = self.lease.as_ref().map(|lease| &lease.ongoing.watch);
+        let sees = |wanted: fn(&Vitals) -> bool| watch.is_some_and(|watch| watch.sees(wanted));
+        if sees(Vitals::is_cut) {
+            return Poll::Ready(Some(Err(Broken::Overdue)));
+        }
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
             self.deadline = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Broken::Upstream)));
+        }
+        if let Some(watch) = watch {
+            watch.note(context);
+        }
+        if self.idle > GONE_SILENCE && sees(|vitals| vitals.state() == State::Gone) {
+            // What it sent before it went may still be on its way, and no more.
+            self.idle = GONE_SILENCE;
+            self.deadline = None;
         }
         let idle = self.idle;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(idle)));
@@ -172,7 +204,11 @@ impl Streamed {
 impl Lease {
     /// Ends the use: the connection goes back to the idle ones.
     fn release(self) {
-        self.connection.release(&self.upload, self.in_flight.vitals(), self.resources.idle());
+        self.connection.release(
+            &self.upload,
+            self.ongoing.in_flight.vitals(),
+            self.resources.idle(),
+        );
     }
 }
 

@@ -12,11 +12,12 @@ pub(in crate::proxy) struct Downstream {
     pub(super) from: forwarded::Downstream,
     gate: GateHandle,
     tunnel: Cell<Option<Tunnel>>,
+    used: Cell<bool>,
 }
 
 impl Downstream {
     pub(in crate::proxy) fn new(from: forwarded::Downstream, gate: GateHandle) -> Self {
-        Self { from, gate, tunnel: Cell::new(None) }
+        Self { from, gate, tunnel: Cell::new(None), used: Cell::new(false) }
     }
 
     /// Why the gate cut the connection, if it did.
@@ -26,7 +27,13 @@ impl Downstream {
 
     /// The turn of the request that the server hands over now.
     pub(in crate::proxy) fn next_turn(&self) -> Option<Turn> {
+        self.used.set(true);
         self.gate.next()
+    }
+
+    /// Whether a request has come by this connection.
+    pub(in crate::proxy) fn was_used(&self) -> bool {
+        self.used.get()
     }
 
     /// The answer that is being given turns the connection into `tunnel`.

@@ -22,7 +22,7 @@ use crate::telemetry::access_log::Entry;
 #[derive(Debug)]
 pub(in crate::proxy) struct Exchange {
     resources: Rc<Resources>,
-    began: Instant,
+    pub(super) began: Instant,
     pub(super) client: IpAddr,
     pool: Option<Arc<Pool>>,
     /// None until an answer has begun.
@@ -73,7 +73,7 @@ impl Exchange {
             pool: None,
             status: None,
             end: None,
-            upload: Rc::default(),
+            upload: Upload::empty(),
             response_bytes: 0,
             attempts: 0,
             reused: false,
@@ -91,10 +91,13 @@ impl Exchange {
         self.turn.as_ref().map_or(Err(Refusal::RequestLine), |turn| turn.verdict)
     }
 
-    pub(super) fn routed_to(&mut self, pool: &Arc<Pool>) {
-        if self.pool.is_none() {
+    /// Whether it has just become known which pool is asked.
+    pub(super) fn routed_to(&mut self, pool: &Arc<Pool>) -> bool {
+        let is_news = self.pool.is_none();
+        if is_news {
             self.pool = Some(Arc::clone(pool));
         }
+        is_news
     }
 
     /// A try at `endpoint` begins.
@@ -123,12 +126,18 @@ impl Exchange {
         self.end = Some(reason);
     }
 
-    /// The body of the answer is over: `whole` if all of it was read.
-    pub(in crate::proxy) fn body_ended(&mut self, bytes: u64, whole: bool, failed: bool) {
+    /// The body of the answer is over: `whole` if all of it was read; else why
+    /// it `failed`, unless the client left.
+    pub(in crate::proxy) fn body_ended(
+        &mut self,
+        bytes: u64,
+        whole: bool,
+        failed: Option<&'static str>,
+    ) {
         self.response_bytes = bytes;
         // An answer of our own has said why already.
         if self.end.is_none() && !whole {
-            self.end = Some(if failed { "upstream_broke_off" } else { "client_closed" });
+            self.end = Some(failed.unwrap_or("client_closed"));
         }
     }
 

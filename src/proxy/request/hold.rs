@@ -1,13 +1,14 @@
 //! Waiting for a replica to become ready.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::domain::pool::{Pool, PoolSettings, PoolState, Waiting};
+use crate::domain::pool::{PoolSettings, PoolState, Waiting};
 use crate::domain::routing::RoutingTable;
-use crate::live::Reader;
+use crate::proxy::bell::Place;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
@@ -17,9 +18,7 @@ use crate::proxy::resources::Resources;
 pub(super) struct Hold {
     began: Option<Instant>,
     /// Its place among those who wait for the same, and what wakes it.
-    place: Option<(Waiting, Reader)>,
-    /// The pool as it was when all of it had been tried.
-    exhausted: Option<Arc<Pool>>,
+    place: Option<(Waiting, Place)>,
 }
 
 impl Hold {
@@ -27,7 +26,7 @@ impl Hold {
     /// long. Whether it makes sense to look again; if not, the hold is over.
     pub(super) async fn wait(
         &mut self,
-        resources: &Resources,
+        resources: &Rc<Resources>,
         settings: &PoolSettings,
         state: &Arc<PoolState>,
         table: &RoutingTable,
@@ -39,47 +38,29 @@ impl Hold {
         if now >= deadline {
             return Ok(false);
         }
-        let (_, reader) = match &mut self.place {
+        let (_, place) = match &mut self.place {
             Some(place) => place,
             None => {
-                let waiting = state.wait(settings.hold_max);
-                let waiting = waiting.ok_or(ProxyError::QueueFull)?;
-                let mut reader = resources.parts.reader.clone();
-                reader.mark_seen();
-                self.place.insert((waiting, reader))
+                let waiting = state.wait(settings.hold_max).ok_or(ProxyError::QueueFull)?;
+                self.place.insert((waiting, resources.bell().hold()))
             }
         };
-        if reader.current().generation() == table.generation() {
+        if resources.table().generation() == table.generation() {
             let long = began + LONG;
             let until = if now < long { long.min(deadline) } else { deadline };
             // A time-out is a reason to look again as well: the wait may have
             // become long.
-            if let Ok(None) = timeout_at(until, reader.changed()).await {
-                // No table will come any more: we are stopping.
-                sleep_until(until).await;
-            }
+            let _ = timeout_at(until, place.rung()).await;
         }
         exchange.waited = began.elapsed();
         Ok(true)
     }
 
-    /// Every endpoint of `pool` that may serve has been tried.
-    pub(super) fn watch(&mut self, pool: &Arc<Pool>) {
-        self.exhausted = Some(Arc::clone(pool));
-    }
-
-    /// Whether `pool` is another than the one whose endpoints had been tried;
-    /// told once.
-    pub(super) fn is_news(&mut self, pool: &Arc<Pool>) -> bool {
-        self.exhausted.take_if(|exhausted| !Arc::ptr_eq(exhausted, pool)).is_some()
-    }
-
-    /// Whether it has waited long enough to be sent to a replica that is only
-    /// starting.
+    /// Whether it has waited long enough for replicas that are better than none.
     pub(super) fn is_long(&self) -> bool {
         self.began.is_some_and(|began| began.elapsed() >= LONG)
     }
 }
 
-/// After this a starting replica that accepts connections is better than none.
+/// After this a replica that is starting, or leaving, is better than none.
 const LONG: Duration = Duration::from_secs(1);

@@ -8,10 +8,12 @@ mod exchange;
 mod hold;
 mod prepare;
 mod route;
+mod serve;
 mod tunnel;
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -35,7 +37,7 @@ pub(super) async fn handle(
         Box::new(Exchange::begin(&resources, downstream.from.peer(), turn, &request));
     let wants_json = answer::wants_json(request.headers());
     let served = match prepare::prepare(&resources, &downstream, request, &mut exchange) {
-        Ok(prepared) => attempt::serve(&resources, prepared, &mut exchange).await,
+        Ok(prepared) => serve::serve(&resources, &prepared, &mut exchange).await,
         Err(refusal) => Err(ProxyError::Refused(refusal)),
     };
     let served = served.map_err(|error| error.blame(downstream.fault()));
@@ -47,3 +49,7 @@ pub(super) async fn handle(
         }
     })
 }
+
+/// How long an endpoint that is gone may be silent in an answer or a tunnel:
+/// long enough for all that it sent before and that is still on its way.
+const GONE_SILENCE: Duration = Duration::from_secs(1);

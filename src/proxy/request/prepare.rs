@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use hyper::body::Incoming;
 
 use crate::domain::http::framing::Body;
@@ -32,8 +32,8 @@ pub(super) struct Prepared {
     upload: Rc<Upload>,
     /// In normal form.
     target: PathAndQuery,
-    /// None while it is being sent.
-    request: Option<Request<RequestBody>>,
+    method: Method,
+    headers: HeaderMap,
 }
 
 /// Checks a request and brings it into the form in which it is forwarded.
@@ -72,13 +72,10 @@ pub(super) fn prepare(
         None => String::new(),
     };
     let (target, lenient_path) = read_target(&parts.uri)?;
-    parts.uri = Uri::from(target.clone());
-    parts.version = Version::HTTP_11;
-    parts.extensions = http::Extensions::new();
-    let body = RequestBody::new(incoming, Rc::clone(&exchange.upload));
-    let request = Some(Request::from_parts(parts, body));
-    let upload = Rc::clone(&exchange.upload);
-    Ok(Prepared { host, lenient_path, client, upgrade, upload, target, request })
+    let upload = Upload::new(incoming);
+    exchange.upload = Rc::clone(&upload);
+    let (method, headers) = (parts.method, parts.headers);
+    Ok(Prepared { host, lenient_path, client, upgrade, upload, target, method, headers })
 }
 
 impl Prepared {
@@ -87,43 +84,30 @@ impl Prepared {
         self.target.path()
     }
 
-    /// The request, to be sent. There is one until it is taken, and again after
-    /// it was put back.
-    pub(super) fn take_request(&mut self) -> Request<RequestBody> {
-        debug_assert!(self.request.is_some(), "a request is taken twice");
-        let empty = || Request::new(RequestBody::empty(Rc::clone(&self.upload)));
-        self.request.take().unwrap_or_else(empty)
+    pub(super) fn upload(&self) -> &Rc<Upload> {
+        &self.upload
     }
 
-    /// Gives a request without `Host`, which only HTTP/1.0 may send, the one
-    /// that HTTP/1.1 needs: the address of its replica.
-    pub(super) fn name_host(&mut self, endpoint: SocketAddr) {
-        if let Some(request) = &mut self.request
-            && !request.headers().contains_key(HOST)
+    /// Whether doing it twice does no more than doing it once (RFC 9110,
+    /// section 9.2.2).
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent()
+    }
+
+    /// The request as the replica at `endpoint` gets it, from its beginning. The
+    /// head is copied, since any attempt may have to be followed by another one.
+    pub(super) fn request(&self, endpoint: SocketAddr) -> Request<RequestBody> {
+        let mut request = Request::new(self.upload.body());
+        self.method.clone_into(request.method_mut());
+        *request.uri_mut() = Uri::from(self.target.clone());
+        self.headers.clone_into(request.headers_mut());
+        // Only HTTP/1.0 may leave it out, and HTTP/1.1 needs one.
+        if !self.headers.contains_key(HOST)
             && let Ok(address) = HeaderValue::try_from(endpoint.to_string())
         {
             request.headers_mut().insert(HOST, address);
         }
-    }
-
-    /// A request that was not sent, or another like it, for the next try.
-    pub(super) fn put_back(&mut self, request: Request<RequestBody>) {
-        self.request = Some(request);
-    }
-
-    /// A request like this one, if sending it twice does no harm: its method is
-    /// idempotent (RFC 9110, section 9.2.2) and it has no body.
-    pub(super) fn spare(&self) -> Option<Request<RequestBody>> {
-        let request = self.request.as_ref()?;
-        let repeatable =
-            request.method().is_idempotent() && http_body::Body::is_end_stream(request.body());
-        repeatable.then(|| {
-            let mut spare = Request::new(RequestBody::empty(Rc::clone(&self.upload)));
-            request.method().clone_into(spare.method_mut());
-            request.uri().clone_into(spare.uri_mut());
-            request.headers().clone_into(spare.headers_mut());
-            spare
-        })
+        request
     }
 }
 

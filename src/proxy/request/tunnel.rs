@@ -15,7 +15,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use crate::domain::pool::InFlight;
+use crate::domain::lifecycle::State;
+use crate::domain::pool::Vitals;
+use crate::proxy::bell::{Ongoing, Watch};
+use crate::proxy::request::GONE_SILENCE;
 use crate::proxy::request::exchange::Exchange;
 
 /// A tunnel that the client's connection is to become.
@@ -23,18 +26,18 @@ pub(in crate::proxy) struct Tunnel {
     upstream: OnUpgrade,
     /// How long both ends may be silent.
     silence: Duration,
-    _in_flight: InFlight,
+    ongoing: Ongoing,
     exchange: Option<Box<Exchange>>,
 }
 
 impl Tunnel {
     pub(super) fn new(
         response: &mut Response<Incoming>,
-        in_flight: InFlight,
+        ongoing: Ongoing,
         silence: Duration,
     ) -> Self {
         let upstream = hyper::upgrade::on(response);
-        Self { upstream, silence, _in_flight: in_flight, exchange: None }
+        Self { upstream, silence, ongoing, exchange: None }
     }
 
     /// The exchange ends with the tunnel.
@@ -42,8 +45,9 @@ impl Tunnel {
         Self { exchange: Some(exchange), ..self }
     }
 
-    /// Carries bytes both ways until the replica is done, one end fails, or both
-    /// are silent for too long. A client that is done may still be answered. `early` is what was read of the client already.
+    /// Carries bytes both ways until the replica is done or gone, one end fails,
+    /// or both are silent for too long. A client that is done may still be
+    /// answered. `early` is what was read of the client already.
     pub(in crate::proxy) async fn run(mut self, client: impl AsyncRead + AsyncWrite, early: Bytes) {
         let upstream = match self.upstream.await {
             Ok(upgraded) => TokioIo::new(upgraded),
@@ -66,6 +70,8 @@ impl Tunnel {
             Err(_) = ask => "tunnel_reset",
             answered = answer => if answered.is_ok() { "ok" } else { "tunnel_reset" },
             () = silent(&last, self.silence) => "tunnel_silent",
+            () = gone(&self.ongoing.watch, &last) => "upstream_gone",
+            () = self.ongoing.watch.until(Vitals::is_cut) => "drain_over",
         };
         if let Some(mut exchange) = self.exchange.take() {
             exchange.tunnel_ended(up.get(), down.get(), end);
@@ -108,6 +114,12 @@ async fn silent(last: &Cell<Instant>, limit: Duration) {
             return;
         }
     }
+}
+
+/// Waits until the endpoint is gone and all that it sent before has come.
+async fn gone(watch: &Watch, last: &Cell<Instant>) {
+    watch.until(|vitals| vitals.state() == State::Gone).await;
+    silent(last, GONE_SILENCE).await;
 }
 
 /// WebSocket messages are mostly small; large ones are cut into pieces.

@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use crate::domain::pool::Vitals;
-use crate::proxy::upstream::body::RequestBody;
+use crate::proxy::upstream::connect::Line;
 
 /// The idle connections of one worker, by the serial of their endpoint. The
 /// last one put back is the first one taken, so that few stay warm and the
@@ -19,40 +18,51 @@ pub(in crate::proxy) struct Idle {
     lists: RefCell<HashMap<u64, List>>,
 }
 
+/// Which idle connections a request may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::proxy) enum Reuse {
+    Never,
+    /// Those that the replica has no reason to end just now: for a request that
+    /// could not be sent again if it did.
+    Young,
+    Any,
+}
+
 #[derive(Debug)]
 struct List {
     vitals: Arc<Vitals>,
-    senders: Vec<(SendRequest<RequestBody>, Instant)>,
+    lines: Vec<(Line, Instant)>,
 }
 
 impl Idle {
-    pub(in crate::proxy) fn take(&self, serial: u64) -> Option<SendRequest<RequestBody>> {
+    /// A connection that may serve as `reuse` says.
+    pub(in crate::proxy) fn take(&self, serial: u64, reuse: Reuse) -> Option<Line> {
         let mut lists = self.lists.borrow_mut();
-        let senders = &mut lists.get_mut(&serial)?.senders;
-        while let Some((sender, _)) = senders.pop() {
-            if !sender.is_closed() {
-                return Some(sender);
+        let lines = &mut lists.get_mut(&serial)?.lines;
+        let is_young = |since: &Instant| since.elapsed() < YOUNG;
+        while let Some((line, _)) = match reuse {
+            Reuse::Never => None,
+            Reuse::Young => lines.pop_if(|(_, since)| is_young(since)),
+            Reuse::Any => lines.pop(),
+        } {
+            if !line.sender.is_closed() {
+                return Some(line);
             }
         }
         None
     }
 
     /// Keeps a connection, unless its endpoint leaves or has enough of them.
-    pub(in crate::proxy) fn put(
-        &self,
-        sender: SendRequest<RequestBody>,
-        vitals: &Arc<Vitals>,
-        now: Instant,
-    ) {
+    pub(in crate::proxy) fn put(&self, line: Line, vitals: &Arc<Vitals>, now: Instant) {
         if !vitals.state().keeps_connections() {
             return;
         }
         let mut lists = self.lists.borrow_mut();
         let list = lists
             .entry(vitals.serial())
-            .or_insert_with(|| List { vitals: Arc::clone(vitals), senders: Vec::new() });
-        if list.senders.len() < PER_ENDPOINT_MAX {
-            list.senders.push((sender, now));
+            .or_insert_with(|| List { vitals: Arc::clone(vitals), lines: Vec::new() });
+        if list.lines.len() < PER_ENDPOINT_MAX {
+            list.lines.push((line, now));
         }
     }
 
@@ -62,10 +72,10 @@ impl Idle {
             if !list.vitals.state().keeps_connections() {
                 return false;
             }
-            list.senders.retain(|(sender, since)| {
-                !sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
+            list.lines.retain(|(line, since)| {
+                !line.sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
             });
-            !list.senders.is_empty()
+            !list.lines.is_empty()
         });
     }
 }
@@ -77,3 +87,6 @@ const PER_ENDPOINT_MAX: usize = 256;
 /// those differ from 2 s to 75 s; a connection that they close meanwhile is
 /// noticed when it closes, and a request that meets the close is sent again.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// No server that keeps connections at all ends one that was idle for less.
+const YOUNG: Duration = Duration::from_secs(1);

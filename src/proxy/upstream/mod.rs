@@ -4,8 +4,8 @@
 mod body;
 mod connect;
 mod idle;
+mod meter;
 
-use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -14,129 +14,136 @@ use std::time::Duration;
 
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::SendRequest;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 pub(super) use body::{RequestBody, Upload};
-pub(super) use idle::Idle;
+pub(super) use idle::{Idle, Reuse};
 
 use crate::domain::pool::{Endpoint, Timeouts, Vitals};
+use crate::domain::retry::{Cause, is_hopeless};
+use crate::proxy::bell::Watch;
 use crate::proxy::error::ProxyError;
+use crate::proxy::upstream::connect::Line;
 
 /// A connection that carries one request.
 #[derive(Debug)]
 pub(super) struct Connection {
-    sender: SendRequest<RequestBody>,
+    line: Line,
     /// It has carried a request before.
     pub(super) reused: bool,
     /// It may carry another.
     reusable: bool,
 }
 
-/// How an attempt failed, and whether another may be made.
+/// Why no answer came.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// Not a byte of the request was written: it can go anywhere else.
-    NeverSent { request: Box<Request<RequestBody>>, error: ProxyError },
-    /// The connection was kept from an earlier request and closed before any
-    /// byte of the answer: the replica may just have ended its idle time.
-    ReusedClosed(ProxyError),
-    /// The replica closed or spoiled the connection.
-    Broken(ProxyError),
-    /// The replica is slow, or the client broke off; the replica may be well.
-    Other(ProxyError),
+pub(super) struct Failure {
+    pub(super) cause: Cause,
+    pub(super) error: ProxyError,
+}
+
+/// What a request is sent by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a> {
+    pub(super) endpoint: SocketAddr,
+    pub(super) timeouts: &'a Timeouts,
+    /// Tells when the endpoint leaves.
+    pub(super) watch: &'a Watch,
+    /// Of the request's body.
+    pub(super) upload: &'a Upload,
+    pub(super) idempotent: bool,
 }
 
 impl Connection {
-    /// An idle connection to `endpoint` if `may_reuse`, else a fresh one.
+    /// An idle connection to `endpoint` that `reuse` allows, else a fresh one.
     pub(super) async fn to(
         endpoint: &Endpoint,
         idle: &Idle,
-        may_reuse: bool,
+        reuse: Reuse,
         timeouts: &Timeouts,
     ) -> io::Result<Self> {
-        while may_reuse && let Some(mut sender) = idle.take(endpoint.vitals.serial()) {
+        while let Some(mut line) = idle.take(endpoint.vitals.serial(), reuse) {
             // It is ready as soon as its task has seen the end of the last
             // answer, and fails if the replica has closed it.
+            let sender = &mut line.sender;
             let ready =
                 sender.is_ready() || matches!(timeout(READY_MAX, sender.ready()).await, Ok(Ok(())));
             if ready {
-                return Ok(Self { sender, reused: true, reusable: true });
+                return Ok(Self { line, reused: true, reusable: true });
             }
         }
-        let sender = connect::open(endpoint.id.address, timeouts.connect).await?;
-        Ok(Self { sender, reused: false, reusable: true })
+        let line = connect::open(endpoint.id.address, timeouts.connect).await?;
+        Ok(Self { line, reused: false, reusable: true })
     }
 
-    /// Sends `request`, whose body tells its progress to `upload`, and waits
-    /// for the head of the answer.
+    /// Sends `request` and waits for the head of the answer, but no longer than
+    /// the endpoint can be hoped to give one.
     pub(super) async fn send(
         &mut self,
         request: Request<RequestBody>,
-        upload: &Upload,
-        endpoint: SocketAddr,
-        timeouts: &Timeouts,
+        terms: Terms<'_>,
     ) -> Result<Response<Incoming>, Failure> {
+        let Terms { endpoint, timeouts, watch, upload, idempotent } = terms;
+        let before = self.line.traffic.reading();
         let began = Instant::now();
-        let mut sending = pin!(self.sender.try_send_request(request));
+        let mut sending = pin!(self.line.sender.try_send_request(request));
+        let left = || Failure { cause: Cause::Left, error: ProxyError::Left { endpoint } };
         let outcome = loop {
             let deadline = upload.deadline(began, timeouts);
-            match timeout_at(deadline, &mut sending).await {
-                Ok(outcome) => break outcome,
-                // The upload has got on since.
-                Err(_) if upload.deadline(began, timeouts) > deadline => {}
-                Err(_) => {
+            let repeatable = || idempotent && upload.is_whole();
+            tokio::select! {
+                biased;
+                outcome = &mut sending => break outcome,
+                () = watch.until(|vitals| is_hopeless(vitals.state(), repeatable())) => {
+                    if repeatable() {
+                        return Err(left());
+                    }
+                    // Its last words may still be on their way.
+                    break timeout(LAST_WORDS, sending).await.map_err(|_| left())?;
+                }
+                // The upload may have got on since.
+                () = sleep_until(deadline) => if upload.deadline(began, timeouts) <= deadline {
                     let limit = deadline.duration_since(began);
-                    return Err(Failure::Other(ProxyError::ResponseTimeout { endpoint, limit }));
+                    let error = ProxyError::ResponseTimeout { endpoint, limit };
+                    return Err(Failure { cause: Cause::Other, error });
                 }
             }
         };
-        match outcome {
+        let failed = match outcome {
             Ok(response) => {
                 // hyper would speak 1.0 to such a replica from now on, which
                 // knows no chunked bodies.
                 self.reusable = response.version() == Version::HTTP_11;
-                Ok(response)
+                return Ok(response);
             }
-            Err(failed) => Err(self.failure(failed, upload, endpoint)),
-        }
-    }
-
-    fn failure(
-        &self,
-        mut failed: TrySendError<Request<RequestBody>>,
-        upload: &Upload,
-        endpoint: SocketAddr,
-    ) -> Failure {
-        let request = failed.take_message();
-        let source = failed.into_error();
+            Err(failed) => failed,
+        };
         if upload.is_broken() {
-            return Failure::Other(ProxyError::ClientBroke(None));
+            return Err(Failure { cause: Cause::Other, error: ProxyError::ClientBroke(None) });
         }
-        let closed = is_close(&source);
-        let error = ProxyError::Reset { endpoint, source };
-        match request {
-            Some(request) => Failure::NeverSent { request: Box::new(request), error },
-            None if self.reused && closed => Failure::ReusedClosed(error),
-            None => Failure::Broken(error),
-        }
+        let after = self.line.traffic.reading();
+        let cause = if after.read > before.read {
+            Cause::AnswerBroken
+        } else if after.written > before.written {
+            Cause::Unanswered
+        } else {
+            Cause::Unsent
+        };
+        Err(Failure { cause, error: ProxyError::Reset { endpoint, source: failed.into_error() } })
     }
 
     /// Gives the connection back, its answer having been read to the end. Where
     /// the request is still being sent it is closed instead.
     pub(super) fn release(self, upload: &Upload, vitals: &Arc<Vitals>, idle: &Idle) {
-        if self.reusable && upload.has_ended() && !self.sender.is_closed() {
-            idle.put(self.sender, vitals, Instant::now());
+        if self.reusable && upload.has_ended() && !self.line.sender.is_closed() {
+            idle.put(self.line, vitals, Instant::now());
         }
     }
 }
 
-/// Whether the connection just ended, rather than carried something wrong.
-fn is_close(error: &hyper::Error) -> bool {
-    let is_io = error.source().is_some_and(|source| source.is::<io::Error>());
-    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_io
-}
-
 /// For the task of a connection to see the end of an answer that has been read.
 const READY_MAX: Duration = Duration::from_millis(100);
+
+/// How long an answer may take that an endpoint gave before it left: the
+/// engine's word that it has died may outrun its bytes, but not by long.
+const LAST_WORDS: Duration = Duration::from_millis(100);

@@ -1,0 +1,236 @@
+//! What wakes the requests of a worker when routing changes: attempts whose
+//! endpoint has left, and requests that wait for an endpoint.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+
+use crate::domain::lifecycle::State;
+use crate::domain::pool::{InFlight, Vitals};
+
+/// The attempts and the waiting requests of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    watches: RefCell<Slab<Seat>>,
+    /// By their arrival.
+    holds: RefCell<BTreeMap<u64, Option<Waker>>>,
+    arrivals: Cell<u64>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    vitals: Arc<Vitals>,
+    waker: Option<Waker>,
+}
+
+/// An attempt from its begin to the end of its answer or tunnel: it counts as
+/// in flight, and learns when its endpoint leaves.
+#[derive(Debug)]
+pub(super) struct Ongoing {
+    pub(super) in_flight: InFlight,
+    pub(super) watch: Watch,
+}
+
+/// A look at an endpoint's vitals that is woken when it leaves.
+pub(super) struct Watch {
+    bell: Rc<Bell>,
+    seat: usize,
+}
+
+/// A request's place among those that wait, kept while it is interrupted by
+/// tries.
+#[derive(Debug)]
+pub(super) struct Place {
+    bell: Rc<Bell>,
+    arrival: u64,
+}
+
+impl Bell {
+    /// An attempt at the endpoint of `vitals` begins.
+    pub(super) fn attempt(self: &Rc<Self>, vitals: &Arc<Vitals>) -> Ongoing {
+        Ongoing { in_flight: vitals.begin(), watch: self.watch(vitals) }
+    }
+
+    pub(super) fn watch(self: &Rc<Self>, vitals: &Arc<Vitals>) -> Watch {
+        let seat = Seat { vitals: Arc::clone(vitals), waker: None };
+        let seat = self.watches.borrow_mut().insert(seat);
+        Watch { bell: Rc::clone(self), seat }
+    }
+
+    /// A request begins to wait.
+    pub(super) fn hold(self: &Rc<Self>) -> Place {
+        let arrival = self.arrivals.get();
+        self.arrivals.set(arrival + 1);
+        self.holds.borrow_mut().insert(arrival, None);
+        Place { bell: Rc::clone(self), arrival }
+    }
+
+    /// Wakes the attempts whose endpoint has left or whose time is over.
+    pub(super) fn ring_watches(&self) {
+        for (_, seat) in self.watches.borrow_mut().iter_mut() {
+            let vitals = &seat.vitals;
+            let leaves = matches!(vitals.state(), State::Draining | State::Paused | State::Gone);
+            if (leaves || vitals.is_cut())
+                && let Some(waker) = seat.waker.take()
+            {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Wakes the waiting, those first who came first.
+    pub(super) fn ring_holds(&self) {
+        for waker in self.holds.borrow_mut().values_mut() {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// Whether the vitals are as `wanted`.
+    pub(super) fn sees(&self, wanted: impl Fn(&Vitals) -> bool) -> bool {
+        self.bell.watches.borrow().get(self.seat).is_some_and(|seat| wanted(&seat.vitals))
+    }
+
+    /// Has the task of `context` woken when the endpoint leaves.
+    pub(super) fn note(&self, context: &Context<'_>) {
+        if let Some(seat) = self.bell.watches.borrow_mut().get_mut(self.seat) {
+            note(&mut seat.waker, context);
+        }
+    }
+
+    /// Waits until the vitals of an endpoint that leaves are as `wanted`.
+    pub(super) async fn until(&self, wanted: impl Fn(&Vitals) -> bool) {
+        std::future::poll_fn(|context| {
+            if self.sees(&wanted) {
+                return Poll::Ready(());
+            }
+            self.note(context);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.bell.watches.borrow_mut().try_remove(self.seat);
+    }
+}
+
+impl Place {
+    /// Waits until the bell rings for those that wait.
+    pub(super) async fn rung(&self) {
+        let mut waits = false;
+        std::future::poll_fn(|context| {
+            let mut holds = self.bell.holds.borrow_mut();
+            match holds.get_mut(&self.arrival) {
+                // Ringing takes the waker.
+                Some(None) if waits => Poll::Ready(()),
+                Some(waker) => {
+                    waits = true;
+                    note(waker, context);
+                    Poll::Pending
+                }
+                None => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.bell.holds.borrow_mut().remove(&self.arrival);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("seat", &self.seat).finish_non_exhaustive()
+    }
+}
+
+fn note(place: &mut Option<Waker>, context: &Context<'_>) {
+    if !place.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+        *place = Some(context.waker().clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::task::Wake;
+
+    #[test]
+    fn only_attempts_whose_endpoint_leaves_are_woken() {
+        let (bell, woken) = (Rc::new(Bell::default()), Arc::new(Mutex::new(Vec::new())));
+        let (stays, leaves) = (ready(1), ready(2));
+        let attempts = [&stays, &leaves].map(|vitals| bell.attempt(vitals));
+        for (name, attempt) in attempts.iter().enumerate() {
+            attempt.watch.note(&Context::from_waker(&called(name, &woken)));
+        }
+        bell.ring_watches();
+        assert!(woken.lock().unwrap().is_empty());
+        leaves.set_state(State::Gone);
+        bell.ring_watches();
+        bell.ring_watches();
+        assert_eq!(*woken.lock().unwrap(), [1], "once");
+    }
+
+    #[test]
+    fn those_that_wait_are_woken_in_the_order_of_their_arrival() {
+        let (bell, woken) = (Rc::new(Bell::default()), Arc::new(Mutex::new(Vec::new())));
+        let places = [0, 1, 2].map(|_| bell.hold());
+        let mut waits: Vec<_> = places.iter().map(|place| Box::pin(place.rung())).collect();
+        for name in [2, 0, 1] {
+            let waker = called(name, &woken);
+            assert!(waits[name].as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        bell.ring_holds();
+        assert_eq!(*woken.lock().unwrap(), [0, 1, 2]);
+        let waker = called(0, &woken);
+        assert!(waits[0].as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+
+    #[test]
+    fn whoever_leaves_leaves_nothing_behind() {
+        let bell = Rc::new(Bell::default());
+        let vitals = ready(1);
+        for _ in 0..3 {
+            let attempts: Vec<_> = (0..10).map(|_| bell.attempt(&vitals)).collect();
+            let places: Vec<_> = (0..10).map(|_| bell.hold()).collect();
+            assert_eq!(vitals.in_flight(), 10);
+            drop((attempts, places));
+        }
+        assert_eq!(vitals.in_flight(), 0);
+        assert!(bell.holds.borrow().is_empty());
+        assert!(bell.watches.borrow().is_empty());
+    }
+
+    fn ready(serial: u64) -> Arc<Vitals> {
+        let vitals = Arc::new(Vitals::new(serial));
+        vitals.set_state(State::Ready);
+        vitals
+    }
+
+    struct Called(usize, Arc<Mutex<Vec<usize>>>);
+
+    impl Wake for Called {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+
+    fn called(name: usize, woken: &Arc<Mutex<Vec<usize>>>) -> Waker {
+        Waker::from(Arc::new(Called(name, Arc::clone(woken))))
+    }
+}

@@ -1,0 +1,129 @@
+//! Trying endpoints until one answers, or the rules forbid another try.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::domain::pool::{Draw, Endpoint, Pool, Tried, Vitals};
+use crate::domain::retry::{Again, is_leaving};
+use crate::proxy::error::ProxyError;
+use crate::proxy::request::attempt::{Answered, Attempt};
+use crate::proxy::request::exchange::Exchange;
+use crate::proxy::request::hold::Hold;
+use crate::proxy::request::prepare::Prepared;
+use crate::proxy::request::route::route;
+use crate::proxy::resources::Resources;
+
+/// Serves a request: chooses an endpoint, sends to it, and on a failure that
+/// permits it goes on to the next. With no endpoint ready it is held.
+pub(super) async fn serve(
+    resources: &Rc<Resources>,
+    prepared: &Prepared,
+    exchange: &mut Box<Exchange>,
+) -> Result<Answered, ProxyError> {
+    let draw = Draw { random: fastrand::u64(..), client: prepared.client };
+    let mut tried = Tried::default();
+    let mut retries = Retries::default();
+    let mut last_failure = None;
+    let mut hold = Hold::default();
+    loop {
+        let table = resources.table();
+        let route = match route(&table, prepared) {
+            Err(ProxyError::NoRoute) if !table.is_complete() => {
+                // It may only not have one yet: we have just started.
+                let (settings, state) = resources.unrouted();
+                if hold.wait(resources, settings, state, &table, exchange).await? {
+                    continue;
+                }
+                return Err(ProxyError::HoldTimeout { hold: settings.hold, after: None });
+            }
+            route => route?,
+        };
+        let pool = route.pool;
+        if exchange.routed_to(pool) {
+            pool.state.budget.request(second(resources, exchange.began));
+        }
+        if route.closed {
+            return Err(ProxyError::Closed);
+        }
+        let Some(endpoint) = pick(pool, draw, &tried, prepared, &hold) else {
+            let settings = &pool.settings;
+            if hold.wait(resources, settings, &pool.state, &table, exchange).await? {
+                continue;
+            }
+            let after = last_failure.map(Box::new);
+            return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
+        };
+        tried.add(endpoint);
+        let attempt = Attempt { resources, endpoint, timeouts: &pool.settings.timeouts };
+        let (error, again) = match attempt.make(prepared, exchange).await {
+            Ok(answered) => return Ok(answered),
+            Err(failed) => failed,
+        };
+        let may_go_on = exchange.attempts < ATTEMPTS_MAX
+            && match again {
+                Again::Never | Again::Fresh => false,
+                Again::Another => true,
+                Again::Charged => retries.afford(resources, pool, endpoint).await,
+            };
+        if !may_go_on {
+            return Err(error);
+        }
+        last_failure = Some(error);
+    }
+}
+
+/// The endpoint for the next attempt. One that leaves may still take what can
+/// be sent again, and is there for all who have waited, as is one that starts.
+fn pick<'a>(
+    pool: &'a Pool,
+    draw: Draw,
+    tried: &Tried,
+    prepared: &Prepared,
+    hold: &Hold,
+) -> Option<&'a Endpoint> {
+    pool.pick(draw, tried).or_else(|| {
+        let repeatable = prepared.is_idempotent() && prepared.upload().is_whole();
+        let leaving = || (repeatable || hold.is_long()).then(|| pool.pick_leaving(draw, tried));
+        let starting = || hold.is_long().then(|| pool.pick_starting(draw, tried));
+        leaving().flatten().or_else(|| starting().flatten())
+    })
+}
+
+/// The retries of one request that count.
+#[derive(Default)]
+struct Retries(Vec<Arc<Vitals>>);
+
+impl Retries {
+    /// Whether another attempt may follow one that `endpoint` has failed.
+    async fn afford(&mut self, resources: &Resources, pool: &Pool, endpoint: &Endpoint) -> bool {
+        let leaves = |vitals: &Vitals| is_leaving(vitals.state());
+        if leaves(&endpoint.vitals) {
+            return true;
+        }
+        // Of those that were charged some may have turned out to be leaving.
+        self.0.retain(|vitals| !leaves(vitals));
+        let left = self.0.len() < pool.settings.retries as usize;
+        if left && pool.state.budget.take(second(resources, Instant::now())) {
+            self.0.push(Arc::clone(&endpoint.vitals));
+            return true;
+        }
+        let watch = resources.bell().watch(&endpoint.vitals);
+        timeout(SIGN_OF_LEAVING, watch.until(leaves)).await.is_ok()
+    }
+}
+
+/// The second of `at`, as retry budgets count.
+fn second(resources: &Resources, at: Instant) -> u32 {
+    let since = at.duration_since(resources.parts.epoch);
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Attempts of one request in all. Those that are not charged end with the
+/// replicas that can be tried, but these may come and go for as long as a hold.
+const ATTEMPTS_MAX: u32 = 32;
+
+/// A socket may tell that a replica ends this long before the engine does.
+const SIGN_OF_LEAVING: Duration = Duration::from_millis(500);

@@ -1,0 +1,305 @@
+//! Replicas that stop, die and pause while they are busy, told by a daemon that
+//! the test scripts.
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::balancer::wait_for;
+use super::{Backend, Balancer, Client, get, ok};
+use crate::docker::false_daemon::{FalseDaemon, container, event, in_state};
+
+const SWITCH: &str =
+    "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 2\r\n\r\nhi";
+
+#[test]
+fn a_request_in_flight_moves_on_when_its_replica_dies_or_is_paused() {
+    for action in ["die", "pause"] {
+        let stage = Stage::set(&["stuck", "well"], &[]);
+        let mut client = stage.send_to("stuck", &get("/"));
+        let began = Instant::now();
+        stage.happens("stuck", action);
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "well"), "{action}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{action}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_post_that_its_replica_took_fails_once_and_clearly_when_that_dies() {
+    let stage = Stage::set(&["stuck", "well"], &[]);
+    let mut client = stage.send_to("stuck", POST);
+    let before = stage.backend("well").seen().len();
+    stage.happens("stuck", "die");
+    let answer = client.answer();
+    assert_eq!(answer.status, 502);
+    assert!(stage.balancer.access_logged(" 502 ").contains("upstream_gone"));
+    assert_eq!(stage.backend("well").seen().len(), before, "it is not sent again");
+}
+
+#[test]
+fn a_post_waits_for_its_paused_replica() {
+    let stage = Stage::set(&["stuck", "well"], &[]);
+    let mut client = stage.send_to("stuck", POST);
+    stage.happens("stuck", "pause");
+    stage.released("stuck", State::Paused);
+    stage.release.store(true, Ordering::Relaxed);
+    assert_eq!(client.answer().text(), "stuck");
+}
+
+#[test]
+fn a_replica_with_its_stop_signal_gets_nothing_new_and_finishes_what_it_has() {
+    let stage = Stage::set(&["stuck", "well"], &[]);
+    let mut client = stage.send_to("stuck", &get("/slow"));
+    stage.happens("stuck", "kill");
+    stage.released("stuck", State::Draining);
+    let before = stage.backend("stuck").seen().len();
+    for _ in 0..10 {
+        assert_eq!(Client::connect(stage.balancer.http).send(get("/")).answer().text(), "well");
+    }
+    assert_eq!(stage.backend("stuck").seen().len(), before);
+    stage.release.store(true, Ordering::Relaxed);
+    assert_eq!(client.answer().text(), "stuck");
+}
+
+#[test]
+fn the_last_replica_serves_on_while_it_stops() {
+    let stage = Stage::set(&["well"], &[]);
+    stage.happens("well", "kill");
+    stage.released("well", State::Draining);
+    let began = Instant::now();
+    assert_eq!(Client::connect(stage.balancer.http).send(get("/")).answer().text(), "well");
+    assert!(began.elapsed() < Duration::from_millis(800), "at once: {:?}", began.elapsed());
+    let began = Instant::now();
+    assert_eq!(Client::connect(stage.balancer.http).send(POST).answer().text(), "well");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(900), "after a second: {took:?}");
+}
+
+#[test]
+fn a_tunnel_ends_soon_after_its_replica_died() {
+    let stage = Stage::set(&["stuck"], &[]);
+    let mut client = Client::connect(stage.balancer.http);
+    assert_eq!(client.send(SWITCH).answer().status, 101);
+    stage.happens("stuck", "die");
+    let began = Instant::now();
+    assert_eq!(client.rest(), b"");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    stage.balancer.access_logged("upstream_gone");
+}
+
+#[test]
+fn tunnels_and_downloads_have_the_time_to_drain_and_no_more() {
+    let stage = Stage::set(&["stuck", "well"], &[("lb.drain", "2s")]);
+    let mut tunnel = stage.until_at("stuck", |client| {
+        assert_eq!(client.send(SWITCH).answer().status, 101);
+    });
+    let mut download = stage.until_at("stuck", |client| {
+        client.send(get("/download"));
+    });
+    stage.happens("stuck", "kill");
+    stage.released("stuck", State::Draining);
+    let began = Instant::now();
+    assert_eq!(tunnel.send("ping").exactly(4), b"ping", "it still works");
+    assert_eq!(tunnel.rest(), b"");
+    let took = began.elapsed();
+    assert!((1_000..6_000).contains(&took.as_millis()), "{took:?}");
+    let text = String::from_utf8(download.rest()).unwrap();
+    assert!(!text.ends_with("0\r\n\r\n"), "a cut is seen as one");
+    stage.balancer.access_logged("drain_over");
+}
+
+#[test]
+fn what_a_replica_sent_before_it_died_arrives() {
+    let stage = Stage::set(&["well"], &[]);
+    let mut client = Client::connect(stage.balancer.http);
+    let begun = client.send(get("/large")).exactly(1_000).len();
+    stage.happens("well", "die");
+    stage.released("well", State::Gone);
+    assert_eq!(client.exactly(LARGE - begun).len() + begun, LARGE);
+}
+
+#[test]
+fn a_change_of_one_pool_leaves_the_tunnels_of_others_alone() {
+    let stage = Stage::set(&["well", "other"], &[]);
+    let mut tunnel = Client::connect(stage.balancer.http);
+    assert_eq!(tunnel.send(SWITCH.replace("/ws", "/other/ws")).answer().status, 101);
+    for action in ["kill", "die", "destroy"] {
+        stage.happens("well", action);
+    }
+    wait_for(|| (!stage.status().contains("\"well\"")).then_some(()));
+    assert_eq!(tunnel.send("ping").exactly(4), b"ping");
+}
+
+/// A balancer before a daemon of our own, whose containers are replicas on
+/// loopback.
+struct Stage {
+    balancer: Balancer,
+    backends: Vec<(&'static str, Backend)>,
+    containers: Mutex<Vec<Value>>,
+    daemon: FalseDaemon,
+    runtime: Runtime,
+    /// Until it is set, `stuck` gives no answers.
+    release: Arc<AtomicBool>,
+}
+
+/// As the status of the balancer names it.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Draining,
+    Paused,
+    Gone,
+}
+
+impl Stage {
+    /// Replicas with these names in one pool, but `other` in one of its own.
+    fn set(names: &[&'static str], labels: &[(&str, &str)]) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let daemon = {
+            let _inside = runtime.enter();
+            FalseDaemon::start()
+        };
+        let release = Arc::new(AtomicBool::new(false));
+        let backends: Vec<_> =
+            names.iter().map(|&name| (name, replica(name, Arc::clone(&release)))).collect();
+        let containers: Vec<_> = backends
+            .iter()
+            .map(|(name, backend)| {
+                let mut container = container(name, 1);
+                let networks = &mut container["NetworkSettings"]["Networks"];
+                networks["net"]["IPAddress"] = "127.0.0.1".into();
+                let labels: Vec<_> = labels
+                    .iter()
+                    .chain(match *name {
+                        "other" => &[("lb.pool", "other"), ("lb.path", "/other")][..],
+                        _ => &[("lb.pool", "web")],
+                    })
+                    .collect();
+                container["Labels"] =
+                    labels.into_iter().map(|(key, value)| (*key, *value)).collect();
+                container["Labels"]["lb.port"] = backend.address.port().to_string().into();
+                container
+            })
+            .collect();
+        daemon.set_containers(containers.clone());
+        let docker = format!("unix://{}", daemon.socket().display());
+        let balancer = Balancer::start_with_docker(&docker, &[]);
+        for (_, backend) in &backends {
+            balancer.logged(&format!("address={}", backend.address));
+        }
+        let containers = Mutex::new(containers);
+        Self { balancer, backends, containers, daemon, runtime, release }
+    }
+
+    fn backend(&self, name: &str) -> &Backend {
+        &self.backends.iter().find(|(it, _)| *it == name).unwrap().1
+    }
+
+    /// Sends requests until the one that is with `name`, which does not answer.
+    fn send_to(&self, name: &str, request: &str) -> Client {
+        self.until_at(name, |client| {
+            client.send(request);
+        })
+    }
+
+    /// A client whose request is with `name`.
+    fn until_at(&self, name: &str, ask: impl Fn(&mut Client)) -> Client {
+        let backend = self.backend(name);
+        let before = backend.seen().len();
+        loop {
+            let all: usize = self.backends.iter().map(|(_, it)| it.seen().len()).sum();
+            let mut client = Client::connect(self.balancer.http);
+            ask(&mut client);
+            let now = || self.backends.iter().map(|(_, it)| it.seen().len()).sum::<usize>();
+            wait_for(|| (now() > all).then_some(()));
+            if backend.seen().len() > before {
+                return client;
+            }
+        }
+    }
+
+    /// Tells the balancer, by an event and then by the list.
+    fn happens(&self, name: &str, action: &str) {
+        let mut containers = self.containers.lock().unwrap();
+        let place = containers.iter().position(|it| it["Names"][0] == format!("/{name}")).unwrap();
+        match action {
+            "die" => {
+                containers[place] = in_state(containers[place].clone(), "exited", "Exited (0)")
+            }
+            "pause" => {
+                containers[place] = in_state(containers[place].clone(), "paused", "Up (Paused)");
+            }
+            "destroy" => drop(containers.remove(place)),
+            _ => {}
+        }
+        let mut event = event(name, action, i64::try_from(containers.len()).unwrap());
+        event["Actor"]["Attributes"]["signal"] = json!("15");
+        let _inside = self.runtime.enter();
+        self.daemon.set_containers(containers.clone());
+        self.daemon.say(&event);
+    }
+
+    /// Waits until the balancer holds the replica for such.
+    fn released(&self, name: &str, state: State) {
+        let state = format!("{state:?}").to_lowercase();
+        wait_for(|| {
+            let status: Value = serde_json::from_str(&self.status()).unwrap();
+            let pools = status["pools"].as_array().unwrap().clone();
+            let replicas = pools.iter().flat_map(|pool| pool["replicas"].as_array().unwrap());
+            let mut named = replicas.filter(|it| it["name"] == name);
+            named
+                .any(|it| it["state"] == state || state == "gone" && it["state"] == "unreachable")
+                .then_some(())
+        });
+    }
+
+    fn status(&self) -> String {
+        let ask = "GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        Client::connect(self.balancer.admin).send(ask).answer().text()
+    }
+}
+
+fn replica(name: &'static str, release: Arc<AtomicBool>) -> Backend {
+    Backend::scripted(move |seen, stream| {
+        if seen.head.contains("/ws ") {
+            let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+            stream.write_all(switch.as_bytes()).unwrap();
+            let mut heard = [0; 64];
+            while let Ok(count @ 1..) = stream.read(&mut heard) {
+                if stream.write_all(&heard[..count]).is_err() {
+                    break;
+                }
+            }
+            return false;
+        }
+        if seen.head.contains("/download ") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+            while stream.write_all(b"1\r\nx\r\n").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            return false;
+        }
+        let body = if seen.head.contains("/large ") { "x".repeat(LARGE) } else { name.to_owned() };
+        // It lets go in the end, so that no thread outlives the test by much.
+        for _ in 0..3_000 {
+            if name != "stuck" || release.load(Ordering::Relaxed) {
+                return stream.write_all(&ok(&body)).is_ok();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    })
+}
+
+/// More than sockets and buffers hold.
+const LARGE: usize = 20 << 20;
