@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
 use divan::Bencher;
 use evenkeel::domain::balance::Policy;
@@ -65,16 +66,22 @@ fn pick_among_5(bencher: Bencher<'_, '_>, policy: Policy) {
     }
     let table = RoutingTable::build(&plan, &table);
     let pool = table.pools().next().unwrap();
-    let mut random = 0_u64;
+    let (mut random, now) = (0_u64, now());
     bencher.bench_local(|| {
         random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let draw = Draw { random, client: Ipv4Addr::from_bits(random as u32).into() };
+        let draw = Draw { random, client: Ipv4Addr::from_bits(random as u32).into(), now };
         pool.pick(divan::black_box(draw), &Tried::default()).unwrap().weight
     });
 }
 
+#[expect(clippy::disallowed_methods, reason = "any instant does")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 fn planned(world: &World) -> Plan {
-    let memory = Memory { previous: &Plan::default(), been_ready: &BTreeSet::new() };
+    let nobody = BTreeSet::new();
+    let memory = Memory { previous: &Plan::default(), been_ready: &nobody, drained: &nobody };
     plan(world, memory, &LabelSettings::default())
 }
 

@@ -21,7 +21,11 @@ pub(super) async fn index(State(admin): State<Admin>) -> String {
          /healthz        we run\n\
          /readyz         whether traffic may be sent here, and what each source says\n\
          /metrics        for Prometheus\n\
-         /api/v1/status  pools, replicas, problems and sources, as JSON\n",
+         /api/v1/status  pools, replicas, problems and sources, as JSON\n\n\
+         POST, over loopback or with `Authorization: Bearer TOKEN`, with a body such as\n\
+         {{\"replicas\": [\"shop-web-1\"]}} as `application/json`:\n\n\
+         /api/v1/drain    these replicas finish what they have and get nothing new\n\
+         /api/v1/undrain  they serve again\n",
         admin.version
     )
 }

@@ -1,10 +1,11 @@
 //! What operators ask: health, readiness, metrics, the API.
 //!
-//! Nothing here changes anything, and nothing reads a request's body.
+//! What changes anything is POST and becomes an order to the control loop.
 
 mod accept;
 mod access;
 mod handlers;
+mod orders;
 mod readiness;
 mod serve;
 mod status;
@@ -14,14 +15,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use access::Access;
 pub use serve::serve;
 
-use crate::control::Overview;
+use crate::control::{Operator, Overview};
 use crate::live::Reader;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
@@ -33,6 +36,8 @@ pub struct Admin {
     pub table: Reader,
     pub counters: Arc<Counters>,
     pub access_log: AccessLog,
+    pub operator: Operator,
+    pub access: Arc<Access>,
     pub version: &'static str,
     pub started_at: SystemTime,
     /// The same moment on the clock that is never set.
@@ -48,8 +53,14 @@ pub fn router(state: Admin) -> Router {
         .route("/readyz", get(handlers::readyz))
         .route("/metrics", get(handlers::metrics))
         .route("/api/v1/status", get(handlers::status))
+        .route("/api/v1/drain", post(orders::drain))
+        .route("/api/v1/undrain", post(orders::undrain))
         .fallback(handlers::not_found)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(state.clone(), access::guard))
         .layer(map_response(handlers::harden))
         .with_state(state)
 }
+
+/// Of what is sent to us: the names of a few hundred replicas.
+const BODY_BYTES_MAX: usize = 64 << 10;

@@ -67,6 +67,8 @@ pub struct Rule {
 #[serde(default)]
 pub struct Replica {
     pub name: String,
+    /// Of the container.
+    pub id: String,
     pub service: Option<String>,
     /// `starting`, `ready`, `unhealthy`, `suspect`, `paused`, `draining`,
     /// `gone`, or `unreachable`: it runs and has no address that we can reach.
@@ -87,6 +89,44 @@ pub struct Replica {
     /// The verdict of its HEALTHCHECK: `none` without one, `starting`,
     /// `healthy` or `unhealthy`.
     pub health: String,
+}
+
+/// `POST /api/v1/drain` and `/api/v1/undrain`: which replicas are meant.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Names of containers, `HOST:PORT` of written servers, or ids of containers,
+    /// of which 12 digits are enough.
+    pub replicas: Vec<String>,
+}
+
+/// What an order was carried out on.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Ordered {
+    pub replicas: Vec<OrderedReplica>,
+}
+
+/// A replica in one of the pools that it is in, right after an order.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct OrderedReplica {
+    /// `project/name`.
+    pub pool: String,
+    pub name: String,
+    pub id: String,
+    pub address: Option<String>,
+    pub state: String,
+    pub in_flight: u32,
+}
+
+/// Why an order was refused; nothing of it has been done.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Refused {
+    pub message: String,
+    /// What to do; may be empty.
+    pub hint: String,
 }
 
 /// Something that a person can mend.

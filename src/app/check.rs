@@ -25,7 +25,8 @@ pub fn check_docker(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let world = runtime.map(|runtime| runtime.block_on(first_world(address, labels)));
     let world = world.map_err(|error: io::Error| error.to_string())??;
-    let memory = Memory { previous: &Plan::default(), been_ready: &BTreeSet::new() };
+    let nobody = BTreeSet::new();
+    let memory = Memory { previous: &Plan::default(), been_ready: &nobody, drained: &nobody };
     Ok(plan(&world, memory, labels).problems)
 }
 

@@ -20,11 +20,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Access, Admin};
 use crate::app::privileges::Dropped;
 use crate::app::shutdown::Signals;
 use crate::config::{Config, DockerAddress};
-use crate::control::{Control, Overview};
+use crate::control::{Control, Operator, Overview};
 use crate::discovery;
 use crate::domain::labels::LabelSettings;
 use crate::domain::names::SourceName;
@@ -86,7 +86,7 @@ fn start(config: &Config) -> Result<(), Failed> {
         .build()
         .map_err(Failed::Runtime)?;
     let access_log = AccessLog::start(config.access_log, io::stdout()).map_err(Failed::Thread)?;
-    let (publisher, reader) = live::channel(RoutingTable::default());
+    let (publisher, reader) = live::channel(RoutingTable::new(config.localhost));
     let alarm = Alarm::default();
     let parts = Parts {
         reader,
@@ -100,6 +100,7 @@ fn start(config: &Config) -> Result<(), Failed> {
     let threads = Workers::start(listeners, &parts).map_err(Failed::Thread)?;
     let sources = sources(config);
     let (control, overview) = Control::new(labels, &sources, notes, publisher, alarm.clone());
+    let state = admin_state(config, overview, control.operator(), &parts);
     let (stop, stopping) = watch::channel(false);
     let outcome = runtime.block_on(async {
         let mut tasks = Tasks::default();
@@ -110,7 +111,6 @@ fn start(config: &Config) -> Result<(), Failed> {
         let mut prober = Prober::new(alarm);
         let follow = move |table: &RoutingTable| prober.follow(table);
         tasks.spawn("control", control.run(received, stopping.clone(), follow));
-        let state = admin_state(overview, &parts);
         for listener in admin {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(Failed::Runtime)?;
             // It answers until the very end, so that a drain can be watched.
@@ -235,12 +235,22 @@ fn bound<'a>(listeners: impl Iterator<Item = &'a TcpListener>) -> Vec<SocketAddr
 }
 
 #[expect(clippy::disallowed_methods, reason = "the metrics tell when the process started")]
-fn admin_state(overview: watch::Receiver<Arc<Overview>>, parts: &Parts) -> Admin {
+fn admin_state(
+    config: &Config,
+    overview: watch::Receiver<Arc<Overview>>,
+    operator: Operator,
+    parts: &Parts,
+) -> Admin {
     Admin {
         overview,
         table: parts.reader.clone(),
         counters: Arc::clone(&parts.counters),
         access_log: parts.access_log.clone(),
+        operator,
+        access: Arc::new(Access {
+            token: config.admin_token.clone(),
+            allow: config.admin_allow.clone(),
+        }),
         version: VERSION,
         started_at: SystemTime::now(),
         started: Instant::now(),

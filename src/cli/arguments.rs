@@ -36,6 +36,8 @@ pub(super) fn command() -> Command {
                         .help("Print the status as the JSON that the API answers"),
                 ),
         )
+        .subcommand(drain())
+        .subcommand(undrain())
         .subcommand(
             Command::new("healthcheck")
                 .about("Exit with 0 if a running balancer is well, else 1")
@@ -43,7 +45,7 @@ pub(super) fn command() -> Command {
                     "Exit with 0 if a running balancer answers /healthz with 200 within 2 s, else \
                      with 1. For HEALTHCHECK in images without a shell.",
                 )
-                .args(of_client()),
+                .args(of_client().filter(|it| it.get_id() != "admin_token_file")),
         )
         .subcommand(whoami())
 }
@@ -79,8 +81,44 @@ fn argument(setting: &Setting) -> Arg {
 
 /// What it takes to find a running balancer.
 fn of_client() -> impl Iterator<Item = Arg> {
-    let asked = |setting: &&Setting| matches!(setting.key, Key::Admin | Key::Config);
+    let asked =
+        |setting: &&Setting| matches!(setting.key, Key::Admin | Key::AdminTokenFile | Key::Config);
     SETTINGS.iter().filter(asked).map(argument)
+}
+
+fn drain() -> Command {
+    let wait = |text: &str| units::duration(text, crate::cli::drain::WAIT_MAX);
+    Command::new("drain")
+        .about("Have replicas finish what they have and get no new requests")
+        .long_about(
+            "Have replicas finish what they have and get no new requests while another of their \
+             pool is ready, until `undrain`. It ends when the container is started again. What is \
+             not finished within the pool's `lb.drain` is broken off.",
+        )
+        .arg(names())
+        .arg(
+            Arg::new("wait")
+                .long("wait")
+                .value_name("DURATION")
+                .value_parser(ValueParser::from(wait))
+                .help("Wait so long for them to finish; exit with 1 if they have not"),
+        )
+        .args(of_client())
+}
+
+fn undrain() -> Command {
+    Command::new("undrain")
+        .about("Have drained replicas serve again, once they accept connections")
+        .arg(names())
+        .args(of_client())
+}
+
+fn names() -> Arg {
+    Arg::new("names")
+        .value_name("NAME")
+        .required(true)
+        .num_args(1..)
+        .help("Containers by name or id, written servers as HOST:PORT")
 }
 
 fn check() -> Command {
@@ -93,12 +131,15 @@ fn check() -> Command {
             .help("Check the labels of running containers too [default URL: the usual one]"),
         Key::Http
         | Key::Admin
+        | Key::AdminTokenFile
+        | Key::AdminAllow
         | Key::Pool
         | Key::Workers
         | Key::User
         | Key::LabelPrefix
         | Key::Constraint
         | Key::TrustedProxies
+        | Key::Localhost
         | Key::Log
         | Key::AccessLog
         | Key::Config => argument(setting),

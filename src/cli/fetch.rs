@@ -5,14 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::time;
+
+use crate::config::Token;
 
 /// What the balancer answered.
 #[derive(Debug)]
@@ -34,15 +36,77 @@ pub(super) enum Unanswered {
     Start(#[source] io::Error),
 }
 
-/// Gets `path` from the balancer whose admin port is `admin`, all of it `within`
-/// that time.
-pub(super) fn get(admin: SocketAddr, path: &str, within: Duration) -> Result<Answer, Unanswered> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let address = reachable(admin);
-    runtime.map_err(Unanswered::Start)?.block_on(async {
-        let answer = time::timeout(within, exchange(address, path));
-        answer.await.unwrap_or(Err(Unanswered::TooLate { address, within }))
-    })
+/// The balancer that is asked, and how long it may take to answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Balancer<'a> {
+    /// Its admin port.
+    pub(super) admin: SocketAddr,
+    pub(super) token: Option<&'a Token>,
+    pub(super) within: Duration,
+}
+
+impl Balancer<'_> {
+    pub(super) fn get(self, path: &str) -> Result<Answer, Unanswered> {
+        self.ask(Request::get(path).body(Bytes::new()))
+    }
+
+    /// Posts JSON.
+    pub(super) fn post(self, path: &str, json: Vec<u8>) -> Result<Answer, Unanswered> {
+        let request = Request::post(path).header(CONTENT_TYPE, "application/json");
+        self.ask(request.body(json.into()))
+    }
+
+    /// Where `path` is, for a message.
+    pub(super) fn url(self, path: &str) -> String {
+        format!("http://{}{path}", reachable(self.admin))
+    }
+
+    fn ask(self, request: http::Result<Request<Bytes>>) -> Result<Answer, Unanswered> {
+        let (address, within) = (reachable(self.admin), self.within);
+        let failed = |source| Unanswered::Exchange { address, source };
+        let mut request = request.map_err(|error| failed(error.into()))?;
+        let mut set = |name, text: &str| -> Result<(), http::Error> {
+            let mut value = HeaderValue::from_str(text)?;
+            value.set_sensitive(name == AUTHORIZATION);
+            request.headers_mut().insert(name, value);
+            Ok(())
+        };
+        set(HOST, &address.to_string()).map_err(|error| failed(error.into()))?;
+        set(CONNECTION, "close").map_err(|error| failed(error.into()))?;
+        if let Some(token) = self.token {
+            let bearer = format!("Bearer {}", token.secret());
+            set(AUTHORIZATION, &bearer).map_err(|error| failed(error.into()))?;
+        }
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(Unanswered::Start)?.block_on(async {
+            let answer = time::timeout(within, exchange(address, request));
+            answer.await.unwrap_or(Err(Unanswered::TooLate { address, within }))
+        })
+    }
+}
+
+impl Unanswered {
+    pub(super) fn hint(&self) -> &'static str {
+        "start the balancer, or say where its admin port is with --admin ADDR (EVENKEEL_ADMIN)"
+    }
+}
+
+impl Answer {
+    /// What to do about an answer that is none of those asked for.
+    pub(super) fn hint(&self, command: &str) -> String {
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                "give the balancer and this command the same --admin-token-file \
+                 (EVENKEEL_ADMIN_TOKEN_FILE)"
+                    .to_owned()
+            }
+            StatusCode::FORBIDDEN => format!(
+                "without a token only loopback may ask this: run it where the balancer runs, such \
+                 as `docker exec lb evenkeel {command}`, or give both an --admin-token-file"
+            ),
+            _ => "see that --admin names the admin port of a balancer of this version".to_owned(),
+        }
+    }
 }
 
 /// Where to connect to reach what listens on `address`.
@@ -55,7 +119,7 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(loopback, address.port())
 }
 
-async fn exchange(address: SocketAddr, path: &str) -> Result<Answer, Unanswered> {
+async fn exchange(address: SocketAddr, request: Request<Bytes>) -> Result<Answer, Unanswered> {
     let stream = TcpStream::connect(address)
         .await
         .map_err(|source| Unanswered::Connect { address, source })?;
@@ -64,11 +128,7 @@ async fn exchange(address: SocketAddr, path: &str) -> Result<Answer, Unanswered>
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.into()))?;
     // Its end is also told to whoever waits for the answer.
     let connection = tokio::spawn(connection);
-    let request = Request::get(path)
-        .header(HOST, address.to_string())
-        .header(CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| failed(error.into()))?;
+    let request = request.map(Full::new);
     let response = sender.send_request(request).await.map_err(|error| failed(error.into()))?;
     let status = response.status();
     let body = Limited::new(response.into_body(), BODY_BYTES_MAX);

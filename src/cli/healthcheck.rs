@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::ArgMatches;
 use http::StatusCode;
 
+use crate::cli::fetch::Balancer;
 use crate::cli::surroundings::{self, Surroundings};
-use crate::cli::{arguments, fetch, finding};
+use crate::cli::{arguments, finding};
 use crate::config;
 
 /// Says nothing but by its exit code, since it is asked every few seconds.
@@ -21,7 +22,8 @@ pub(super) fn main(matches: &ArgMatches, around: &Surroundings) -> ExitCode {
 }
 
 fn is_well(admin: std::net::SocketAddr) -> bool {
-    fetch::get(admin, "/healthz", WITHIN).is_ok_and(|answer| answer.status == StatusCode::OK)
+    let balancer = Balancer { admin, token: None, within: WITHIN };
+    balancer.get("/healthz").is_ok_and(|answer| answer.status == StatusCode::OK)
 }
 
 /// Below the time-out of any HEALTHCHECK in use (Docker's default is 30 s).

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod drain;
 mod fetch;
 mod finding;
 mod healthcheck;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 
 use crate::app;
+use crate::cli::drain::Wish;
 use crate::cli::surroundings::Surroundings;
 use crate::config;
 
@@ -32,6 +34,8 @@ pub fn main() -> ExitCode {
         None => run(&matches),
         Some(("check", matches)) => check::main(matches, &Surroundings::read()),
         Some(("status", matches)) => status::main(matches, &Surroundings::read()),
+        Some(("drain", matches)) => drain::main(Wish::Drain, matches, &Surroundings::read()),
+        Some(("undrain", matches)) => drain::main(Wish::Undrain, matches, &Surroundings::read()),
         Some(("healthcheck", matches)) => healthcheck::main(matches, &Surroundings::read()),
         Some(("whoami", matches)) => whoami::main(matches),
         Some((_run, matches)) => run(matches),

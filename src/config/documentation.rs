@@ -130,6 +130,7 @@ const EXAMPLE_POOLS: &str = r#"
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::Path;
 
     use super::*;
     use crate::config::load;
@@ -141,7 +142,11 @@ mod tests {
             .filter(|line| !line.starts_with("##"))
             .map(|line| format!("{}\n", line.strip_prefix('#').unwrap_or(line)))
             .collect();
-        let config = load(&[], &BTreeMap::new(), &|_| Ok(uncommented.clone())).unwrap();
+        let files = |path: &Path| match path.ends_with("evenkeel.toml") {
+            true => Ok(uncommented.clone()),
+            false => Ok("the-token-of-this-test".to_owned()),
+        };
+        let config = load(&[], &BTreeMap::new(), &files).unwrap();
         assert_eq!(config.pools.len(), 2);
         assert_eq!(config.user, Some(65_532));
     }

@@ -10,6 +10,7 @@ mod layer;
 mod load;
 mod mistake;
 mod settings;
+mod token;
 mod value;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 pub use documentation::{documentation, example};
-pub use load::{ReadFile, Reading, load, load_admin, read};
+pub use load::{Client, ReadFile, Reading, load, load_admin, load_client, read};
 pub use mistake::{Mistake, Place};
 pub use settings::{Absent, Arity, Key, SETTINGS, Setting};
+pub use token::Token;
 
 use crate::domain::labels::LabelSettings;
 use crate::domain::names::PoolName;
@@ -35,6 +37,10 @@ pub struct Config {
     pub http: Vec<SocketAddr>,
     /// Where health, metrics and the API are served.
     pub admin: SocketAddr,
+    /// Who sends it may read and change everything there.
+    pub admin_token: Option<Token>,
+    /// Who else may read everything there.
+    pub admin_allow: Vec<IpNet>,
     /// None: no Docker (`--docker off`).
     pub docker: Option<DockerAddress>,
     /// Pools written down rather than found.
@@ -46,6 +52,8 @@ pub struct Config {
     pub labels: LabelSettings,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether each pool answers at `<pool>.localhost` too.
+    pub localhost: bool,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
     pub log: String,
     pub access_log: AccessLogFormat,
@@ -101,12 +109,15 @@ impl Default for Config {
         Self {
             http: vec![([0, 0, 0, 0], 80).into()],
             admin: ([127, 0, 0, 1], 9090).into(),
+            admin_token: None,
+            admin_allow: Vec::new(),
             docker: Some(DockerAddress::default()),
             pools: Vec::new(),
             workers: None,
             user: None,
             labels: LabelSettings::default(),
             trusted_proxies: Vec::new(),
+            localhost: true,
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),
             file: None,

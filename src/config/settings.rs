@@ -24,6 +24,8 @@ pub struct Setting {
 pub enum Key {
     Http,
     Admin,
+    AdminTokenFile,
+    AdminAllow,
     Docker,
     Pool,
     Workers,
@@ -31,6 +33,7 @@ pub enum Key {
     LabelPrefix,
     Constraint,
     TrustedProxies,
+    Localhost,
     Log,
     AccessLog,
     Config,
@@ -95,7 +98,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 12] = [
+pub static SETTINGS: [Setting; 15] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -115,9 +118,32 @@ pub static SETTINGS: [Setting; 12] = [
         absent: Absent::Value("127.0.0.1:9090"),
         help: "Where health, readiness, metrics and the API are served",
         more: "`:9090` and `9090` stand for port 9090 on loopback. In a container listen on \
-               `0.0.0.0:9090` and publish it as `127.0.0.1:9090:9090`. The commands `status` and \
-               `healthcheck` find the balancer here.",
+               `0.0.0.0:9090` and publish it as `127.0.0.1:9090:9090`. The commands `status`, \
+               `drain`, `undrain` and `healthcheck` find the balancer here.",
         example: r#""0.0.0.0:9090""#,
+    },
+    Setting {
+        key: Key::AdminTokenFile,
+        name: "admin_token_file",
+        arity: Arity::One,
+        value: "PATH",
+        absent: Absent::Meaning("no token: only loopback may change anything"),
+        help: "The file whose first line is the token of the admin port",
+        more: "At least 16 characters. Who sends it as `Authorization: Bearer TOKEN` may read \
+               everything and drain replicas from anywhere. It is read at start, before root is \
+               given up. The client commands send it.",
+        example: r#""/run/secrets/evenkeel-token""#,
+    },
+    Setting {
+        key: Key::AdminAllow,
+        name: "admin_allow",
+        arity: Arity::List,
+        value: "CIDR",
+        absent: Absent::Meaning("loopback and the Docker host"),
+        help: "Who else may read everything at the admin port without a token",
+        more: "Networks or single addresses, such as `10.0.0.0/8,192.168.1.1`. Everybody may read \
+               health, readiness and metrics; to change anything takes loopback or the token.",
+        example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
     },
     Setting {
         key: Key::Docker,
@@ -196,6 +222,17 @@ pub static SETTINGS: [Setting; 12] = [
         more: "Networks or single addresses, such as `10.0.0.0/8,192.168.1.1`. From anyone else \
                these headers are dropped.",
         example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
+    },
+    Setting {
+        key: Key::Localhost,
+        name: "localhost",
+        arity: Arity::One,
+        value: "on|off",
+        absent: Absent::Value("on"),
+        help: "Whether each pool answers at POOL.localhost too",
+        more: "Only for clients on loopback and private addresses, by the pool's own rule: \
+               `http://api.localhost:8000` works on a laptop without a name server.",
+        example: r#""off""#,
     },
     Setting {
         key: Key::Log,

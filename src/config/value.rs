@@ -103,6 +103,14 @@ pub(super) fn uid(written: &str) -> Result<u32, Fault> {
     })
 }
 
+pub(super) fn switch(written: &str) -> Result<bool, Fault> {
+    match written {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err(Fault::new("is neither on nor off", "write `on` or `off`")),
+    }
+}
+
 pub(super) fn label_prefix(written: &str) -> Result<&str, Fault> {
     if let Some(without) = written.strip_suffix('.').filter(|without| !without.is_empty()) {
         return Err(Fault::new("ends with a dot", format!("write `{}`", shown(without))));

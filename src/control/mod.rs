@@ -3,7 +3,10 @@
 //! It is level-triggered. A source sends all it sees, not what changed, so a
 //! lost event costs time and never correctness.
 
+mod drains;
+mod heed;
 mod linger;
+mod orders;
 mod overview;
 mod problems;
 
@@ -15,12 +18,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::info;
 
+pub use orders::{Operator, Refusal, Wish};
 pub use overview::{Overview, SourceOverview};
 
+use crate::control::drains::Drains;
+use crate::control::heed::heed;
 use crate::control::linger::Lingering;
+use crate::control::orders::{Order, choose};
 use crate::control::problems::Known;
 use crate::domain::labels::LabelSettings;
-use crate::domain::lifecycle::State;
+use crate::domain::lifecycle::{self, State};
 use crate::domain::names::SourceName;
 use crate::domain::plan::diff::diff;
 use crate::domain::plan::{Memory, Plan, plan};
@@ -42,7 +49,12 @@ pub struct Control {
     planned: Plan,
     lingering: Lingering,
     been_ready: BTreeSet<WorkloadId>,
+    /// By an operator. None outlives its workload.
+    drained: BTreeSet<WorkloadId>,
+    drains: Drains,
     known: Known,
+    operator: Operator,
+    orders: mpsc::Receiver<Order>,
 }
 
 impl Control {
@@ -63,6 +75,7 @@ impl Control {
             ..Overview::default()
         };
         let (overview, watched) = watch::channel(Arc::new(overview));
+        let (operator, orders) = Operator::channel();
         let mut control = Self {
             settings,
             publisher,
@@ -73,10 +86,19 @@ impl Control {
             planned: Plan::default(),
             lingering: Lingering::default(),
             been_ready: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            drains: Drains::default(),
             known: Known::default(),
+            operator,
+            orders,
         };
         control.report_problems();
         (control, watched)
+    }
+
+    /// The way to give it orders.
+    pub fn operator(&self) -> Operator {
+        self.operator.clone()
     }
 
     /// Runs until every source is gone. `follow` is shown each new table;
@@ -94,11 +116,15 @@ impl Control {
         }
         loop {
             let forgotten = self.lingering.next_deadline();
+            let drained = self.drains.next_deadline();
             // Taking all that waits at once makes a burst of reports cost one plan.
             tokio::select! {
                 taken = reports.recv_many(&mut pending, PENDING_MAX) => {
                     if taken == 0 {
                         return;
+                    }
+                    if heed(&pending, &self.publisher.current(), &self.world) {
+                        self.publisher.nudge();
                     }
                     if self.take_in(&mut pending) {
                         self.apply(&mut follow);
@@ -106,7 +132,9 @@ impl Control {
                 }
                 Ok(()) = stopping.changed() => self.note_stopping(*stopping.borrow()),
                 () = self.alarm.raised() => self.refresh(&mut follow),
+                Some(order) = self.orders.recv() => self.obey(order, &mut follow),
                 () = sleep_until(forgotten) => self.apply(&mut follow),
+                () = sleep_until(drained) => self.cut_drained(),
             }
         }
     }
@@ -122,7 +150,13 @@ impl Control {
                     self.note_seen(&source, &observation);
                     self.world.insert(source, observation);
                 }
-                Report::Hint { .. } => {}
+                Report::Hint { source, hint } => {
+                    let seen = self.world.get_mut(&source).map(|it| &mut it.workloads);
+                    let meant = seen.into_iter().flatten().filter(|it| it.id.id == hint.id);
+                    for workload in meant {
+                        changed |= lifecycle::take_away(workload, &hint.loss);
+                    }
+                }
                 Report::Health { source, health } => self.note_health(&source, health),
             }
         }
@@ -138,7 +172,12 @@ impl Control {
 
     /// Whether a replica is ready for the first time in what is in force now.
     fn put_into_force(&mut self, follow: &mut impl FnMut(&RoutingTable)) -> bool {
-        let memory = Memory { previous: &self.planned, been_ready: &self.been_ready };
+        self.forget_drained();
+        let memory = Memory {
+            previous: &self.planned,
+            been_ready: &self.been_ready,
+            drained: &self.drained,
+        };
         let planned = plan(&self.world, memory, &self.settings);
         let mut served = self.lingering.extend(&self.planned, &planned, Instant::now());
         self.planned = planned;
@@ -174,9 +213,8 @@ impl Control {
     fn after_publish(&mut self, follow: &mut impl FnMut(&RoutingTable)) -> bool {
         let mut is_news = false;
         let table = self.publisher.current();
-        let endpoints = table.pools().flat_map(|pool| &pool.endpoints);
         let mut present = BTreeSet::new();
-        for endpoint in endpoints {
+        for endpoint in table.endpoints() {
             let workload = &endpoint.id.workload;
             if endpoint.vitals.state() == State::Ready && self.been_ready.insert(workload.clone()) {
                 info!(replica = %endpoint.name, address = %endpoint.id.address, "Replica ready");
@@ -185,8 +223,47 @@ impl Control {
             present.insert(workload.clone());
         }
         self.been_ready.retain(|workload| present.contains(workload));
+        self.drains.follow(&table, Instant::now());
         follow(&table);
         is_news
+    }
+
+    /// Has replicas drain or serve again, and says who they are.
+    fn obey(&mut self, order: Order, follow: &mut impl FnMut(&RoutingTable)) {
+        let chosen = choose(&self.planned, &order.names);
+        if let Ok(chosen) = &chosen {
+            let mut changed = false;
+            for workload in chosen {
+                let is_news = match order.wish {
+                    Wish::Drain => self.drained.insert(workload.clone()),
+                    Wish::Undrain => self.drained.remove(workload),
+                };
+                if is_news {
+                    info!(workload = %workload.id, wish = ?order.wish, "An operator's order");
+                }
+                changed |= is_news;
+            }
+            if changed {
+                self.apply(follow);
+            }
+        }
+        // Who does not wait for the answer has given the order all the same.
+        let _ = order.reply.send(chosen);
+    }
+
+    /// An operator's word holds for one life of a workload.
+    fn forget_drained(&mut self) {
+        if !self.drained.is_empty() {
+            let seen = self.world.values().flat_map(|observation| &observation.workloads);
+            let present: BTreeSet<_> = seen.map(|workload| &workload.id).collect();
+            self.drained.retain(|workload| present.contains(workload));
+        }
+    }
+
+    fn cut_drained(&self) {
+        if self.drains.cut(Instant::now()) {
+            self.publisher.nudge();
+        }
     }
 
     fn has_seen(&self, source: &SourceName) -> bool {

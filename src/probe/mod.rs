@@ -1,164 +1,96 @@
-//! Readiness: whether a replica accepts connections.
+//! Readiness: whether a replica can serve.
 //!
-//! Endpoints that take no requests yet, or no longer since a connection to them
-//! failed, are asked again and again by a task each. An answer goes into the
-//! endpoint's vitals, and the control loop is told.
+//! Each endpoint that may take requests is watched by a task. Without a health
+//! check of its own it is asked, by a connection, only while it takes none;
+//! with one it is asked for as long as it is there. What is found goes into the
+//! endpoint's vitals, and the control loop is told of what changed.
+
+mod ask;
+mod watch;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
-use crate::domain::lifecycle::{Probe, State, probe_pause};
-use crate::domain::pool::{Endpoint, Vitals};
+use crate::domain::lifecycle::{HealthCheck, Probe};
+use crate::domain::pool::Endpoint;
 use crate::domain::routing::RoutingTable;
 use crate::live::Alarm;
+use crate::probe::ask::Limits;
+use crate::probe::watch::Watch;
 
-/// Probes what needs it in the table that it was last shown.
+/// Watches the endpoints of the table that it was last shown.
 #[derive(Debug)]
 pub struct Prober {
     alarm: Alarm,
-    at_once: Arc<Semaphore>,
-    tasks: BTreeMap<u64, JoinHandle<()>>,
+    limits: Arc<Limits>,
+    watched: BTreeMap<u64, Watched>,
+}
+
+/// An endpoint under watch, by the serial number of its vitals.
+#[derive(Debug)]
+struct Watched {
+    check: Option<Arc<HealthCheck>>,
+    wake: Arc<Notify>,
+    task: JoinHandle<()>,
 }
 
 impl Prober {
     pub fn new(alarm: Alarm) -> Self {
-        Self { alarm, at_once: Arc::new(Semaphore::new(CONNECTS_MAX)), tasks: BTreeMap::new() }
+        Self { alarm, limits: Arc::default(), watched: BTreeMap::new() }
     }
 
-    /// Begins probing the endpoints of `table` that need it, and ends the
-    /// probes of all others.
+    /// Watches the endpoints of `table` that it makes sense to ask, and no
+    /// others. It also notes which of them are ready now.
     pub fn follow(&mut self, table: &RoutingTable) {
-        let endpoints = table.pools().flat_map(|pool| &pool.endpoints);
-        let wanted: BTreeMap<_, _> = endpoints
-            .filter(|endpoint| is_wanted(endpoint))
-            .map(|endpoint| (endpoint.vitals.serial(), endpoint))
-            .collect();
-        self.tasks.retain(|serial, task| {
-            let stays = wanted.contains_key(serial) && !task.is_finished();
-            if !stays {
-                task.abort();
+        let now = Instant::now().into_std();
+        let mut asked = BTreeMap::new();
+        for endpoint in table.pools().flat_map(|pool| &pool.endpoints) {
+            endpoint.vitals.note_ready(now);
+            if endpoint.vitals.state().is_asked() {
+                asked.insert(endpoint.vitals.serial(), endpoint);
             }
-            stays
+        }
+        self.watched.retain(|serial, it| {
+            asked.get(serial).is_some_and(|endpoint| endpoint.check == it.check)
+                && !it.task.is_finished()
         });
-        for (serial, endpoint) in wanted {
-            self.tasks.entry(serial).or_insert_with(|| {
-                let vitals = Arc::clone(&endpoint.vitals);
-                let (alarm, at_once) = (self.alarm.clone(), Arc::clone(&self.at_once));
-                tokio::spawn(probe(endpoint.id.address, vitals, alarm, at_once))
-            });
+        for (serial, endpoint) in asked {
+            match self.watched.entry(serial) {
+                Entry::Occupied(it) if endpoint.vitals.probe() != Probe::Passed => {
+                    it.get().wake.notify_one();
+                }
+                Entry::Occupied(_) => {}
+                Entry::Vacant(place) => {
+                    place.insert(watch(endpoint, &self.alarm, &self.limits));
+                }
+            }
         }
     }
 }
 
-impl Drop for Prober {
+fn watch(endpoint: &Endpoint, alarm: &Alarm, limits: &Arc<Limits>) -> Watched {
+    let wake = Arc::<Notify>::default();
+    let watch = Watch {
+        address: endpoint.id.address,
+        check: endpoint.check.clone(),
+        vitals: Arc::clone(&endpoint.vitals),
+        alarm: alarm.clone(),
+        limits: Arc::clone(limits),
+        wake: Arc::clone(&wake),
+    };
+    Watched { check: endpoint.check.clone(), wake, task: tokio::spawn(watch.run()) }
+}
+
+impl Drop for Watched {
     fn drop(&mut self) {
-        self.tasks.values().for_each(JoinHandle::abort);
+        self.task.abort();
     }
 }
-
-/// An endpoint whose HEALTHCHECK has not spoken is asked too: when nothing else
-/// is ready, one that accepts serves those who have waited.
-fn is_wanted(endpoint: &Endpoint) -> bool {
-    matches!(endpoint.vitals.state(), State::Starting | State::Suspect)
-        && endpoint.vitals.probe() != Probe::Passed
-}
-
-async fn probe(address: SocketAddr, vitals: Arc<Vitals>, alarm: Alarm, at_once: Arc<Semaphore>) {
-    let began = Instant::now();
-    loop {
-        let pause = match connect(address, &at_once).await {
-            Some(true) => {
-                vitals.set_probe(Probe::Passed);
-                alarm.raise();
-                return;
-            }
-            Some(false) => probe_pause(began.elapsed()),
-            // Nobody answers there: asking often would only keep others waiting.
-            None => probe_pause(began.elapsed()).max(UNANSWERED_PAUSE),
-        };
-        sleep(pause).await;
-    }
-}
-
-/// Whether the address accepts a connection; none if nobody answers in time.
-async fn connect(address: SocketAddr, at_once: &Semaphore) -> Option<bool> {
-    let _permit = at_once.acquire().await.ok()?;
-    let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await.ok()?;
-    Some(connected.is_ok())
-}
-
-/// Connects under way at once, of all probes together.
-const CONNECTS_MAX: usize = 64;
-
-/// A replica that is there accepts within a round trip of the bridge; a longer
-/// wait means that packets are dropped.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-
-const UNANSWERED_PAUSE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::names::PoolName;
-    use crate::domain::plan::{Member, Plan, PoolPlan};
-    use crate::domain::pool::PoolSettings;
-    use crate::domain::rule::{Access, Rule};
-    use crate::domain::world::{Health, RunState, WorkloadId};
-    use tokio::net::TcpListener;
-
-    #[tokio::test]
-    async fn an_endpoint_passes_as_soon_as_it_listens() {
-        let address = free_address().await;
-        let (table, alarm) = (table_of(address), Alarm::default());
-        let mut prober = Prober::new(alarm.clone());
-        prober.follow(&table);
-        assert!(timeout(Duration::from_millis(60), alarm.raised()).await.is_err());
-
-        let _listener = TcpListener::bind(address).await.unwrap();
-        timeout(Duration::from_secs(2), alarm.raised()).await.unwrap();
-
-        let pool = table.pools().next().unwrap();
-        assert_eq!(pool.endpoints[0].vitals.probe(), Probe::Passed);
-    }
-
-    #[tokio::test]
-    async fn an_endpoint_that_left_is_no_longer_probed() {
-        let mut prober = Prober::new(Alarm::default());
-        prober.follow(&table_of(free_address().await));
-        assert_eq!(prober.tasks.len(), 1);
-        prober.follow(&RoutingTable::default());
-        assert!(prober.tasks.is_empty());
-    }
-
-    async fn free_address() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-    }
-
-    fn table_of(address: SocketAddr) -> RoutingTable {
-        let member = Member {
-            workload: WorkloadId { id: "one".into(), life: 0 },
-            name: "one".into(),
-            service: None,
-            run: RunState::Running,
-            health: Health::None,
-            address: Some(address),
-            weight: 1,
-            backup: false,
-        };
-        let pool = PoolPlan {
-            access: Access::Open(Rule::default()),
-            settings: PoolSettings::default(),
-            members: vec![member],
-        };
-        let pools = [(PoolName::new(None, "shop").unwrap(), pool)];
-        let plan = Plan { pools: pools.into(), problems: Vec::new(), complete: true };
-        RoutingTable::build(&plan, &RoutingTable::default())
-    }
-}
+mod tests;

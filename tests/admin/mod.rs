@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
+mod access;
+mod orders;
+
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,7 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use evenkeel::admin::view::{Readiness, Status};
 use evenkeel::admin::{self, Admin};
-use evenkeel::control::{Overview, SourceOverview};
+use evenkeel::control::{Control, Overview, SourceOverview};
+use evenkeel::domain::labels::LabelSettings;
 use evenkeel::domain::names::{PoolName, SourceName};
 use evenkeel::domain::plan::{Member, Plan, PoolPlan};
 use evenkeel::domain::pool::PoolSettings;
@@ -17,7 +21,7 @@ use evenkeel::domain::problem::{Problem, Subject};
 use evenkeel::domain::routing::RoutingTable;
 use evenkeel::domain::rule::{Access, Rule};
 use evenkeel::domain::world::{Health, RunState, SourceHealth, WorkloadId};
-use evenkeel::live;
+use evenkeel::live::{self, Alarm};
 use evenkeel::telemetry::access_log::AccessLog;
 use evenkeel::telemetry::metrics::{Counters, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -167,7 +171,9 @@ async fn the_first_page_lists_every_address() {
         (page.status, page.header("content-type")),
         (200, Some("text/plain; charset=utf-8"))
     );
-    for path in ["/healthz", "/readyz", "/metrics", "/api/v1/status"] {
+    for path in
+        ["/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/drain", "/api/v1/undrain"]
+    {
         assert!(page.body.contains(path), "no {path}: {}", page.body);
         assert_ne!(server.get(path).await.status, 404, "{path}");
     }
@@ -228,34 +234,30 @@ struct Server {
     counters: Arc<Counters>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-    /// The table's one hand; nobody publishes here.
-    _publisher: live::Publisher,
+    /// The table's one hand; it does nothing here.
+    _control: Control,
 }
 
 impl Server {
     async fn start(overview: Overview) -> Self {
         let (overview, watching) = watch::channel(Arc::new(overview));
         let (publisher, table) = live::channel(RoutingTable::default());
+        let (control, _) =
+            Control::new(LabelSettings::default(), &[], Vec::new(), publisher, Alarm::default());
         let counters = Arc::new(Counters::new(&["no_route"]));
         let state = Admin {
             overview: watching,
             table,
             counters: Arc::clone(&counters),
             access_log: AccessLog::off(),
+            operator: control.operator(),
+            access: Arc::default(),
             version: "0.1.0",
             started_at: SystemTime::UNIX_EPOCH,
             started: Instant::now(),
         };
-        let listener = TcpListener::bind((IpAddr::from([127, 0, 0, 1]), 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let stopped = async move {
-            if stopped.await.is_err() {
-                pending::<()>().await;
-            }
-        };
-        let task = tokio::spawn(admin::serve(listener, state, stopped));
-        Self { address, overview, counters, stop: Some(stop), task, _publisher: publisher }
+        let (address, stop, task) = listen(state).await;
+        Self { address, overview, counters, stop: Some(stop), task, _control: control }
     }
 
     fn tell(&self, overview: Overview) {
@@ -263,7 +265,7 @@ impl Server {
     }
 
     async fn connect(&self) -> TcpStream {
-        timeout(SOON, TcpStream::connect(self.address)).await.unwrap().unwrap()
+        connect(self.address).await
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -271,13 +273,34 @@ impl Server {
     }
 
     async fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
-        let request = format!("{method} {target} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
-        let mut client = self.connect().await;
-        client.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        timeout(SOON, client.read_to_end(&mut answer)).await.unwrap().unwrap();
-        Answer::parse(&String::from_utf8(answer).unwrap())
+        ask(self.address, method, target, headers, "").await
     }
+}
+
+/// Serves the admin port anywhere, until told to stop.
+async fn listen(state: Admin) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+    let listener = TcpListener::bind((IpAddr::from([127, 0, 0, 1]), 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async move {
+        if stopped.await.is_err() {
+            pending::<()>().await;
+        }
+    };
+    (address, stop, tokio::spawn(admin::serve(listener, state, stopped)))
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    timeout(SOON, TcpStream::connect(address)).await.unwrap().unwrap()
+}
+
+async fn ask(address: SocketAddr, method: &str, target: &str, headers: &str, body: &str) -> Answer {
+    let head = format!("{method} {target} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+    let mut client = connect(address).await;
+    client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(SOON, client.read_to_end(&mut answer)).await.unwrap().unwrap();
+    Answer::parse(&String::from_utf8(answer).unwrap())
 }
 
 struct Answer {
@@ -331,6 +354,7 @@ fn shop() -> Plan {
         name: "shop-web-1".into(),
         service: Some("web".into()),
         run: RunState::Stopped,
+        drained: false,
         health: Health::None,
         address: None,
         weight: 1,

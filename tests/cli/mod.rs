@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod documentation;
+mod drain;
 mod help;
 mod settings;
 mod support;

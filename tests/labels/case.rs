@@ -53,7 +53,8 @@ impl Case {
         let mut last = Plan::default();
         for step in &self.steps {
             let world = World::from([(SourceName::docker(), step.observation.clone())]);
-            let memory = Memory { previous: &last, been_ready: &step.been_ready };
+            let memory =
+                Memory { previous: &last, been_ready: &step.been_ready, drained: &BTreeSet::new() };
             last = plan(&world, memory, &self.settings);
         }
         last

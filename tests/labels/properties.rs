@@ -86,7 +86,8 @@ fn the_list_of_problems_has_a_bound_and_says_what_it_leaves_out() {
 fn planned(workloads: &[Workload]) -> Plan {
     let observation = Observation { workloads: workloads.to_vec(), ..Observation::default() };
     let world = World::from([(SourceName::docker(), observation)]);
-    let memory = Memory { previous: &Plan::default(), been_ready: &BTreeSet::new() };
+    let nobody = BTreeSet::new();
+    let memory = Memory { previous: &Plan::default(), been_ready: &nobody, drained: &nobody };
     plan(&world, memory, &LabelSettings::default())
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use evenkeel::domain::lifecycle::HealthCheck;
 use evenkeel::domain::plan::{Member, Plan};
 use evenkeel::domain::pool::{PoolSettings, Timeouts};
 use evenkeel::domain::rule::Access;
@@ -37,7 +38,17 @@ pub(super) fn plan(plan: &Plan) -> String {
 
 fn settings(settings: &PoolSettings) -> Vec<String> {
     let usual = PoolSettings::default();
-    let PoolSettings { policy, timeouts, hold, hold_max, retries, drain, ready_strict } = settings;
+    let PoolSettings {
+        policy,
+        timeouts,
+        hold,
+        hold_max,
+        retries,
+        drain,
+        ready_strict,
+        health,
+        slow_start,
+    } = settings;
     let Timeouts { connect, response, idle, tunnel } = timeouts;
     let mut lines = Vec::new();
     let mut line = |name: &str, differs: bool, value: String| {
@@ -55,11 +66,33 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     line("retries", *retries != usual.retries, retries.to_string());
     line("drain", *drain != usual.drain, format!("{drain:?}"));
     line("ready", *ready_strict, "strict".to_owned());
+    line("slow_start", *slow_start != usual.slow_start, format!("{slow_start:?}"));
+    lines.extend(health.as_ref().map(|check| self::check(check)));
     lines
 }
 
+fn check(check: &HealthCheck) -> String {
+    let usual = HealthCheck::default();
+    let HealthCheck { path, interval, timeout, rise, fall, statuses, port, host } = check;
+    let mut text = format!("health {path}");
+    let mut add = |name: &str, differs: bool, value: String| {
+        if differs {
+            write!(text, ", {name} {value}").unwrap();
+        }
+    };
+    add("interval", *interval != usual.interval, format!("{interval:?}"));
+    add("timeout", *timeout != usual.timeout, format!("{timeout:?}"));
+    add("rise", *rise != usual.rise, rise.to_string());
+    add("fall", *fall != usual.fall, fall.to_string());
+    add("status", *statuses != usual.statuses, format!("{statuses:?}"));
+    add("port", *port != usual.port, format!("{port:?}"));
+    add("host", *host != usual.host, host.as_deref().unwrap_or("none").to_owned());
+    text
+}
+
 fn member(member: &Member) -> String {
-    let Member { workload, name, service: _, run, health, address, weight, backup } = member;
+    let Member { workload, name, service: _, run, drained, health, address, weight, backup } =
+        member;
     let mut text = format!("- {name}");
     if workload.life > 0 {
         write!(text, " (life {})", workload.life).unwrap();
@@ -71,6 +104,9 @@ fn member(member: &Member) -> String {
     write!(text, ", {run:?}").unwrap();
     if *health != Health::None {
         write!(text, ", {health:?}").unwrap();
+    }
+    if *drained {
+        text.push_str(", drained");
     }
     if *weight != 1 {
         write!(text, ", weight {weight}").unwrap();

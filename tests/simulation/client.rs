@@ -124,7 +124,8 @@ impl Balancer {
 
     async fn answer(&self, request: &mut Request) -> Result<(), Lost> {
         let client = Ipv4Addr::new(10, 0, 0, 1).into();
-        let draw = Draw { random: self.engine.chance.bits(), client };
+        let draw =
+            Draw { random: self.engine.chance.bits(), client, now: Instant::now().into_std() };
         let mut tried = Tried::default();
         let mut charged = Vec::new();
         let mut waiting = None;

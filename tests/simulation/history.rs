@@ -203,7 +203,11 @@ impl Quiet<'_> {
     fn check_plan(&self) {
         let observation = self.checks.last.borrow().clone().expect("something was seen");
         let world = World::from([(SourceName::docker(), observation)]);
-        let memory = Memory { previous: &Plan::default(), been_ready: &BTreeSet::new() };
+        let memory = Memory {
+            previous: &Plan::default(),
+            been_ready: &BTreeSet::new(),
+            drained: &BTreeSet::new(),
+        };
         let planned = plan(&world, memory, &LabelSettings::default());
         let served: BTreeMap<_, _> = self.table.pools().map(|pool| (&pool.name, pool)).collect();
         for (name, pool) in &planned.pools {

@@ -28,16 +28,19 @@ fn a_chunked_body_is_sent_again_as_it_was() {
     let (balancer, backends) = one_of_two_hangs_up();
     for _ in 0..4 {
         let mut client = Client::connect(balancer.http);
-        client.send("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        client.send("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n");
+        client.send("Trailer: X-Sum\r\n\r\n");
         client.send("3\r\nabc\r\n");
         std::thread::sleep(Duration::from_millis(20));
-        let answer = client.send("4\r\ndefg\r\n0\r\n\r\n").answer();
+        let answer = client.send("4\r\ndefg\r\n0\r\nX-Sum: 7\r\n\r\n").answer();
         assert_eq!((answer.status, answer.text().as_str()), (200, "well"));
     }
     for seen in backends[1].seen() {
         let text = String::from_utf8(seen.body).unwrap();
-        let data: String = text.split("\r\n").skip(1).step_by(2).collect();
+        let (data, trailers) = text.split_once("0\r\n").unwrap();
+        let data: String = data.split("\r\n").skip(1).step_by(2).collect();
         assert_eq!(data, "abcdefg", "{text:?}");
+        assert_eq!(trailers.to_lowercase(), "x-sum: 7\r\n\r\n");
     }
 }
 

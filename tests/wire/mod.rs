@@ -10,13 +10,14 @@
 )]
 
 mod backend;
-mod balancer;
+pub(crate) mod balancer;
 mod balancing;
 mod client;
 mod failover;
 mod forwarding;
 mod leaving;
 mod lifecycle;
+mod readiness;
 mod refusals;
 mod streaming;
 mod upgrade;

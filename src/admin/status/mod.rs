@@ -9,7 +9,7 @@ use crate::admin::view;
 use crate::domain::lifecycle::{self, Probe, Signs, State};
 use crate::domain::names::PoolName;
 use crate::domain::plan::{Member, Plan, PoolPlan};
-use crate::domain::pool::{Endpoint, EndpointId, Pool, StatusClass};
+use crate::domain::pool::{Endpoint, EndpointId, Pool, StatusClass, Vitals};
 use crate::domain::problem::Problem;
 use crate::domain::rule::Access;
 use crate::domain::world::{Health, RunState};
@@ -106,10 +106,11 @@ fn replicas(planned: Option<&PoolPlan>, live: Option<&Pool>) -> Vec<view::Replic
 }
 
 fn replica(member: &Member, endpoint: Option<&Endpoint>) -> view::Replica {
-    let Member { run, health, .. } = *member;
+    let Member { run, drained, health, .. } = *member;
     let probe = endpoint.map_or(Probe::Untried, |it| it.vitals.probe());
-    let state = endpoint
-        .map_or_else(|| lifecycle::state(Signs { run, health, probe }), |it| it.vitals.state());
+    let checked = endpoint.is_some_and(|it| it.check.is_some());
+    let signs = Signs { run, drained, health, checked, probe, been_ready: false };
+    let state = endpoint.map_or_else(|| lifecycle::state(signs), |it| it.vitals.state());
     let (state, reason) = match (member.address, run) {
         (None, RunState::Running) => {
             (UNREACHABLE, "it has no address that we can reach; the problems say why".to_owned())
@@ -120,6 +121,7 @@ fn replica(member: &Member, endpoint: Option<&Endpoint>) -> view::Replica {
         state: state.to_owned(),
         reason,
         name: member.name.to_string(),
+        id: member.workload.id.to_string(),
         service: member.service.as_deref().map(str::to_owned),
         address: member.address.as_ref().map(SocketAddr::to_string),
         weight: member.weight,
@@ -140,6 +142,7 @@ fn leaving(endpoint: &Endpoint) -> view::Replica {
         state: endpoint.vitals.state().as_str().to_owned(),
         reason,
         name: endpoint.name.to_string(),
+        id: endpoint.id.workload.id.to_string(),
         service: endpoint.service.as_deref().map(str::to_owned),
         address: Some(endpoint.id.address.to_string()),
         weight: endpoint.weight,
@@ -160,12 +163,16 @@ fn counts(endpoint: Option<&Endpoint>) -> view::Replica {
 }
 
 fn reason(state: State, member: &Member, endpoint: Option<&Endpoint>, probe: Probe) -> String {
+    let check = endpoint.filter(|it| it.check.is_some() || probe == Probe::Unfit);
+    if let Some(reason) = check.and_then(|it| check_reason(state, &it.vitals)) {
+        return reason + note(state, member);
+    }
     match state {
         State::Starting => match (member.health, probe) {
             (Health::Starting, Probe::Passed) => {
                 "it accepts connections; its HEALTHCHECK has not spoken yet".to_owned()
             }
-            (Health::Starting, Probe::Untried | Probe::Failed) => {
+            (Health::Starting, Probe::Untried | Probe::Failed | Probe::Unfit) => {
                 "its HEALTHCHECK has not spoken yet".to_owned()
             }
             (Health::None | Health::Healthy | Health::Unhealthy, _) => {
@@ -173,18 +180,11 @@ fn reason(state: State, member: &Member, endpoint: Option<&Endpoint>, probe: Pro
             }
         },
         State::Ready => {
-            let mut reason = match member.health {
-                Health::Healthy => "its HEALTHCHECK says healthy".to_owned(),
-                Health::None | Health::Starting | Health::Unhealthy => {
-                    "it accepts connections".to_owned()
-                }
+            let reason = match member.health {
+                Health::Healthy => "its HEALTHCHECK says healthy",
+                Health::None | Health::Starting | Health::Unhealthy => "it accepts connections",
             };
-            if member.weight == 0 {
-                reason.push_str("; with weight 0 it gets no requests");
-            } else if member.backup {
-                reason.push_str("; as a backup it serves when no other is ready");
-            }
-            reason
+            reason.to_owned() + note(state, member)
         }
         State::Unhealthy => {
             "its HEALTHCHECK says unhealthy; it serves only when no other can".to_owned()
@@ -194,11 +194,15 @@ fn reason(state: State, member: &Member, endpoint: Option<&Endpoint>, probe: Pro
                 .to_owned()
         }
         State::Paused => "it is paused".to_owned(),
-        State::Draining => match endpoint.map_or(0, |it| it.vitals.in_flight()) {
-            0 => "it has its stop signal".to_owned(),
-            1 => "it has its stop signal and finishes 1 request".to_owned(),
-            count => format!("it has its stop signal and finishes {count} requests"),
-        },
+        State::Draining => {
+            let drained = member.drained && member.run == RunState::Running;
+            let why = if drained { "drained by an operator" } else { "it has its stop signal" };
+            match endpoint.map_or(0, |it| it.vitals.in_flight()) {
+                0 => why.to_owned(),
+                1 => format!("{why}; it finishes 1 request"),
+                count => format!("{why}; it finishes {count} requests"),
+            }
+        }
         State::Gone => match member.run {
             RunState::Created => "it has not been started".to_owned(),
             RunState::Restarting => {
@@ -209,6 +213,32 @@ fn reason(state: State, member: &Member, endpoint: Option<&Endpoint>, probe: Pro
                 "it has ended or left the network".to_owned()
             }
         },
+    }
+}
+
+/// What our own health check makes of it, where that decides.
+fn check_reason(state: State, vitals: &Vitals) -> Option<String> {
+    let fault = vitals.fault().map(|fault| format!("it {fault}"));
+    Some(match (state, fault) {
+        (State::Starting, None) => "its health check has not passed yet".to_owned(),
+        (State::Starting, Some(fault)) => format!("its health check has not passed yet: {fault}"),
+        (State::Ready, None) => "it passes its health check".to_owned(),
+        (State::Ready, Some(fault)) => format!("it is ready; its last health check: {fault}"),
+        (State::Unhealthy, Some(fault)) if vitals.probe() == Probe::Unfit => {
+            format!("it fails its health check: {fault}; it serves only when no other can")
+        }
+        (State::Unhealthy | State::Suspect | State::Paused | State::Draining | State::Gone, _) => {
+            return None;
+        }
+    })
+}
+
+/// What keeps a ready replica from its share.
+fn note(state: State, member: &Member) -> &'static str {
+    match (state, member.weight, member.backup) {
+        (State::Ready, 0, _) => "; with weight 0 it gets no requests",
+        (State::Ready, _, true) => "; as a backup it serves when no other is ready",
+        (_, _, _) => "",
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::pool::{PoolSettings, PoolState, Tiers, Vitals};
+use crate::domain::lifecycle::Fault;
+use crate::domain::pool::{PoolSettings, PoolState, Tiers};
 use crate::domain::rule::Rule;
 use crate::domain::world::WorkloadId;
 
@@ -54,9 +55,54 @@ fn every_member_is_listed_with_its_state_and_why() {
         let member = Member { run, health, ..member("web-1", 1) };
         let live = endpoint(&member);
         live.vitals.set_probe(probe);
-        live.vitals.set_state(lifecycle::state(Signs { run, health, probe }));
+        live.vitals.set_state(lifecycle::state(Signs {
+            run,
+            drained: false,
+            health,
+            checked: false,
+            probe,
+            been_ready: false,
+        }));
         let shown = replica(&member, Some(&live));
         assert_eq!((shown.state.as_str(), shown.reason.as_str()), (state, reason));
+    }
+}
+
+#[test]
+fn what_a_health_check_found_is_told() {
+    use Fault::{Refused, Status};
+    use Probe::{Failed, Passed, Unfit, Untried};
+    let table = [
+        (Untried, None, "its health check has not passed yet"),
+        (Untried, Some(Status(503)), "its health check has not passed yet: it answered 503"),
+        (Passed, None, "it passes its health check"),
+        (Passed, Some(Status(500)), "it is ready; its last health check: it answered 500"),
+        (
+            Unfit,
+            Some(Refused),
+            "it fails its health check: it refused the connection; it serves only when no other can",
+        ),
+        (
+            Failed,
+            Some(Refused),
+            "a connection to it failed; it is checked again and serves only when no other can",
+        ),
+    ];
+    for (probe, fault, reason) in table {
+        let member = member("web-1", 1);
+        let live = Endpoint { check: Some(Arc::default()), ..endpoint(&member) };
+        live.vitals.set_probe(probe);
+        live.vitals.set_fault(fault);
+        let Member { run, health, .. } = member;
+        live.vitals.set_state(lifecycle::state(Signs {
+            run,
+            drained: false,
+            health,
+            checked: true,
+            probe,
+            been_ready: false,
+        }));
+        assert_eq!(replica(&member, Some(&live)).reason, reason);
     }
 }
 
@@ -68,7 +114,7 @@ fn the_live_state_counts_where_it_is_newer_than_the_plan() {
     let request = live.vitals.begin();
     let shown = replica(&member, Some(&live));
     assert_eq!(shown.state, "draining");
-    assert_eq!(shown.reason, "it has its stop signal and finishes 1 request");
+    assert_eq!(shown.reason, "it has its stop signal; it finishes 1 request");
     assert_eq!((shown.in_flight, shown.requests, shown.run.as_str()), (1, 1, "running"));
     drop(request);
 }
@@ -173,6 +219,7 @@ fn member(name: &str, life: u32) -> Member {
         name: name.into(),
         service: Some("web".into()),
         run: RunState::Running,
+        drained: false,
         health: Health::None,
         address: Some(([10, 0, 0, 1], 8080).into()),
         weight: 1,
@@ -188,6 +235,7 @@ fn endpoint(member: &Member) -> Endpoint {
         weight: member.weight,
         backup: member.backup,
         seed: 0,
+        check: None,
         vitals: Arc::new(Vitals::new(u64::from(member.workload.life))),
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn judge(kind: Kind, subjects: &[Subject], settings: &LabelSettings) 
     let workloads: Vec<Workload> = subjects.iter().map(|subject| workload(kind, subject)).collect();
     let been_ready: BTreeSet<WorkloadId> = workloads.iter().map(|it| it.id.clone()).collect();
     let world = BTreeMap::from([(source, Observation { workloads, ..Observation::default() })]);
-    let memory = Memory { previous: &Plan::default(), been_ready: &been_ready };
+    let memory =
+        Memory { previous: &Plan::default(), been_ready: &been_ready, drained: &BTreeSet::new() };
     let problems = plan::plan(&world, memory, settings).problems;
     problems.iter().filter_map(|problem| finding(kind, problem, subjects)).collect()
 }

@@ -2,71 +2,69 @@
 
 mod table;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::ArgMatches;
 use http::StatusCode;
 
 use crate::admin::view::{Pool, Problem, Replica, Source, Status};
-use crate::cli::fetch::{self, Answer};
-use crate::cli::status::table::{Table, clean};
-
+use crate::cli::fetch::Balancer;
+use crate::cli::print::clean;
+use crate::cli::status::table::Table;
 use crate::cli::surroundings::{self, Surroundings};
 use crate::cli::{arguments, finding, print};
 use crate::config;
 
+/// What is wrong, and what to do.
+pub(super) type Refused = (String, String);
+
 pub(super) fn main(matches: &ArgMatches, around: &Surroundings) -> ExitCode {
     let flags = arguments::flags(matches);
-    let admin = match config::load_admin(&flags, &around.env, &surroundings::read_file) {
-        Ok(admin) => admin,
+    let client = match config::load_client(&flags, &around.env, &surroundings::read_file) {
+        Ok(client) => client,
         Err(mistakes) => return finding::refuse(mistakes),
     };
-    match ask(admin, matches.get_flag("json")) {
+    let balancer = Balancer { admin: client.admin, token: client.token.as_ref(), within: WITHIN };
+    match ask(balancer, matches.get_flag("json")) {
         Ok(text) => {
             print::say(text);
             ExitCode::SUCCESS
         }
-        Err((message, hint)) => {
-            print::complain(format_args!("error: {message}\n  hint: {hint}"));
-            ExitCode::FAILURE
-        }
+        Err((message, hint)) => print::refuse(&message, &hint),
     }
 }
 
 /// The status as it is printed, or what is wrong and what to do.
-fn ask(admin: SocketAddr, json: bool) -> Result<String, (String, String)> {
-    let answer = fetch::get(admin, PATH, WITHIN).map_err(|error| {
-        let hint = "start the balancer, or say where its admin port is with --admin ADDR \
-                    (EVENKEEL_ADMIN)";
-        (error.to_string(), hint.to_owned())
-    })?;
-    let url = format!("http://{}{PATH}", fetch::reachable(admin));
-    if answer.status != StatusCode::OK {
-        return Err((format!("{url} answered {}", answer.status), refusal_hint(&answer)));
-    }
-    let foreign = || {
-        let hint = "see that --admin names the admin port of a balancer, not a port that it serves";
-        (format!("{url} did not answer with a status"), hint.to_owned())
-    };
+fn ask(balancer: Balancer<'_>, json: bool) -> Result<String, Refused> {
+    let answer = fetched(balancer)?;
     if json {
-        let text = String::from_utf8(answer.body.to_vec()).map_err(|_| foreign())?;
+        let text = String::from_utf8(answer.to_vec()).map_err(|_| foreign(balancer))?;
         return Ok(text.trim_end().to_owned());
     }
-    let status: Status = serde_json::from_slice(&answer.body).map_err(|_| foreign())?;
+    let status: Status = serde_json::from_slice(&answer).map_err(|_| foreign(balancer))?;
     Ok(shown(&status))
 }
 
-fn refusal_hint(answer: &Answer) -> String {
-    match answer.status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            "only loopback and the Docker host may ask: run this where the balancer runs, such as \
-             `docker exec lb evenkeel status`"
-        }
-        _ => "see that --admin names the admin port of a balancer of this version",
+/// What runs there now.
+pub(super) fn current(balancer: Balancer<'_>) -> Result<Status, Refused> {
+    serde_json::from_slice(&fetched(balancer)?).map_err(|_| foreign(balancer))
+}
+
+fn fetched(balancer: Balancer<'_>) -> Result<Bytes, Refused> {
+    let answer =
+        balancer.get(PATH).map_err(|error| (error.to_string(), error.hint().to_owned()))?;
+    if answer.status != StatusCode::OK {
+        let message = format!("{} answered {}", balancer.url(PATH), answer.status);
+        return Err((message, answer.hint("status")));
     }
-    .to_owned()
+    Ok(answer.body)
+}
+
+fn foreign(balancer: Balancer<'_>) -> Refused {
+    let hint = "see that --admin names the admin port of a balancer, not a port that it serves";
+    (format!("{} did not answer with a status", balancer.url(PATH)), hint.to_owned())
 }
 
 fn shown(status: &Status) -> String {

@@ -1,5 +1,7 @@
 //! Text in aligned columns.
 
+use crate::cli::print::clean;
+
 /// Rows of cells; the first row is the heading.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -37,11 +39,6 @@ impl Table {
         };
         self.rows.iter().map(line).collect()
     }
-}
-
-/// Names come from containers: no control character of theirs reaches a terminal.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

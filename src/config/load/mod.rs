@@ -8,7 +8,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
 use crate::config::docker::{self, Tls};
 use crate::config::file;
 use crate::config::layer::{self, Layer, Written};
@@ -16,6 +15,7 @@ use crate::config::load::pools::Pool;
 use crate::config::mistake::{Fault, Mistake, Place};
 use crate::config::settings::{Key, SETTINGS, Setting};
 use crate::config::value;
+use crate::config::{Config, Token};
 use crate::domain::names::PoolName;
 
 /// What was found, mistakes and all.
@@ -31,6 +31,13 @@ pub struct Reading {
     pub labels: BTreeMap<(PoolName, String), Place>,
     /// Which settings have a mistake of their own.
     mistaken: Vec<Key>,
+}
+
+/// How to ask a running balancer.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub admin: SocketAddr,
+    pub token: Option<Token>,
 }
 
 /// Reads the whole of a file.
@@ -54,8 +61,24 @@ pub fn load_admin(
     read_file: ReadFile<'_>,
 ) -> Result<SocketAddr, Vec<Mistake>> {
     let reading = read(flags, env, read_file);
-    let concerned = [Key::Admin, Key::Config].iter().any(|key| reading.mistaken.contains(key));
-    if concerned { Err(reading.mistakes) } else { Ok(reading.config.admin) }
+    if reading.is_mistaken(&[Key::Admin, Key::Config]) {
+        return Err(reading.mistakes);
+    }
+    Ok(reading.config.admin)
+}
+
+/// What it takes to ask a running balancer for more than everybody may read.
+/// Mistakes that do not concern this do not keep anyone from it.
+pub fn load_client(
+    flags: &[(Key, String)],
+    env: &BTreeMap<String, String>,
+    read_file: ReadFile<'_>,
+) -> Result<Client, Vec<Mistake>> {
+    let reading = read(flags, env, read_file);
+    if reading.is_mistaken(&[Key::Admin, Key::AdminTokenFile, Key::Config]) {
+        return Err(reading.mistakes);
+    }
+    Ok(Client { admin: reading.config.admin, token: reading.config.admin_token })
 }
 
 /// Reads every layer, keeping what is good in spite of what is not.
@@ -74,6 +97,7 @@ pub fn read(
     reader.apply(environment);
     reader.apply(flags);
     reader.docker_host(env);
+    reader.admin_token(read_file);
     reader.listeners();
     reader.finish()
 }
@@ -81,6 +105,7 @@ pub fn read(
 struct Reader {
     config: Config,
     tls: Tls,
+    token_file: Option<Written>,
     pools: BTreeMap<PoolName, Pool>,
     /// Where each setting was last given.
     places: BTreeMap<Key, Place>,
@@ -88,11 +113,18 @@ struct Reader {
     mistaken: Vec<Key>,
 }
 
+impl Reading {
+    fn is_mistaken(&self, keys: &[Key]) -> bool {
+        keys.iter().any(|key| self.mistaken.contains(key))
+    }
+}
+
 impl Reader {
     fn new(tls: Tls) -> Self {
         Self {
             config: Config::default(),
             tls,
+            token_file: None,
             pools: BTreeMap::new(),
             places: BTreeMap::new(),
             mistakes: Vec::new(),
@@ -171,6 +203,14 @@ impl Reader {
                 let parse = |text: &str| value::listen(text, Ipv4Addr::LOCALHOST);
                 self.one(group, parse, |config, address| config.admin = address);
             }
+            Key::AdminTokenFile => {
+                self.token_file = group.last().map(|&written| written.clone());
+            }
+            Key::AdminAllow => {
+                if let Some(networks) = self.list(group, value::network) {
+                    self.config.admin_allow = networks;
+                }
+            }
             Key::Docker => {
                 let tls = self.tls.clone();
                 let parse = |text: &str| docker::setting(text, &tls);
@@ -194,6 +234,7 @@ impl Reader {
                     self.config.trusted_proxies = networks;
                 }
             }
+            Key::Localhost => self.one(group, value::switch, |config, on| config.localhost = on),
             Key::Log => self.one(group, value::log_filter, |config, filter| config.log = filter),
             Key::AccessLog => {
                 self.one(group, value::access_log, |config, format| config.access_log = format);
@@ -264,6 +305,20 @@ impl Reader {
             Some(Ok(address)) => self.config.docker = Some(address),
             Some(Err(mistake)) => self.mistakes.push(mistake),
             None => {}
+        }
+    }
+
+    /// Reads the token from the file that the last layer names.
+    fn admin_token(&mut self, read_file: ReadFile<'_>) {
+        let Some(written) = self.token_file.take() else { return };
+        let unread = |error: io::Error| {
+            let hint = "name a file that exists and that we may read, or leave this out";
+            Fault::new(format!("cannot be read: {error}"), hint)
+        };
+        let file = read_file(Path::new(written.text.trim())).map_err(unread);
+        match file.and_then(|file| Token::read(&file)) {
+            Ok(token) => self.config.admin_token = Some(token),
+            Err(fault) => self.fault(&written, fault),
         }
     }
 

@@ -313,3 +313,51 @@ fn constraints_and_proxies_are_lists() {
     assert_eq!(config.labels.constraints, [pair("a", "b"), pair("c", "d,e")]);
     assert_eq!(config.trusted_proxies.len(), 2);
 }
+
+#[test]
+fn a_token_is_read_from_its_file_and_every_fault_of_it_is_a_mistake() {
+    let of_file = |text: &'static str| {
+        move |path: &Path| match path == Path::new("token") {
+            true => Ok(text.to_owned()),
+            false => Err(io::Error::from(io::ErrorKind::NotFound)),
+        }
+    };
+    let flags = [(Key::AdminTokenFile, "token".to_owned())];
+    let env = BTreeMap::new();
+    let token = load(&flags, &env, &of_file("0123456789abcdef\n")).unwrap().admin_token.unwrap();
+    assert_eq!(token.secret(), "0123456789abcdef");
+    for (file, message) in [
+        ("", "`admin_token_file` is `token`, which has no token in its first line"),
+        (
+            "short",
+            "`admin_token_file` is `token`, which has a token of 5 characters, which is too short",
+        ),
+    ] {
+        let mistakes = load(&flags, &env, &of_file(file)).unwrap_err();
+        assert_eq!(mistakes[0].message, message);
+        assert_eq!(mistakes[0].place, Place::Flag("admin-token-file".to_owned()));
+    }
+    let absent = [(Key::AdminTokenFile, "absent".to_owned())];
+    let mistakes = load(&absent, &env, &of_file("")).unwrap_err();
+    assert!(mistakes[0].message.contains("which cannot be read: "), "{mistakes:?}");
+    assert!(load_client(&absent, &env, &of_file("")).is_err());
+    assert!(load_admin(&absent, &env, &of_file("")).is_ok(), "health needs no token");
+    let client = load_client(&flags, &env, &of_file("0123456789abcdef")).unwrap();
+    assert_eq!(client.token, Some(token));
+}
+
+#[test]
+fn who_may_read_the_admin_port_is_a_list_and_localhost_a_switch() {
+    let given = Given::flags(&[(Key::AdminAllow, "10.0.0.0/8,::1"), (Key::Localhost, "off")]);
+    let config = given.config();
+    assert_eq!((config.admin_allow.len(), config.localhost), (2, false));
+    assert!(Config::default().localhost);
+    let mistakes = Given::flags(&[(Key::Localhost, "maybe")]).mistakes();
+    assert_eq!(
+        mistakes,
+        [
+            "flag --localhost: `localhost` is `maybe`, which is neither on nor off (write `on` or `off`)"
+        ]
+    );
+    assert_eq!(Given::flags(&[(Key::AdminAllow, "everyone")]).mistakes().len(), 1);
+}

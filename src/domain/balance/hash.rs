@@ -47,7 +47,7 @@ fn score(key: u64, seed: u64, weight: u16) -> f64 {
 }
 
 /// The finaliser of splitmix64: every bit of the input moves half of the output.
-fn mix(bits: u64) -> u64 {
+pub fn mix(bits: u64) -> u64 {
     let bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

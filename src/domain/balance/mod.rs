@@ -10,7 +10,7 @@ mod least_request;
 mod p2c;
 mod ring;
 
-pub use hash::{client_key, hash, seed};
+pub use hash::{client_key, hash, mix, seed};
 pub use least_request::least_request;
 pub use p2c::p2c;
 pub use ring::{random, ring, round_robin};

@@ -1,6 +1,7 @@
 //! What a container asks for, read from its labels.
 
 mod group;
+mod health;
 mod own;
 pub mod path;
 pub mod schema;

@@ -9,6 +9,8 @@ pub enum InvalidPath {
     Relative,
     #[error("holds a query or a fragment")]
     Query,
+    #[error("holds a fragment")]
+    Fragment,
     #[error("holds a space or a control character")]
     Blank,
     #[error("holds a backslash")]
@@ -33,6 +35,7 @@ impl InvalidPath {
         match self {
             Self::Relative => "write it from the root, such as `/api`",
             Self::Query => "write the path alone, without `?` and `#`",
+            Self::Fragment => "leave out `#` and what follows it",
             Self::Blank => "write a space as `%20`, and separate paths by commas",
             Self::Backslash => "write `/` between segments",
             Self::EmptySegment => "write one `/` between segments",

@@ -46,6 +46,15 @@ pub enum Setting {
     PathExact,
     Priority,
     Balance,
+    HealthPath,
+    HealthInterval,
+    HealthTimeout,
+    HealthRise,
+    HealthFall,
+    HealthStatus,
+    HealthPort,
+    HealthHost,
+    SlowStart,
     Ready,
     Hold,
     HoldMax,
@@ -76,7 +85,7 @@ impl Setting {
         match self {
             Self::Pool => "a name of letters, digits, `-`, `_` and `.`, at most 63 of them",
             Self::Shared | Self::Enable | Self::Oneoff | Self::Backup => "`true` or `false`",
-            Self::Port => "a number from 1 to 65535",
+            Self::Port | Self::HealthPort => "a number from 1 to 65535",
             Self::Network => "the name of a network that the container is on",
             Self::Scheme => "`http`",
             Self::Weight => "a number from 0 to 256",
@@ -84,8 +93,16 @@ impl Setting {
             Self::Path | Self::PathExact => "paths, separated by commas, such as `/api,/static`",
             Self::Priority => "a whole number, such as `10` or `-10`",
             Self::Balance => "`round_robin`, `least_request`, `p2c`, `random` or `ip_hash`",
+            Self::HealthPath => "a path, perhaps with a query, such as `/healthz`",
+            Self::HealthInterval => "a duration such as `500ms` or `5s`, from `100ms` to `1h`",
+            Self::HealthTimeout => "a duration such as `500ms` or `2s`, from `1ms` to `1m`",
+            Self::HealthRise | Self::HealthFall => "a number from 1 to 100",
+            Self::HealthStatus => {
+                "statuses, separated by commas, such as `200`, `200-299` or `2xx`"
+            }
+            Self::HealthHost => "a host name, perhaps with a port, such as `shop.example`",
             Self::Ready => "`auto` or `strict`",
-            Self::Hold => "a duration such as `500ms` or `10s`, at most `1h`",
+            Self::SlowStart | Self::Hold => "a duration such as `500ms` or `10s`, at most `1h`",
             Self::HoldMax => "a number from 0 to 1000000",
             Self::Retries => "a number from 0 to 10",
             Self::Drain => "a duration such as `500ms` or `30s`, at most `24h`",
@@ -184,15 +201,15 @@ labels! {
     Pool plain later "pin.cookie" "a cookie naming the replica" "off";
     Pool plain later "max_fails" "failures in the window that eject a replica" "3";
     Pool plain later "fail_timeout" "that window, and for how long it is ejected" "10s";
-    Pool plain later "health.path" "active health: the path to ask" "off";
-    Pool plain later "health.interval" "time between two checks" "5s";
-    Pool plain later "health.timeout" "time for one check" "2s";
-    Pool plain later "health.rise" "passes until healthy" "1";
-    Pool plain later "health.fall" "failures until unhealthy" "3";
-    Pool plain later "health.status" "statuses that pass" "2xx–3xx";
-    Pool plain later "health.port" "another port to ask" "";
-    Pool plain later "health.host" "the host name to ask for" "";
-    Pool plain later "slow_start" "ramp for a new replica" "0s";
+    Pool plain HealthPath "health.path" "the path to ask whether a replica can serve; it must pass before the first request" "off";
+    Pool plain HealthInterval "health.interval" "time between two checks" "5s";
+    Pool plain HealthTimeout "health.timeout" "time for one check" "2s";
+    Pool plain HealthRise "health.rise" "passes in a row until it serves" "1";
+    Pool plain HealthFall "health.fall" "failures in a row until it serves no more" "3";
+    Pool plain HealthStatus "health.status" "statuses that pass" "200-399";
+    Pool plain HealthPort "health.port" "another port to ask" "the one that takes requests";
+    Pool plain HealthHost "health.host" "the `Host` to ask for" "the first name of `host`, else the address";
+    Pool plain SlowStart "slow_start" "how long a new replica's share grows, from a tenth to all of it; not with `ip_hash`" "0s";
     Pool plain Retries "retries" "attempts after the first" "2";
     Pool plain later "retry.on" "retry on these statuses too" "connection failures only";
     Pool plain Ready "ready" "`strict`: never before HEALTHCHECK's verdict" "auto";

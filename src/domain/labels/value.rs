@@ -38,6 +38,10 @@ pub enum InvalidValue {
     Host { entry: String, remedy: &'static str },
     #[error("{fault}")]
     Path { entry: String, fault: InvalidPath },
+    #[error("is no status of an answer")]
+    Status { entry: String },
+    #[error("has more entries than there are kinds of answers")]
+    TooManyStatuses,
     #[error("has more than {LIST_MAX} entries")]
     TooMany,
     #[error("is not one of its values")]
@@ -50,7 +54,9 @@ impl InvalidValue {
     /// The entry of a list that is at fault; none if the whole value is.
     pub fn entry(&self) -> Option<&str> {
         match self {
-            Self::Host { entry, .. } | Self::Path { entry, .. } => Some(entry),
+            Self::Host { entry, .. } | Self::Path { entry, .. } | Self::Status { entry } => {
+                Some(entry)
+            }
             Self::Empty
             | Self::Boolean
             | Self::Port
@@ -62,6 +68,7 @@ impl InvalidValue {
             | Self::TooShort
             | Self::PoolName
             | Self::TooMany
+            | Self::TooManyStatuses
             | Self::Word { .. }
             | Self::Unsupported => None,
         }
@@ -83,7 +90,9 @@ impl InvalidValue {
             | Self::TooLong
             | Self::TooShort
             | Self::PoolName
+            | Self::Status { .. }
             | Self::TooMany
+            | Self::TooManyStatuses
             | Self::Word { meant: None }
             | Self::Unsupported => None,
         }
@@ -124,10 +133,10 @@ pub fn priority(written: &str) -> Result<i32, InvalidValue> {
     written.trim().parse().map_err(|_| InvalidValue::Number)
 }
 
-/// A number of at most `most`.
-pub fn count(written: &str, most: u32) -> Result<u32, InvalidValue> {
+/// A number within `range`.
+pub fn count(written: &str, range: &RangeInclusive<u32>) -> Result<u32, InvalidValue> {
     let count = written.trim().parse().map_err(|_| InvalidValue::Number)?;
-    if count > most { Err(InvalidValue::Range) } else { Ok(count) }
+    if range.contains(&count) { Ok(count) } else { Err(InvalidValue::Range) }
 }
 
 /// A duration within `range`.
@@ -273,7 +282,7 @@ mod tests {
             assert_eq!(port(written), Err(InvalidValue::Port), "`{written}`");
         }
         assert_eq!(priority("-10"), Ok(-10));
-        assert_eq!(count("11", 10), Err(InvalidValue::Range));
+        assert_eq!(count("11", &(0..=10)), Err(InvalidValue::Range));
     }
 
     #[test]

@@ -88,6 +88,13 @@ impl Voice {
         self.tell(own, "is not supported yet", hint);
     }
 
+    /// A label of the health check, where nothing says what to ask.
+    pub(super) fn without_path(&mut self, known: &Known<'_>, stem: &str) {
+        let hint = format!("add `{stem}.health.path` with the path to ask, or remove it");
+        let what = format!("has no effect without `{stem}.health.path`");
+        self.tell(known.own, &what, hint);
+    }
+
     /// A scheme that we do not speak.
     pub(super) fn unspoken(&mut self, own: Own<'_>, known: bool) {
         let value = shown(own.value);

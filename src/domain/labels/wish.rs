@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::labels::group::Group;
+use crate::domain::labels::health;
 use crate::domain::labels::own::Known;
 use crate::domain::labels::schema::Setting;
 use crate::domain::labels::value::{self, InvalidValue, Scheme};
 use crate::domain::labels::voice::Voice;
+use crate::domain::lifecycle::HealthCheck;
 use crate::domain::pool::PoolSettings;
 use crate::domain::rule::Rule;
 
@@ -28,6 +30,8 @@ pub(super) struct Wish<'a> {
     pub(super) backup: bool,
     pub(super) settings: PoolSettings,
     pub(super) rule: Rule,
+    health_path: Option<Arc<str>>,
+    check: HealthCheck,
     /// A guard cannot be used.
     pub(super) closed: bool,
 }
@@ -55,7 +59,22 @@ impl<'a> Wish<'a> {
             };
             wish.closed |= known.label.guard && !usable;
         }
+        wish.settle_check(group, voice);
         wish
+    }
+
+    /// Without a path nothing is asked, and the other labels of the check are
+    /// told to have no effect.
+    fn settle_check(&mut self, group: &Group<'a>, voice: &mut Voice) {
+        let check = std::mem::take(&mut self.check);
+        let path = self.health_path.take();
+        self.settings.health = path.map(|path| Arc::new(HealthCheck { path, ..check }));
+        let is_path = |known: &Known<'_>| known.label.setting == Some(Setting::HealthPath);
+        if !group.labels.iter().any(is_path) {
+            for known in group.labels.iter().filter(|known| known.label.head() == "health") {
+                voice.without_path(known, &group.stem);
+            }
+        }
     }
 
     fn take(
@@ -66,6 +85,7 @@ impl<'a> Wish<'a> {
     ) -> Result<(), InvalidValue> {
         let written = known.own.value;
         let timeouts = &mut self.settings.timeouts;
+        let check = &mut self.check;
         match setting {
             // Whether a name that is none is a fault of the label or of the
             // whole group is not known here.
@@ -83,10 +103,19 @@ impl<'a> Wish<'a> {
             Setting::PathExact => fill(&mut self.rule.exact, value::paths(written))?,
             Setting::Priority => self.rule.priority = value::priority(written)?,
             Setting::Balance => self.settings.policy = value::policy(written)?,
+            Setting::HealthPath => self.health_path = Some(health::path(written)?),
+            Setting::HealthInterval => check.interval = value::duration(written, &INTERVAL)?,
+            Setting::HealthTimeout => check.timeout = value::duration(written, &CHECK_TIMEOUT)?,
+            Setting::HealthRise => check.rise = value::count(written, &IN_A_ROW)?,
+            Setting::HealthFall => check.fall = value::count(written, &IN_A_ROW)?,
+            Setting::HealthStatus => check.statuses = health::statuses(written)?,
+            Setting::HealthPort => check.port = Some(value::port(written)?),
+            Setting::HealthHost => check.host = Some(health::host(written)?),
+            Setting::SlowStart => self.settings.slow_start = value::duration(written, &SLOW_START)?,
             Setting::Ready => self.settings.ready_strict = value::ready_strict(written)?,
             Setting::Hold => self.settings.hold = value::duration(written, &HOLD)?,
-            Setting::HoldMax => self.settings.hold_max = value::count(written, HOLD_MAX)?,
-            Setting::Retries => self.settings.retries = value::count(written, RETRIES_MAX)?,
+            Setting::HoldMax => self.settings.hold_max = value::count(written, &HOLD_MAX)?,
+            Setting::Retries => self.settings.retries = value::count(written, &RETRIES)?,
             Setting::Drain => self.settings.drain = value::duration(written, &DRAIN)?,
             Setting::TimeoutConnect => timeouts.connect = value::duration(written, &CONNECT)?,
             Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
@@ -111,6 +140,8 @@ impl Default for Wish<'_> {
             backup: false,
             settings: PoolSettings::default(),
             rule: Rule::default(),
+            health_path: None,
+            check: HealthCheck::default(),
             closed: false,
         }
     }
@@ -144,8 +175,12 @@ fn fill<T>(
 }
 
 const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
-const HOLD_MAX: u32 = 1_000_000;
-const RETRIES_MAX: u32 = 10;
+const SLOW_START: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+const HOLD_MAX: RangeInclusive<u32> = 0..=1_000_000;
+const RETRIES: RangeInclusive<u32> = 0..=10;
+const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+const CHECK_TIMEOUT: RangeInclusive<Duration> = CONNECT;
+const IN_A_ROW: RangeInclusive<u32> = 1..=100;
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(24 * 3600);
 const CONNECT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 const SILENCE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);

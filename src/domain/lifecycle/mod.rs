@@ -1,8 +1,14 @@
 //! Whether an endpoint takes requests.
 
+mod check;
+mod loss;
+mod ramp;
 mod readiness;
 
-pub use readiness::probe_pause;
+pub use check::{Fault, HealthCheck, Streak};
+pub use loss::{lose, take_away};
+pub use ramp::Share;
+pub use readiness::{jittered, probe_pause};
 
 use crate::domain::world::{Health, RunState};
 
@@ -19,7 +25,7 @@ pub enum State {
     /// A connection to it failed; it is being re-checked.
     Suspect,
     Paused,
-    /// It has its stop signal: it finishes what it has.
+    /// It has its stop signal, or an operator drains it: it finishes what it has.
     Draining,
     Gone,
 }
@@ -30,33 +36,75 @@ pub enum State {
 pub enum Probe {
     Untried,
     Passed,
+    /// It may be gone.
     Failed,
+    /// It is there and fails its health check, again and again.
+    Unfit,
 }
 
 /// All that is known of an endpoint's fitness.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Signs {
     pub run: RunState,
+    /// An operator wants it to finish what it has.
+    pub drained: bool,
     pub health: Health,
+    /// It has a health check of ours (`lb.health.path`), which decides when it
+    /// begins to serve.
+    pub checked: bool,
     pub probe: Probe,
+    /// It has been ready before, in this life and at this address.
+    pub been_ready: bool,
 }
 
 /// Judges an endpoint by its signs. What the engine says of the process counts
-/// before its HEALTHCHECK, and that before our own probe; without a
-/// HEALTHCHECK an accepted connection makes it ready.
+/// before an operator's word, that before its HEALTHCHECK, and that before our
+/// own probe; without a HEALTHCHECK an accepted connection makes it ready. With
+/// a health check of ours nothing else makes it ready, though HEALTHCHECK may
+/// still find it unhealthy.
 pub fn state(signs: Signs) -> State {
     match signs.run {
         RunState::Created | RunState::Restarting | RunState::Stopped => State::Gone,
         RunState::Paused => State::Paused,
         RunState::Stopping => State::Draining,
+        RunState::Running if signs.drained => State::Draining,
         RunState::Running => match (signs.health, signs.probe) {
-            (Health::Unhealthy, _) => State::Unhealthy,
+            (_, Probe::Untried) if signs.checked && !signs.been_ready => State::Starting,
+            (Health::Unhealthy, _) | (_, Probe::Unfit) => State::Unhealthy,
+            (Health::Starting, Probe::Untried | Probe::Passed) if signs.checked => State::Ready,
+            (Health::Starting, Probe::Failed) if signs.checked => State::Suspect,
+            (Health::None, Probe::Untried) if signs.been_ready => State::Ready,
             (Health::Starting, _) | (Health::None, Probe::Untried) => State::Starting,
             (Health::Healthy | Health::None, Probe::Failed) => State::Suspect,
             (Health::Healthy, Probe::Untried | Probe::Passed) | (Health::None, Probe::Passed) => {
                 State::Ready
             }
         },
+    }
+}
+
+/// What our last probe still says of an endpoint that was in state `before`,
+/// now that it has these signs.
+///
+/// A stop signal may have closed the listener of a process that lives on, so
+/// who no longer drains must answer first. A pause takes nothing from a process:
+/// it is as ready as before, but is asked again.
+pub fn probe_after(before: State, signs: Signs) -> Probe {
+    if signs.run != RunState::Running || signs.drained {
+        return signs.probe;
+    }
+    match (before, signs.probe) {
+        (State::Draining, _) => Probe::Failed,
+        (State::Paused, Probe::Passed) => Probe::Untried,
+        (
+            State::Starting
+            | State::Ready
+            | State::Unhealthy
+            | State::Suspect
+            | State::Paused
+            | State::Gone,
+            probe,
+        ) => probe,
     }
 }
 
@@ -79,6 +127,12 @@ impl State {
     /// Whether new requests may go there when no endpoint is ready.
     pub fn serves_at_last(self) -> bool {
         matches!(self, Self::Ready | Self::Unhealthy | Self::Suspect)
+    }
+
+    /// Whether it is worth asking if it can serve. A paused one is not: its
+    /// backlog accepts for it.
+    pub fn is_asked(self) -> bool {
+        matches!(self, Self::Starting | Self::Ready | Self::Unhealthy | Self::Suspect)
     }
 
     /// Whether idle connections to it are worth keeping.
@@ -105,40 +159,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn signs_are_judged_in_the_order_process_healthcheck_probe() {
-        use Health::{Healthy, None, Starting, Unhealthy};
-        use Probe::{Failed, Passed, Untried};
-        use RunState::{Created, Paused, Restarting, Running, Stopped, Stopping};
-        let table = [
-            (Running, None, Untried, State::Starting),
-            (Running, None, Passed, State::Ready),
-            (Running, None, Failed, State::Suspect),
-            (Running, Starting, Passed, State::Starting),
-            (Running, Healthy, Untried, State::Ready),
-            (Running, Healthy, Passed, State::Ready),
-            (Running, Healthy, Failed, State::Suspect),
-            (Running, Unhealthy, Passed, State::Unhealthy),
-            (Paused, Healthy, Passed, State::Paused),
-            (Stopping, Healthy, Passed, State::Draining),
-            (Stopped, Healthy, Passed, State::Gone),
-            (Restarting, None, Passed, State::Gone),
-            (Created, None, Untried, State::Gone),
-        ];
-        for (run, health, probe, expected) in table {
-            let signs = Signs { run, health, probe };
-            assert_eq!(state(signs), expected, "{signs:?}");
-        }
-    }
-
-    #[test]
-    fn a_state_survives_its_number() {
-        for state in State::ALL {
-            assert_eq!(State::from_u8(state as u8), state);
-        }
-        assert_eq!(State::from_u8(200), State::Gone);
-    }
-}
+mod tests;

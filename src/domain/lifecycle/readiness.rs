@@ -14,6 +14,13 @@ pub fn probe_pause(asked: Duration) -> Duration {
     }
 }
 
+/// `interval` give or take a tenth, by random bits, so that the checks of many
+/// replicas spread out.
+pub fn jittered(interval: Duration, random: u32) -> Duration {
+    let tenth = interval / 10;
+    interval - tenth + (tenth * 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,6 +32,15 @@ mod tests {
         {
             let pause = probe_pause(Duration::from_millis(asked_ms));
             assert_eq!(pause, Duration::from_millis(pause_ms), "{asked_ms} ms");
+        }
+    }
+
+    #[test]
+    fn an_interval_varies_by_a_tenth() {
+        let interval = Duration::from_secs(5);
+        for (random, ms) in [(0, 4_500), (u32::MAX / 2 + 1, 5_000), (u32::MAX, 5_500)] {
+            let pause = jittered(interval, random).as_millis();
+            assert!(pause.abs_diff(ms) <= 1, "{pause} ms for {random}");
         }
     }
 }

@@ -185,6 +185,7 @@ mod tests {
             name,
             service: None,
             run: RunState::Running,
+            drained: false,
             health: Health::None,
             address: Some(([10, 0, 0, number], 80).into()),
             weight: 1,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::domain::labels::Membership;
-use crate::domain::names::PoolName;
+use crate::domain::lifecycle::HealthCheck;
+use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::plan::{Member, Memory, PoolPlan};
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::rule::{Access, Rule};
@@ -30,10 +31,25 @@ pub(super) fn merge(
     candidates.sort_by_cached_key(|it| it.age());
     let ranked = by_rank(&candidates, memory);
     let decides = ranked.first()?;
-    let settings = decides.membership.settings.clone();
+    let mut settings = decides.membership.settings.clone();
     let access = access(name, &ranked, memory, problems);
+    settings.health = settings.health.map(|check| named(check, &access));
     let members = members(name, candidates, problems);
     Some(PoolPlan { access, settings, members })
+}
+
+/// The check, asking for the first host name of the pool's rule unless it asks
+/// for another.
+fn named(check: Arc<HealthCheck>, access: &Access) -> Arc<HealthCheck> {
+    let (Access::Open(rule) | Access::Closed(rule)) = access;
+    let exact = |pattern: &HostPattern| match pattern {
+        HostPattern::Exact(host) => Some(host.to_string()),
+        HostPattern::Wildcard(_) => None,
+    };
+    match rule.hosts.iter().find_map(exact).filter(|_| check.host.is_none()) {
+        Some(host) => Arc::new(HealthCheck { host: Some(host.into()), ..(*check).clone() }),
+        None => check,
+    }
 }
 
 impl Candidate<'_> {

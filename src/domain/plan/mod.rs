@@ -46,6 +46,8 @@ pub struct Member {
     pub name: Arc<str>,
     pub service: Option<Arc<str>>,
     pub run: RunState,
+    /// An operator wants it to finish what it has.
+    pub drained: bool,
     pub health: Health,
     /// None while it has none that we can reach; a problem says why if it runs.
     pub address: Option<SocketAddr>,
@@ -60,6 +62,8 @@ pub struct Memory<'a> {
     /// The workloads that have been ready: only they decide a pool's settings,
     /// so that a broken newcomer does not change a pool that works.
     pub been_ready: &'a BTreeSet<WorkloadId>,
+    /// The workloads that an operator drains.
+    pub drained: &'a BTreeSet<WorkloadId>,
 }
 
 /// Never fails: what cannot be used becomes a [`Problem`].
@@ -74,7 +78,7 @@ pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan
             problems.extend(reading.problems);
             for membership in reading.memberships {
                 let address = surroundings.find(workload, &membership, &mut problems);
-                let member = Member::new(workload, &membership, address);
+                let member = Member::new(workload, &membership, address, memory);
                 let pool = pools.entry(membership.pool.clone()).or_default();
                 pool.push(Candidate { workload, membership, member });
             }
@@ -92,12 +96,18 @@ pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan
 }
 
 impl Member {
-    fn new(workload: &Workload, membership: &Membership, address: Option<SocketAddr>) -> Self {
+    fn new(
+        workload: &Workload,
+        membership: &Membership,
+        address: Option<SocketAddr>,
+        memory: Memory<'_>,
+    ) -> Self {
         Self {
             workload: workload.id.clone(),
             name: Arc::clone(&workload.name),
             service: workload.service.clone(),
             run: workload.run,
+            drained: memory.drained.contains(&workload.id),
             health: workload.health,
             address,
             weight: membership.weight,

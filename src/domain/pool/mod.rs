@@ -7,14 +7,14 @@ mod vitals;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use tally::{BUCKETS, Histogram, StatusClass, Tally};
 pub use tiers::{Tier, Tiers};
-pub use vitals::{InFlight, Vitals};
+pub use vitals::{InFlight, Ticket, Vitals};
 
 use crate::domain::balance::{self, Policy};
-use crate::domain::lifecycle::{Probe, State};
+use crate::domain::lifecycle::{HealthCheck, Probe, Share, State};
 use crate::domain::names::PoolName;
 use crate::domain::retry::Budget;
 use crate::domain::world::WorkloadId;
@@ -43,6 +43,9 @@ pub struct Endpoint {
     pub backup: bool,
     /// Constant for the replica's name, so that hashing survives a restart.
     pub seed: u64,
+    /// How it is asked whether it can serve; without one it must only accept
+    /// connections.
+    pub check: Option<Arc<HealthCheck>>,
     pub vitals: Arc<Vitals>,
 }
 
@@ -69,6 +72,10 @@ pub struct PoolSettings {
     pub drain: Duration,
     /// Never before HEALTHCHECK's verdict (`lb.ready=strict`).
     pub ready_strict: bool,
+    /// Replicas are asked whether they can serve.
+    pub health: Option<Arc<HealthCheck>>,
+    /// How long a new replica's share of the traffic grows. 0 to 1 h.
+    pub slow_start: Duration,
 }
 
 /// Limits of the waits for a replica.
@@ -105,6 +112,8 @@ pub struct Draw {
     /// Uniform random bits.
     pub random: u64,
     pub client: IpAddr,
+    /// When the request began.
+    pub now: Instant,
 }
 
 /// The endpoints that this request has been sent to, each with how often it had
@@ -121,8 +130,8 @@ impl Pool {
     /// first tier that has any. The endpoint's live state counts, which may be
     /// newer than this table.
     pub fn pick(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
-        let serves = |vitals: &Vitals| vitals.state().serves();
-        let serves_at_last = |vitals: &Vitals| vitals.state().serves_at_last();
+        let serves = |it: &Endpoint| it.vitals.state().serves();
+        let serves_at_last = |it: &Endpoint| it.vitals.state().serves_at_last();
         self.pick_from(&self.tiers.primary, draw, tried, serves)
             .or_else(|| self.pick_from(&self.tiers.backup, draw, tried, serves))
             .or_else(|| self.pick_from(&self.tiers.last, draw, tried, serves_at_last))
@@ -131,19 +140,24 @@ impl Pool {
     /// Chooses an endpoint that has its stop signal but may still accept: better
     /// than no answer at all.
     pub fn pick_leaving(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
-        let accepts =
-            |vitals: &Vitals| vitals.state() == State::Draining && vitals.probe() != Probe::Failed;
+        let accepts = |it: &Endpoint| {
+            it.vitals.state() == State::Draining && it.vitals.probe() != Probe::Failed
+        };
         self.pick_from(&self.tiers.leaving, draw, tried, accepts)
     }
 
     /// Chooses an endpoint whose HEALTHCHECK has not spoken yet but that
-    /// accepts connections, for a request that has waited long enough.
+    /// accepts connections, for a request that has waited long enough. A health
+    /// check of ours speaks soon after it starts: it is waited for.
     pub fn pick_starting(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
         if self.settings.ready_strict {
             return None;
         }
-        let accepts =
-            |vitals: &Vitals| vitals.state() == State::Starting && vitals.probe() == Probe::Passed;
+        let accepts = |it: &Endpoint| {
+            it.check.is_none()
+                && it.vitals.state() == State::Starting
+                && it.vitals.probe() == Probe::Passed
+        };
         self.pick_from(&self.tiers.starting, draw, tried, accepts)
     }
 
@@ -157,35 +171,94 @@ impl Pool {
         tier: &Tier,
         draw: Draw,
         tried: &Tried,
-        serves: fn(&Vitals) -> bool,
+        serves: fn(&Endpoint) -> bool,
     ) -> Option<&Endpoint> {
         if tier.is_empty() {
             return None;
         }
         let at = |slot: u16| self.endpoints.get(usize::from(slot));
-        let usable =
-            |slot: u16| at(slot).is_some_and(|it| serves(&it.vitals) && !tried.contains(it));
+        let usable = |slot: u16| at(slot).is_some_and(|it| serves(it) && !tried.contains(it));
+        let slot = if self.settings.slow_start.is_zero() {
+            self.choose(tier, draw, usable, |_| true, |_| Share::FULL)
+        } else {
+            let share = |slot: u16| self.share(slot, draw.now);
+            let most = self.most_share(tier, usable, share);
+            let takes = |slot: u16| {
+                let random = balance::mix(draw.random ^ balance::mix(u64::from(slot)));
+                share(slot).takes(most, random)
+            };
+            self.choose(tier, draw, usable, takes, share)
+        }?;
+        at(slot)
+    }
+
+    /// The slot that the policy chooses. One that does not take the request
+    /// stands back; the caller sees to it that some usable one takes it. A hash
+    /// knows no standing back, since its keys would stray.
+    fn choose(
+        &self,
+        tier: &Tier,
+        draw: Draw,
+        usable: impl Fn(u16) -> bool,
+        takes: impl Fn(u16) -> bool,
+        share: impl Fn(u16) -> Share,
+    ) -> Option<u16> {
+        let at = |slot: u16| self.endpoints.get(usize::from(slot));
         let load = |slot: u16| {
             at(slot).map_or(balance::Load::MAX, |it| balance::Load {
-                in_flight: it.vitals.in_flight(),
+                in_flight: share(slot).scale(it.vitals.in_flight()),
                 weight: it.weight,
             })
         };
-        let slot = match self.settings.policy {
-            Policy::RoundRobin => balance::round_robin(&tier.ring, self.state.next_turn(), usable),
-            Policy::LeastRequest => {
-                balance::least_request(&tier.ring, load, self.state.next_turn(), usable)
+        let willing = |slot: u16| usable(slot) && takes(slot);
+        match self.settings.policy {
+            Policy::RoundRobin => {
+                // Who stands back loses its turn; were it passed on, one
+                // neighbour would have all of them.
+                let turn = || balance::round_robin(&tier.ring, self.state.next_turn(), &usable);
+                let taken = (0..TURNS_MAX).map_while(|_| turn()).find(|&slot| takes(slot));
+                taken.or_else(|| balance::round_robin(&tier.ring, self.state.next_turn(), willing))
             }
-            Policy::P2c => balance::p2c(&tier.ring, load, draw.random, usable),
-            Policy::Random => balance::random(&tier.ring, draw.random, usable),
+            Policy::LeastRequest => {
+                balance::least_request(&tier.ring, load, self.state.next_turn(), willing)
+            }
+            Policy::P2c => balance::p2c(&tier.ring, load, draw.random, willing),
+            Policy::Random => balance::random(&tier.ring, draw.random, willing),
             Policy::IpHash => {
                 let score = |slot: u16| at(slot).map_or((0, 0), |it| (it.seed, it.weight));
                 balance::hash(&tier.members, balance::client_key(draw.client), score, usable)
             }
-        }?;
-        at(slot)
+        }
+    }
+
+    fn share(&self, slot: u16, now: Instant) -> Share {
+        let endpoint = self.endpoints.get(usize::from(slot));
+        let ready_for = endpoint.map(|it| it.vitals.ready_for(now)).unwrap_or_default();
+        Share::after(ready_for, self.settings.slow_start)
+    }
+
+    /// The share of the endpoint that is furthest up, against which those of
+    /// the others are measured.
+    fn most_share(
+        &self,
+        tier: &Tier,
+        usable: impl Fn(u16) -> bool,
+        share: impl Fn(u16) -> Share,
+    ) -> Share {
+        let mut most = Share::FLOOR;
+        for &slot in tier.members.iter().filter(|&&slot| usable(slot)) {
+            most = most.max(share(slot));
+            if most == Share::FULL {
+                break;
+            }
+        }
+        most
     }
 }
+
+/// Turns that one request may take while replicas stand back; with all but one
+/// of a large pool new, it is still likely that one takes it.
+const TURNS_MAX: usize = 32;
 
 impl Default for PoolSettings {
     fn default() -> Self {
@@ -197,6 +270,8 @@ impl Default for PoolSettings {
             retries: 2,
             drain: Duration::from_secs(30),
             ready_strict: false,
+            health: None,
+            slow_start: Duration::ZERO,
         }
     }
 }
@@ -245,3 +320,6 @@ impl Tried {
             && self.0.contains(&(endpoint.vitals.serial(), endpoint.vitals.times_ready()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,35 @@
 //! The signs of life of an endpoint.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use crate::domain::lifecycle::{Probe, State};
+use crate::domain::lifecycle::{Fault, Probe, State};
 
 /// The signs of life of an endpoint. They outlive the table that lists it.
 #[derive(Debug)]
 pub struct Vitals {
     serial: u64,
     state: AtomicU8,
-    probe: AtomicU8,
+    /// The probe in the lowest bits, above them how often it was doubted.
+    heard: AtomicU64,
+    /// Of the last check that did not pass; 0 for none.
+    fault: AtomicU16,
     times_ready: AtomicU32,
+    /// When its share began to grow: milliseconds from `epoch`, plus one; 0
+    /// while that has not been noted.
+    grows_from: AtomicU64,
+    epoch: OnceLock<Instant>,
     cut: AtomicBool,
     in_flight: AtomicU32,
     attempts: AtomicU64,
     failures: AtomicU64,
 }
+
+/// What was held of an endpoint when a probe of it began. Where it has been
+/// doubted since, the probe's outcome counts no more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ticket(u64);
 
 /// Counts one request against an endpoint until it is dropped.
 #[derive(Debug)]
@@ -28,8 +41,11 @@ impl Vitals {
         Self {
             serial,
             state: AtomicU8::new(State::Starting as u8),
-            probe: AtomicU8::new(Probe::Untried as u8),
+            heard: AtomicU64::new(Probe::Untried as u64),
+            fault: AtomicU16::new(0),
             times_ready: AtomicU32::new(0),
+            grows_from: AtomicU64::new(0),
+            epoch: OnceLock::new(),
             cut: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             attempts: AtomicU64::new(0),
@@ -47,9 +63,20 @@ impl Vitals {
 
     /// Only the control loop calls this: it alone knows every sign.
     pub fn set_state(&self, state: State) {
-        let before = self.state.swap(state as u8, Ordering::Relaxed);
-        if state == State::Ready && before != state as u8 {
+        if !matches!(state, State::Draining | State::Paused | State::Gone) {
+            // It does not leave after all: what it gets from now on has its time.
+            self.cut.store(false, Ordering::Relaxed);
+        }
+        let before = State::from_u8(self.state.swap(state as u8, Ordering::AcqRel));
+        if state == State::Ready && before != State::Ready {
             self.times_ready.fetch_add(1, Ordering::Relaxed);
+            // Neither a pause nor a suspicion makes a replica cold.
+            if before == State::Unhealthy {
+                self.grows_from.store(0, Ordering::Relaxed);
+            }
+        }
+        if before.is_asked() && !state.is_asked() {
+            self.doubt(|probe| probe);
         }
     }
 
@@ -71,23 +98,86 @@ impl Vitals {
     /// another is ready, until a probe passes. Whether this is news.
     pub fn suspect(&self) -> bool {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        let before = self.probe.swap(Probe::Failed as u8, Ordering::Relaxed);
+        let before = self.doubt(|probe| match probe {
+            Probe::Untried | Probe::Passed | Probe::Failed => Probe::Failed,
+            // That is known already.
+            Probe::Unfit => Probe::Unfit,
+        });
         let (ready, suspect) = (State::Ready as u8, State::Suspect as u8);
         // Any other state takes no requests, or knows better.
         let _ = self.state.compare_exchange(ready, suspect, Ordering::Relaxed, Ordering::Relaxed);
-        before != Probe::Failed as u8
+        matches!(before, Probe::Untried | Probe::Passed)
     }
 
     pub fn probe(&self) -> Probe {
-        match self.probe.load(Ordering::Relaxed) {
-            value if value == Probe::Passed as u8 => Probe::Passed,
-            value if value == Probe::Failed as u8 => Probe::Failed,
-            _ => Probe::Untried,
+        Ticket(self.heard.load(Ordering::Relaxed)).probe()
+    }
+
+    /// Says what is held of the endpoint, whatever probes of it find that have
+    /// already begun.
+    pub fn set_probe(&self, probe: Probe) {
+        self.doubt(|_| probe);
+    }
+
+    /// To be taken before a probe begins; none if the endpoint is in a state in
+    /// which a probe proves nothing.
+    pub fn begin_probe(&self) -> Option<Ticket> {
+        // In this order: who sees the count from after a change of state sees
+        // the state too (`set_state` has them the other way round).
+        let ticket = Ticket(self.heard.load(Ordering::Acquire));
+        State::from_u8(self.state.load(Ordering::Acquire)).is_asked().then_some(ticket)
+    }
+
+    /// Takes in what a probe found, unless the endpoint was doubted after it
+    /// had begun. Whether it was taken in.
+    pub fn conclude(&self, ticket: Ticket, probe: Probe) -> bool {
+        let heard = (ticket.0 & !PROBE_BITS) | probe as u64;
+        self.heard.compare_exchange(ticket.0, heard, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether it must be asked again, for something that was not known at
+    /// `ticket`.
+    pub fn is_doubted_since(&self, ticket: Ticket) -> bool {
+        let now = Ticket(self.heard.load(Ordering::Relaxed));
+        now.0 & !PROBE_BITS != ticket.0 & !PROBE_BITS
+            && matches!(now.probe(), Probe::Untried | Probe::Failed)
+    }
+
+    /// Changes what is held, so that probes that have begun count no more. What
+    /// was held before.
+    fn doubt(&self, next: impl Fn(Probe) -> Probe) -> Probe {
+        let doubted = |heard: u64| {
+            let times = (heard & !PROBE_BITS).wrapping_add(PROBE_BITS + 1);
+            Some(times | next(Ticket(heard).probe()) as u64)
+        };
+        let before = self.heard.fetch_update(Ordering::AcqRel, Ordering::Relaxed, doubted);
+        Ticket(before.unwrap_or_else(|heard| heard)).probe()
+    }
+
+    /// Why the last check of the endpoint did not pass; none if it did.
+    pub fn fault(&self) -> Option<Fault> {
+        Fault::from_code(self.fault.load(Ordering::Relaxed))
+    }
+
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.fault.store(Fault::to_code(fault), Ordering::Relaxed);
+    }
+
+    /// Notes from when on its share grows, if it is ready and that has not been
+    /// noted yet.
+    pub fn note_ready(&self, now: Instant) {
+        if self.state() == State::Ready && self.grows_from.load(Ordering::Relaxed) == 0 {
+            let since = now.saturating_duration_since(*self.epoch.get_or_init(|| now));
+            let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1);
+            self.grows_from.store(since + 1, Ordering::Relaxed);
         }
     }
 
-    pub fn set_probe(&self, probe: Probe) {
-        self.probe.store(probe as u8, Ordering::Relaxed);
+    /// For how long its share has been growing.
+    pub fn ready_for(&self, now: Instant) -> Duration {
+        let from = self.grows_from.load(Ordering::Relaxed).checked_sub(1);
+        let (Some(from), Some(epoch)) = (from, self.epoch.get()) else { return Duration::ZERO };
+        now.saturating_duration_since(*epoch).saturating_sub(Duration::from_millis(from))
     }
 
     pub fn begin(self: &Arc<Self>) -> InFlight {
@@ -111,6 +201,21 @@ impl Vitals {
     }
 }
 
+impl Ticket {
+    /// What was held.
+    pub fn probe(self) -> Probe {
+        const PASSED: u64 = Probe::Passed as u64;
+        const FAILED: u64 = Probe::Failed as u64;
+        const UNFIT: u64 = Probe::Unfit as u64;
+        match self.0 & PROBE_BITS {
+            PASSED => Probe::Passed,
+            FAILED => Probe::Failed,
+            UNFIT => Probe::Unfit,
+            _ => Probe::Untried,
+        }
+    }
+}
+
 impl InFlight {
     pub fn vitals(&self) -> &Arc<Vitals> {
         &self.0
@@ -123,9 +228,13 @@ impl Drop for InFlight {
     }
 }
 
+/// They hold a [`Probe`].
+const PROBE_BITS: u64 = 0b11;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_request_is_in_flight_until_its_guard_is_dropped() {
@@ -134,6 +243,19 @@ mod tests {
         assert_eq!(vitals.in_flight(), 1);
         drop(request);
         assert_eq!((vitals.in_flight(), vitals.attempts()), (0, 1));
+    }
+
+    #[test]
+    fn a_cut_lasts_until_the_endpoint_stays_after_all() {
+        let vitals = Vitals::new(1);
+        vitals.set_state(State::Draining);
+        vitals.cut();
+        for leaving in [State::Draining, State::Paused, State::Gone] {
+            vitals.set_state(leaving);
+            assert!(vitals.is_cut(), "{leaving:?}");
+        }
+        vitals.set_state(State::Suspect);
+        assert!(!vitals.is_cut());
     }
 
     #[test]
@@ -147,5 +269,125 @@ mod tests {
         assert!(!vitals.suspect());
         assert_eq!((vitals.state(), vitals.probe()), (State::Suspect, Probe::Failed));
         assert_eq!(vitals.failures(), 3);
+    }
+
+    #[test]
+    fn what_a_probe_found_counts_unless_the_endpoint_was_doubted_meanwhile() {
+        let vitals = Vitals::new(1);
+        let ticket = vitals.begin_probe().unwrap();
+        assert!(vitals.conclude(ticket, Probe::Passed));
+        assert_eq!(vitals.probe(), Probe::Passed);
+
+        let ticket = vitals.begin_probe().unwrap();
+        vitals.suspect();
+        assert!(vitals.is_doubted_since(ticket));
+        assert!(!vitals.conclude(ticket, Probe::Passed), "it began before the suspicion");
+        assert_eq!(vitals.probe(), Probe::Failed);
+
+        let ticket = vitals.begin_probe().unwrap();
+        vitals.suspect();
+        assert!(!vitals.conclude(ticket, Probe::Passed), "nor does a second suspicion get lost");
+        let ticket = vitals.begin_probe().unwrap();
+        assert!(vitals.conclude(ticket, Probe::Passed));
+
+        let ticket = vitals.begin_probe().unwrap();
+        vitals.set_probe(Probe::Untried);
+        assert!(!vitals.conclude(ticket, Probe::Passed), "it was to be asked anew");
+    }
+
+    #[test]
+    fn a_probe_that_meets_a_pause_or_the_end_finds_nothing() {
+        for state in [State::Paused, State::Draining, State::Gone] {
+            let vitals = Vitals::new(1);
+            let ticket = vitals.begin_probe().unwrap();
+            vitals.set_state(state);
+            assert_eq!(vitals.begin_probe(), None, "{state:?}");
+            assert!(!vitals.conclude(ticket, Probe::Passed), "{state:?}");
+            assert_eq!(vitals.probe(), Probe::Untried);
+        }
+    }
+
+    #[test]
+    fn what_fails_its_checks_is_not_better_for_failing_requests() {
+        let vitals = Vitals::new(1);
+        vitals.set_probe(Probe::Unfit);
+        assert!(!vitals.suspect());
+        assert_eq!(vitals.probe(), Probe::Unfit);
+    }
+
+    proptest! {
+        /// Two probes at once, and all that may happen meanwhile.
+        #[test]
+        fn a_pass_counts_only_if_nothing_spoke_against_it_after_its_probe_began(
+            steps in proptest::collection::vec((0_usize..2, 0_u8..7), 0..60),
+        ) {
+            let vitals = Vitals::new(1);
+            // For each probe its ticket, and whether all is as it was then.
+            let mut probes = [(None, false); 2];
+            for (at, step) in steps {
+                let before = vitals.probe();
+                let spoken_against = match step {
+                    0 => {
+                        let ticket = vitals.begin_probe();
+                        prop_assert_eq!(ticket.is_some(), vitals.state().is_asked());
+                        probes[at] = (ticket, true);
+                        false
+                    }
+                    1 | 2 => {
+                        if let (Some(ticket), holds) = probes[at] {
+                            let taken = vitals.conclude(ticket, Probe::Passed);
+                            prop_assert!(holds || !taken);
+                            prop_assert!(taken || !holds || ticket.probe() != before);
+                            prop_assert_eq!(vitals.probe() == before, !taken || before == Probe::Passed);
+                        }
+                        probes[at].0 = None;
+                        false
+                    }
+                    3 => {
+                        vitals.suspect();
+                        true
+                    }
+                    4 => {
+                        vitals.set_probe(Probe::Untried);
+                        true
+                    }
+                    5 => {
+                        let was_asked = vitals.state().is_asked();
+                        vitals.set_state(State::Paused);
+                        was_asked
+                    }
+                    _ => {
+                        vitals.set_state(State::Ready);
+                        false
+                    }
+                };
+                if spoken_against {
+                    probes.iter_mut().for_each(|probe| probe.1 = false);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
+    fn a_share_grows_from_the_first_time_ready_and_from_the_return_of_an_unhealthy_one() {
+        let second = Duration::from_secs(1);
+        let (vitals, start) = (Vitals::new(1), Instant::now());
+        vitals.note_ready(start);
+        assert_eq!(vitals.ready_for(start + second), Duration::ZERO, "it is not ready");
+        vitals.set_state(State::Ready);
+        vitals.note_ready(start);
+        vitals.note_ready(start + second);
+        assert_eq!(vitals.ready_for(start + second), second);
+        for (away, ready_for) in [
+            (State::Suspect, 3 * second),
+            (State::Paused, 3 * second),
+            (State::Unhealthy, Duration::ZERO),
+        ] {
+            vitals.set_state(away);
+            vitals.set_state(State::Ready);
+            vitals.note_ready(start + 3 * second);
+            assert_eq!(vitals.ready_for(start + 3 * second), ready_for, "{away:?}");
+        }
     }
 }

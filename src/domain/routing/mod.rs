@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::domain::balance;
-use crate::domain::lifecycle::{self, Probe, Signs, State};
+use crate::domain::lifecycle::{self, HealthCheck, Probe, Signs, State};
 use crate::domain::names::{Host, PoolName};
 use crate::domain::plan::{Member, Plan, PoolPlan};
 use crate::domain::pool::{Endpoint, EndpointId, Pool, PoolState, Tiers, Vitals};
@@ -21,6 +21,8 @@ use crate::domain::rule::{Access, Rule};
 pub struct RoutingTable {
     generation: u64,
     complete: bool,
+    /// No pool answers at `<pool>.localhost`.
+    no_localhost: bool,
     next_serial: u64,
     compiled: BTreeMap<PoolName, Compiled>,
     hosts: Hosts,
@@ -56,6 +58,12 @@ struct Compiled {
 }
 
 impl RoutingTable {
+    /// The table before the first one. `localhost`: whether each pool answers at
+    /// `<pool>.localhost` too, in this table and in those built on it.
+    pub fn new(localhost: bool) -> Self {
+        Self { no_localhost: !localhost, ..Self::default() }
+    }
+
     /// Builds the table of `plan`. Pools that have not changed are taken from
     /// `previous` as they are; endpoints that stay keep their vitals, and those
     /// that left are marked as gone.
@@ -63,14 +71,16 @@ impl RoutingTable {
         let mut table = Self {
             generation: previous.generation + 1,
             complete: plan.complete,
+            no_localhost: previous.no_localhost,
             next_serial: previous.next_serial,
             compiled: BTreeMap::new(),
             hosts: Hosts::default(),
         };
         let mut vitals = previous.vitals();
+        let checks = checks(plan);
         for (name, pool) in &plan.pools {
             let before = previous.compiled.get(name);
-            let compiled = table.compile(name, pool, before, &mut vitals);
+            let compiled = table.compile(name, pool, before, &mut vitals, &checks);
             table.compiled.insert(name.clone(), compiled);
         }
         table.bury(&vitals);
@@ -87,6 +97,11 @@ impl RoutingTable {
 
     pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.compiled.values().map(|compiled| &compiled.pool)
+    }
+
+    /// Every endpoint of every pool, so that one that is in two pools comes twice.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.pools().flat_map(|pool| &pool.endpoints)
     }
 
     pub fn pool(&self, name: &PoolName) -> Option<&Arc<Pool>> {
@@ -114,7 +129,8 @@ impl RoutingTable {
             endpoints.zip(&it.signs).any(|((member, endpoint), &(state, probe))| {
                 let vitals = &endpoint.vitals;
                 // The data plane may have made it suspect since it was judged.
-                (judge(member, vitals), vitals.probe()) != (state, probe) || vitals.state() != state
+                let judged = lifecycle::state(signs(member, endpoint.check.is_some(), vitals));
+                (judged, vitals.probe()) != (state, probe) || vitals.state() != state
             })
         })
     }
@@ -125,26 +141,32 @@ impl RoutingTable {
         plan: &PoolPlan,
         before: Option<&Compiled>,
         vitals: &mut HashMap<EndpointId, Arc<Vitals>>,
+        checks: &HashMap<EndpointId, Arc<HealthCheck>>,
     ) -> Compiled {
         let mut endpoints = Vec::new();
         let mut states = Vec::new();
-        let mut signs = Vec::new();
+        let mut judged = Vec::new();
         for member in plan.members.iter().take(usize::from(u16::MAX)) {
             let Some(id) = endpoint_id(member) else { continue };
             let vitals = vitals.entry(id.clone()).or_insert_with(|| {
                 self.next_serial += 1;
                 Arc::new(Vitals::new(self.next_serial))
             });
-            let probe = vitals.probe();
-            let state = judge(member, vitals);
-            vitals.set_state(state);
+            let check = checks.get(&id).cloned();
+            let (state, probe) = judge(member, check.is_some(), vitals);
             states.push(state);
-            signs.push((state, probe));
-            endpoints.push(endpoint(member, id, vitals));
+            judged.push((state, probe));
+            endpoints.push(endpoint(member, id, check, vitals));
         }
         if let Some(before) = before
             && *before.plan == *plan
-            && before.signs == signs
+            && before.signs == judged
+            && before
+                .pool
+                .endpoints
+                .iter()
+                .map(|it| &it.check)
+                .eq(endpoints.iter().map(|it| &it.check))
         {
             return before.clone();
         }
@@ -157,7 +179,7 @@ impl RoutingTable {
             endpoints,
             state,
         };
-        Compiled { plan: Arc::new(plan.clone()), pool: Arc::new(pool), signs }
+        Compiled { plan: Arc::new(plan.clone()), pool: Arc::new(pool), signs: judged }
     }
 
     /// Marks the endpoints that this table no longer has.
@@ -183,7 +205,10 @@ impl RoutingTable {
                     closed,
                     pool: Arc::clone(&compiled.pool),
                 };
-                if let Ok(host) = format!("{}.localhost", compiled.pool.name.name).parse::<Host>() {
+                if !self.no_localhost
+                    && let Ok(host) =
+                        format!("{}.localhost", compiled.pool.name.name).parse::<Host>()
+                {
                     self.hosts.insert_local(host, entry.clone());
                 }
                 if rule.hosts.is_empty() {
@@ -199,8 +224,7 @@ impl RoutingTable {
     }
 
     fn vitals(&self) -> HashMap<EndpointId, Arc<Vitals>> {
-        let endpoints = self.pools().flat_map(|pool| &pool.endpoints);
-        endpoints.map(|it| (it.id.clone(), Arc::clone(&it.vitals))).collect()
+        self.endpoints().map(|it| (it.id.clone(), Arc::clone(&it.vitals))).collect()
     }
 }
 
@@ -216,11 +240,49 @@ fn endpoint_id(member: &Member) -> Option<EndpointId> {
     Some(EndpointId { workload: member.workload.clone(), address })
 }
 
-fn judge(member: &Member, vitals: &Vitals) -> State {
-    lifecycle::state(Signs { run: member.run, health: member.health, probe: vitals.probe() })
+/// Brings the vitals of a member in line with what is known of it now.
+fn judge(member: &Member, checked: bool, vitals: &Vitals) -> (State, Probe) {
+    let mut signs = signs(member, checked, vitals);
+    let probe = lifecycle::probe_after(vitals.state(), signs);
+    if probe != signs.probe {
+        vitals.set_probe(probe);
+        signs.probe = probe;
+    }
+    let state = lifecycle::state(signs);
+    vitals.set_state(state);
+    (state, probe)
 }
 
-fn endpoint(member: &Member, id: EndpointId, vitals: &Arc<Vitals>) -> Endpoint {
+fn signs(member: &Member, checked: bool, vitals: &Vitals) -> Signs {
+    Signs {
+        run: member.run,
+        drained: member.drained,
+        health: member.health,
+        checked,
+        probe: vitals.probe(),
+        been_ready: vitals.times_ready() > 0,
+    }
+}
+
+/// The health check of each endpoint that has one. Pools that share an endpoint
+/// share what is known of it, and so its check: that of the first such pool.
+fn checks(plan: &Plan) -> HashMap<EndpointId, Arc<HealthCheck>> {
+    let mut checks = HashMap::new();
+    for pool in plan.pools.values() {
+        let Some(check) = &pool.settings.health else { continue };
+        for id in pool.members.iter().filter_map(endpoint_id) {
+            checks.entry(id).or_insert_with(|| Arc::clone(check));
+        }
+    }
+    checks
+}
+
+fn endpoint(
+    member: &Member,
+    id: EndpointId,
+    check: Option<Arc<HealthCheck>>,
+    vitals: &Arc<Vitals>,
+) -> Endpoint {
     Endpoint {
         id,
         name: Arc::clone(&member.name),
@@ -228,6 +290,7 @@ fn endpoint(member: &Member, id: EndpointId, vitals: &Arc<Vitals>) -> Endpoint {
         weight: member.weight,
         backup: member.backup,
         seed: balance::seed(&member.name),
+        check,
         vitals: Arc::clone(vitals),
     }
 }

@@ -6,6 +6,7 @@ use crate::domain::names::HostPattern;
 use crate::domain::pool::{Draw, PoolSettings, Tried};
 use crate::domain::world::{Health, RunState, WorkloadId};
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 #[test]
 fn the_most_specific_rule_wins() {
@@ -73,6 +74,17 @@ fn a_private_client_reaches_each_pool_by_its_name_under_its_own_rule() {
         client: Ipv4Addr::new(203, 0, 113, 9).into(),
     };
     assert!(table.route(public).is_none());
+}
+
+#[test]
+fn without_localhost_no_pool_has_a_name_of_its_own_in_any_later_table() {
+    let plan = plan(&[("api", rule(&["shop.example"], &[], &[], 0))]);
+    let first = RoutingTable::build(&plan, &RoutingTable::new(false));
+    let second = RoutingTable::build(&plan, &first);
+    assert_eq!(asked(&second, "api.localhost", "/"), None);
+    assert_eq!(asked(&second, "shop.example", "/"), Some("api"));
+    let with = RoutingTable::build(&plan, &RoutingTable::new(true));
+    assert_eq!(asked(&with, "api.localhost", "/"), Some("api"));
 }
 
 #[test]
@@ -238,6 +250,52 @@ fn a_starting_endpoint_that_accepts_serves_those_who_waited_unless_strict() {
 }
 
 #[test]
+fn an_endpoint_with_a_health_check_waits_for_it_whatever_healthcheck_says() {
+    for health in [Health::None, Health::Starting, Health::Healthy, Health::Unhealthy] {
+        let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+        let shop = plan.pools.get_mut(&name("shop")).unwrap();
+        shop.members[0].health = health;
+        shop.settings.health = Some(Arc::default());
+        let table = RoutingTable::build(&plan, &RoutingTable::default());
+        let pool = table.pool(&name("shop")).unwrap();
+        assert!(pool.pick(draw(), &Tried::default()).is_none(), "{health:?}");
+        // A connection that was accepted is no pass.
+        probe(&table, "shop", Probe::Passed);
+        assert!(pool.pick_starting(draw(), &Tried::default()).is_none(), "{health:?}");
+        let table = RoutingTable::build(&plan, &table);
+        assert!(table.pool(&name("shop")).unwrap().pick(draw(), &Tried::default()).is_some());
+    }
+}
+
+#[test]
+fn a_health_check_that_changes_reaches_the_endpoints_and_keeps_what_is_known() {
+    let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+    let without = RoutingTable::build(&plan, &RoutingTable::default());
+    probe(&without, "shop", Probe::Passed);
+    let check = HealthCheck { path: "/up".into(), ..HealthCheck::default() };
+    plan.pools.get_mut(&name("shop")).unwrap().settings.health = Some(Arc::new(check.clone()));
+    let with = RoutingTable::build(&plan, &without);
+    let endpoint = endpoint_of(&with, "shop");
+    assert_eq!(endpoint.check.as_deref(), Some(&check));
+    assert_eq!(endpoint.vitals.state(), State::Ready, "nothing is lost by a new label");
+}
+
+#[test]
+fn pools_that_share_an_endpoint_share_its_health_check() {
+    let mut plan = plan(&[("a", rule(&[], &["/a"], &[], 0)), ("b", rule(&[], &["/b"], &[], 0))]);
+    for pool in plan.pools.values_mut() {
+        pool.members = vec![member("both", 1)];
+    }
+    let before = RoutingTable::build(&plan, &RoutingTable::default());
+    plan.pools.get_mut(&name("b")).unwrap().settings.health = Some(Arc::default());
+    let after = RoutingTable::build(&plan, &before);
+    for pool in ["a", "b"] {
+        assert!(endpoint_of(&after, pool).check.is_some(), "{pool}");
+    }
+    assert!(!after.is_stale());
+}
+
+#[test]
 fn the_waiting_of_a_pool_are_bounded() {
     let state = Arc::new(PoolState::default());
     let first = state.wait(2);
@@ -248,8 +306,9 @@ fn the_waiting_of_a_pool_are_bounded() {
     assert!(state.wait(2).is_some());
 }
 
+#[expect(clippy::disallowed_methods, reason = "any instant does")]
 fn draw() -> Draw {
-    Draw { random: 7, client: Ipv4Addr::LOCALHOST.into() }
+    Draw { random: 7, client: Ipv4Addr::LOCALHOST.into(), now: Instant::now() }
 }
 
 fn asked<'a>(table: &'a RoutingTable, host: &str, path: &str) -> Option<&'a str> {
@@ -279,6 +338,7 @@ fn member(pool: &str, n: u8) -> Member {
         name: format!("{pool}-{n}").into(),
         service: None,
         run: RunState::Running,
+        drained: false,
         health: Health::None,
         address: Some(([10, 0, 0, n], 80).into()),
         weight: 1,

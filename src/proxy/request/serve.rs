@@ -23,7 +23,8 @@ pub(super) async fn serve(
     prepared: &Prepared,
     exchange: &mut Box<Exchange>,
 ) -> Result<Answered, ProxyError> {
-    let draw = Draw { random: fastrand::u64(..), client: prepared.client };
+    let now = exchange.began.into_std();
+    let draw = Draw { random: fastrand::u64(..), client: prepared.client, now };
     let mut tried = Tried::default();
     let mut retries = Retries::default();
     let mut last_failure = None;

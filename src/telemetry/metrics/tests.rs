@@ -209,6 +209,7 @@ fn endpoint(life: u32, name: &str) -> Endpoint {
         weight: 1,
         backup: false,
         seed: 0,
+        check: None,
         vitals: Arc::new(Vitals::new(u64::from(life))),
     }
 }

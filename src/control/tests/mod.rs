@@ -1,9 +1,14 @@
 //! The control loop in virtual time.
 
+mod drain;
+mod hints;
+mod survival;
+
 use super::*;
 use crate::domain::lifecycle::Probe;
+use crate::domain::pool::Endpoint;
 use crate::domain::routing::Asked;
-use crate::domain::world::{Health, Place, RunState, Workload};
+use crate::domain::world::{Attachment, Health, NetworkMode, Place, RunState, Workload};
 use crate::live::{self, Reader};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -131,6 +136,7 @@ struct Running {
     reader: Reader,
     alarm: Alarm,
     stop: watch::Sender<bool>,
+    operator: Operator,
 }
 
 impl Running {
@@ -155,6 +161,16 @@ impl Running {
         self.reader.changed().await.unwrap();
     }
 
+    /// The endpoint of the container with this id.
+    fn endpoint(&mut self, id: &str) -> Endpoint {
+        let table = self.reader.current();
+        table.endpoints().find(|it| *it.id.workload.id == *id).unwrap().clone()
+    }
+
+    fn generation(&mut self) -> u64 {
+        self.reader.current().generation()
+    }
+
     fn hold(&mut self) -> Duration {
         self.reader.current().pools().next().unwrap().settings.hold
     }
@@ -170,10 +186,11 @@ fn start(sources: &[SourceName]) -> Running {
     let alarm = Alarm::default();
     let (control, overview) =
         Control::new(LabelSettings::default(), sources, Vec::new(), publisher, alarm.clone());
+    let operator = control.operator();
     let (reports, received) = mpsc::channel(4);
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(control.run(received, stopping, |_| ()));
-    Running { reports, overview, reader, alarm, stop }
+    Running { reports, overview, reader, alarm, stop, operator }
 }
 
 fn shop(weight: &str) -> Workload {
@@ -189,5 +206,24 @@ fn shop(weight: &str) -> Workload {
         created: 0,
         place: Place::Fixed(([10, 0, 0, 2], 8080).into()),
         oneoff: false,
+    }
+}
+
+/// A container of the pool of its own name.
+fn container(id: &str, address: u8) -> Workload {
+    Workload {
+        id: WorkloadId { id: id.into(), life: 0 },
+        name: id.into(),
+        labels: [("lb.pool".to_owned(), id.to_owned())].into(),
+        place: Place::Container {
+            mode: NetworkMode::Own,
+            networks: vec![Attachment {
+                name: "front".into(),
+                network: "front".into(),
+                address: Some([10, 0, 0, address].into()),
+            }],
+            exposed: Some(vec![80]),
+        },
+        ..shop("1")
     }
 }

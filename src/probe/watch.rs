@@ -1,0 +1,119 @@
+//! The watch over one endpoint, for as long as it may take requests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::domain::lifecycle::{Fault, HealthCheck, Probe, Streak, jittered, probe_pause};
+use crate::domain::pool::{Ticket, Vitals};
+use crate::live::Alarm;
+use crate::probe::ask::{self, Limits};
+
+pub(super) struct Watch {
+    pub(super) address: SocketAddr,
+    pub(super) check: Option<Arc<HealthCheck>>,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) alarm: Alarm,
+    pub(super) limits: Arc<Limits>,
+    /// It may have been doubted.
+    pub(super) wake: Arc<Notify>,
+}
+
+impl Watch {
+    pub(super) async fn run(self) {
+        let mut streak = Streak::default();
+        // Since when it is asked often; none while it is known to serve.
+        let mut hurried = Some(Instant::now());
+        loop {
+            let Some(ticket) = self.vitals.begin_probe() else {
+                let _ = timeout(LOOK, self.wake.notified()).await;
+                continue;
+            };
+            let pause = if self.check.is_none() && ticket.probe() == Probe::Passed {
+                None
+            } else {
+                let heard = self.ask().await;
+                let verdict = self.judge(heard, ticket.probe(), &mut streak);
+                if !self.vitals.conclude(ticket, verdict) {
+                    // What was found is older than the doubt.
+                    (streak, hurried) = (Streak::default(), Some(Instant::now()));
+                    continue;
+                }
+                if verdict != ticket.probe() {
+                    self.alarm.raise();
+                }
+                if verdict == Probe::Passed {
+                    hurried = None;
+                }
+                self.pause(heard, hurried)
+            };
+            if self.is_doubted_within(pause, ticket).await {
+                hurried = Some(Instant::now());
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<(), Fault> {
+        match &self.check {
+            Some(check) => {
+                // Most endpoints have no check: their watch stays small.
+                let heard = Box::pin(ask::check(self.address, check, &self.limits)).await;
+                self.vitals.set_fault(heard.err());
+                heard
+            }
+            None => ask::connect(self.address, &self.limits).await,
+        }
+    }
+
+    fn judge(&self, heard: Result<(), Fault>, before: Probe, streak: &mut Streak) -> Probe {
+        let serves = self.vitals.state().serves();
+        match (&self.check, heard, before) {
+            (Some(check), _, _) => streak.record(heard.is_ok(), before, serves, check),
+            (None, Ok(()), _) => Probe::Passed,
+            // It serves on the word of something else, which is wrong.
+            (None, Err(_), Probe::Untried) if serves => Probe::Failed,
+            (None, Err(_), _) => before,
+        }
+    }
+
+    /// Until it is asked again; none if it need not be unless it is doubted.
+    fn pause(&self, heard: Result<(), Fault>, hurried: Option<Instant>) -> Option<Duration> {
+        let usual = || Some(jittered(self.check.as_ref()?.interval, fastrand::u32(..)));
+        let Some(since) = hurried else { return usual() };
+        let pause = probe_pause(since.elapsed());
+        Some(match heard {
+            // Nobody answers there: asking often would only keep others waiting.
+            Err(Fault::TimedOut | Fault::Unreachable) => pause.max(UNANSWERED_PAUSE),
+            Err(Fault::Status(_) | Fault::Refused | Fault::Closed | Fault::NotHttp) | Ok(()) => {
+                pause
+            }
+        })
+    }
+
+    /// Waits for `pause`, or until the endpoint is doubted for something that
+    /// was not known at `ticket`; whether it is.
+    async fn is_doubted_within(&self, pause: Option<Duration>, ticket: Ticket) -> bool {
+        let until = pause.map(|pause| Instant::now() + pause);
+        while !self.vitals.is_doubted_since(ticket) {
+            let now = Instant::now();
+            if until.is_some_and(|until| until <= now) {
+                return false;
+            }
+            let look = now + LOOK;
+            tokio::select! {
+                () = sleep_until(until.map_or(look, |until| until.min(look))) => {}
+                () = self.wake.notified() => {}
+            }
+        }
+        true
+    }
+}
+
+const UNANSWERED_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often the vitals are looked at, so that a wake-up that was lost costs
+/// time only.
+const LOOK: Duration = Duration::from_secs(1);
