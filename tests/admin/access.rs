@@ -15,8 +15,7 @@ use evenkeel::domain::labels::LabelSettings;
 use evenkeel::domain::names::SourceName;
 use evenkeel::domain::routing::RoutingTable;
 use evenkeel::domain::world::{
-    Attachment, Health, NetworkMode, Observation, Place, Report, RunState, Workload,
-    WorkloadId,
+    Attachment, Health, NetworkMode, Observation, Place, Report, RunState, Workload, WorkloadId,
 };
 use evenkeel::live::{self, Alarm};
 use evenkeel::telemetry::access_log::AccessLog;

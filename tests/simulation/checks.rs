@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use evenkeel::domain::lifecycle::State;
 use evenkeel::domain::pool::Endpoint;
-use evenkeel::domain::world::{Hint, Loss, Observation, Place, RunState};
+use evenkeel::domain::world::{Health, Hint, Loss, Observation, Place, RunState};
 use tokio::time::Instant;
 
 use super::engine::Engine;
@@ -15,40 +15,31 @@ use super::engine::Engine;
 /// What the balancer was told, and what it did wrong in spite of it.
 pub(super) struct Checks {
     engine: Rc<Engine>,
-    faults: RefCell<Vec<String>>,
     told: RefCell<BTreeMap<Arc<str>, Told>>,
     pub(super) last: RefCell<Option<Observation>>,
 }
 
 /// What was told last of a container.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Told {
     run: RunState,
     life: u32,
     has_address: bool,
+    health: Health,
     at: Instant,
 }
 
 impl Checks {
     pub(super) fn new(engine: Rc<Engine>) -> Rc<Self> {
-        let (faults, told, last) = Default::default();
-        Rc::new(Self { engine, faults, told, last })
-    }
-
-    pub(super) fn fault(&self, what: String) {
-        self.engine.tell(|| format!("FAULT: {what}"));
-        self.faults.borrow_mut().push(what);
-    }
-
-    pub(super) fn take_faults(&self) -> Vec<String> {
-        self.faults.take()
+        let (told, last) = Default::default();
+        Rc::new(Self { engine, told, last })
     }
 
     /// The balancer is told of a loss.
     pub(super) fn hinted(&self, hint: &Hint) {
         let mut told = self.told.borrow_mut();
         let Some(told) = told.get_mut(&hint.id) else {
-            return self.fault(format!("{hint:?} is about a container that was never seen"));
+            return self.engine.fault(format!("{hint:?} is about a container that was never seen"));
         };
         let (run, has_address) = match &hint.loss {
             Loss::Stopping => (RunState::Stopping, told.has_address),
@@ -69,9 +60,11 @@ impl Checks {
                 Place::Fixed(_) => true,
             };
             let (run, life) = (workload.run, workload.id.life);
-            let now = Told { run, life, has_address, at: Instant::now() };
+            let health = workload.health;
+            let now = Told { run, life, has_address, health, at: Instant::now() };
             let before = told.entry(Arc::clone(&workload.id.id)).or_insert(now);
-            if (before.run, before.life, before.has_address) != (run, life, has_address) {
+            let same = Told { at: before.at, ..now };
+            if *before != same {
                 *before = now;
             }
         }
@@ -84,11 +77,16 @@ impl Checks {
     pub(super) fn attempt(&self, request: &str, endpoint: &Endpoint, waited: bool) {
         let (vitals, id) = (&endpoint.vitals, &endpoint.id.workload);
         let state = vitals.state();
-        let starts = state == State::Starting && waited;
-        if vitals.times_ready() == 0 && !starts {
-            self.fault(format!("{request} goes to {id:?}, which was never ready ({state:?})"));
-        }
         let told = self.told.borrow().get(&id.id).copied();
+        // HEALTHCHECK has come to a verdict: the endpoint serves, as a last resort
+        // if a request that had waited made it suspect, or the verdict is bad.
+        let judged =
+            told.is_some_and(|told| matches!(told.health, Health::Healthy | Health::Unhealthy));
+        let starts = state == State::Starting && waited;
+        if vitals.times_ready() == 0 && !starts && !judged {
+            self.engine
+                .fault(format!("{request} goes to {id:?}, which was never ready ({state:?})"));
+        }
         // What is told in this very moment has not been heard yet.
         let told = told.filter(|told| told.at < Instant::now());
         let wrong = match told {
@@ -107,7 +105,7 @@ impl Checks {
             }
         };
         if wrong {
-            self.fault(format!("{request} goes to {id:?} ({state:?}) in spite of {told:?}"));
+            self.engine.fault(format!("{request} goes to {id:?} ({state:?}) in spite of {told:?}"));
         }
     }
 }

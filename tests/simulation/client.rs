@@ -68,11 +68,11 @@ impl Balancer {
         let ready = self.ready(&mut request);
         let outcome = self.answer(&mut request).await;
         if request.acted > 1 && !request.idempotent {
-            self.checks.fault(format!("{} was acted on {} times", request.name, request.acted));
+            self.engine.fault(format!("{} was acted on {} times", request.name, request.acted));
         }
         let took = arrived.elapsed();
         if took > DURATION_MAX {
-            self.checks.fault(format!("{} took {took:?}", request.name));
+            self.engine.fault(format!("{} took {took:?}", request.name));
         }
         let Err(lost) = outcome else { return };
         let why = match lost {
@@ -83,12 +83,12 @@ impl Balancer {
         self.engine.tell(|| format!("{} is lost after {took:?}: {why}", request.name));
         let name = &request.name;
         if matches!(lost, Lost::NoRoute) {
-            return self.checks.fault(format!("{name} found no route"));
+            return self.engine.fault(format!("{name} found no route"));
         }
         if matches!(lost, Lost::Held) && (took < HOLD || took > HOLD + Duration::from_millis(5)) {
             let cause = request.waited.map(|at| at.elapsed());
             if cause.is_none_or(|held| held < HOLD) {
-                self.checks.fault(format!("{name} was held for {took:?}"));
+                self.engine.fault(format!("{name} was held for {took:?}"));
             }
         }
         // Up from before it came until now, and known to be: it could have gone there.
@@ -100,7 +100,7 @@ impl Balancer {
         if let Some(good) = good
             && (request.idempotent || matches!(lost, Lost::Held))
         {
-            self.checks.fault(format!("{name} is lost ({why}) although {good:?} was ready"));
+            self.engine.fault(format!("{name} is lost ({why}) although {good:?} was ready"));
         }
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use super::chance::Chance;
@@ -26,6 +26,7 @@ pub(super) struct Engine {
     ring: RefCell<VecDeque<(i64, Vec<u8>)>>,
     away: Cell<bool>,
     story: RefCell<Vec<String>>,
+    faults: RefCell<Vec<String>>,
 }
 
 /// What comes out of an event stream.
@@ -47,6 +48,7 @@ impl Engine {
             ring: RefCell::default(),
             away: Cell::new(false),
             story: RefCell::default(),
+            faults: RefCell::default(),
         })
     }
 
@@ -64,8 +66,27 @@ impl Engine {
         self.story.borrow_mut().push(format!("{at:>6} ms  {}", what()));
     }
 
-    pub(super) fn take_story(&self) -> Vec<String> {
-        self.story.take()
+    /// Something is wrong.
+    pub(super) fn fault(&self, what: String) {
+        self.tell(|| format!("FAULT: {what}"));
+        self.faults.borrow_mut().push(what);
+    }
+
+    /// What is wrong, and all that was told.
+    pub(super) fn take_story(&self) -> (Vec<String>, Vec<String>) {
+        (self.faults.take(), self.story.take())
+    }
+
+    /// Runs a task beside all others; its panic is a fault.
+    pub(super) fn spawn<T: 'static>(
+        self: &Rc<Self>,
+        task: impl Future<Output = T> + 'static,
+    ) -> JoinHandle<T> {
+        let alert = Alert(Rc::clone(self));
+        spawn_local(async move {
+            let _alert = alert;
+            task.await
+        })
     }
 
     /// Looks at a container.
@@ -106,7 +127,8 @@ impl Engine {
         self.ring.borrow_mut().clear();
         self.cut_streams();
         if !away {
-            (0..self.containers.borrow().len()).for_each(|index| self.show(index));
+            let count = self.containers.borrow().len();
+            (0..count).for_each(|index| self.show(index));
         }
     }
 
@@ -178,7 +200,7 @@ impl Engine {
 
     fn deliver(self: &Rc<Self>, line: Line, delay: std::time::Duration) {
         let streams = self.streams.borrow().clone();
-        spawn_local(async move {
+        self.spawn(async move {
             sleep(delay).await;
             for stream in streams {
                 let line = match &line {
@@ -188,6 +210,16 @@ impl Engine {
                 let _ = stream.try_send(line);
             }
         });
+    }
+}
+
+struct Alert(Rc<Engine>);
+
+impl Drop for Alert {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fault("a task panicked".to_owned());
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use evenkeel::domain::routing::RoutingTable;
 use evenkeel::domain::world::World;
 use evenkeel::live::{self, Alarm};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::checks::Checks;
@@ -42,7 +42,7 @@ impl History {
             let engine = Engine::new(seed);
             let checks = Checks::new(Rc::clone(&engine));
             play(&engine, &checks).await;
-            (checks.take_faults(), engine.take_story())
+            engine.take_story()
         });
         Self { seed, faults, story }
     }
@@ -69,13 +69,13 @@ async fn play(engine: &Rc<Engine>, checks: &Rc<Checks>) {
     let (reports, received) = mpsc::channel(64);
     let (_stop, stopping) = watch::channel(false);
     let prober = Prober::new(Rc::clone(engine), alarm.clone());
-    spawn_local(control.run(received, stopping, move |table| prober.follow(table)));
+    engine.spawn(control.run(received, stopping, move |table| prober.follow(table)));
 
     for pool in ["web", "web", "web", "api", "api"] {
         let index = engine.create(pool);
         engine.start(index).await;
     }
-    spawn_local(watcher::watch(Rc::clone(engine), Rc::clone(checks), reports));
+    engine.spawn(watcher::watch(Rc::clone(engine), Rc::clone(checks), reports));
     sleep(Duration::from_secs(3)).await;
 
     let idle = Default::default();
@@ -87,7 +87,7 @@ async fn play(engine: &Rc<Engine>, checks: &Rc<Checks>) {
         idle,
         began: Instant::now(),
     });
-    let requests = spawn_local(arrive(Rc::clone(&balancer)));
+    let requests = engine.spawn(arrive(Rc::clone(&balancer)));
     disturb(engine).await;
     requests.await.unwrap();
     settle(engine).await;
@@ -106,12 +106,12 @@ async fn arrive(balancer: Rc<Balancer>) {
     while Instant::now() < until {
         number += 1;
         let request = balancer.request(number);
-        open.push(spawn_local(Rc::clone(&balancer).serve(request)));
+        open.push(balancer.engine.spawn(Rc::clone(&balancer).serve(request)));
         sleep(balancer.engine.chance.millis(2..=20)).await;
     }
     for request in open {
         if timeout(PATIENCE, request).await.is_err() {
-            balancer.checks.fault("a request never came to its end".to_owned());
+            balancer.engine.fault("a request never came to its end".to_owned());
         }
     }
 }
@@ -125,25 +125,25 @@ async fn disturb(engine: &Rc<Engine>) {
             0..4 => engine.cut_streams(),
             4..7 => {
                 engine.set_away(true);
-                let engine = Rc::clone(engine);
-                spawn_local(async move {
-                    sleep(engine.chance.millis(50..=3_000)).await;
-                    engine.set_away(false);
+                let operated = Rc::clone(engine);
+                engine.spawn(async move {
+                    sleep(operated.chance.millis(50..=3_000)).await;
+                    operated.set_away(false);
                 });
             }
             7..14 => {
                 let pool = if engine.chance.percent(50) { "web" } else { "api" };
-                let engine = Rc::clone(engine);
-                spawn_local(async move {
-                    let index = engine.create(pool);
-                    engine.start(index).await;
+                let operated = Rc::clone(engine);
+                engine.spawn(async move {
+                    let index = operated.create(pool);
+                    operated.start(index).await;
                 });
             }
             14..20 => restart_all(engine),
             _ => {
                 let deed = Deed::ALL[engine.chance.below(Deed::ALL.len())];
                 if let Some(index) = any_at_rest(engine) {
-                    spawn_local(Rc::clone(engine).act(deed, index));
+                    engine.spawn(Rc::clone(engine).act(deed, index));
                 }
             }
         }
@@ -156,7 +156,7 @@ fn restart_all(engine: &Rc<Engine>) {
     let pool = if engine.chance.percent(50) { "web" } else { "api" };
     for index in 0..count {
         if engine.see(index, |it| it.pool == pool && !it.busy && !it.removed) {
-            spawn_local(Rc::clone(engine).act(Deed::Restart, index));
+            engine.spawn(Rc::clone(engine).act(Deed::Restart, index));
         }
     }
 }
@@ -191,10 +191,10 @@ impl Quiet<'_> {
         self.check_truth();
         for pool in self.table.pools() {
             if pool.state.waiting() > 0 {
-                self.checks.fault(format!("{} still wait for {}", pool.state.waiting(), pool.name));
+                self.engine.fault(format!("{} still wait for {}", pool.state.waiting(), pool.name));
             }
             for endpoint in pool.endpoints.iter().filter(|it| it.vitals.in_flight() > 0) {
-                self.checks.fault(format!("{endpoint:?} has requests of nobody"));
+                self.engine.fault(format!("{endpoint:?} has requests of nobody"));
             }
         }
     }
@@ -212,18 +212,18 @@ impl Quiet<'_> {
         let served: BTreeMap<_, _> = self.table.pools().map(|pool| (&pool.name, pool)).collect();
         for (name, pool) in &planned.pools {
             if self.overview.plan.pools.get(name) != Some(pool) {
-                self.checks.fault(format!("{name} is served by another plan than {pool:?}"));
+                self.engine.fault(format!("{name} is served by another plan than {pool:?}"));
             }
             let wanted: BTreeSet<_> = pool.members.iter().filter_map(|it| it.address).collect();
             let endpoints = served.get(name).map(|pool| pool.endpoints.iter());
             let has: BTreeSet<_> =
                 endpoints.into_iter().flatten().map(|it| it.id.address).collect();
             if wanted != has {
-                self.checks.fault(format!("{name} is served by {has:?} and not by {wanted:?}"));
+                self.engine.fault(format!("{name} is served by {has:?} and not by {wanted:?}"));
             }
         }
         if served.len() != planned.pools.len() {
-            self.checks.fault(format!("{} pools are served", served.len()));
+            self.engine.fault(format!("{} pools are served", served.len()));
         }
     }
 
@@ -244,13 +244,13 @@ impl Quiet<'_> {
             })
             .collect();
         if truth != ready {
-            self.checks.fault(format!("ready are {ready:?}, but in truth {truth:?}"));
+            self.engine.fault(format!("ready are {ready:?}, but in truth {truth:?}"));
         }
     }
 }
 
 /// How long things happen.
-const BUSY: Duration = Duration::from_secs(6);
+const BUSY: Duration = Duration::from_secs(4);
 
 /// Longer than a regular list takes to come, and any hint to be lifted.
 const QUIET: Duration = Duration::from_secs(50);

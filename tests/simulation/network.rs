@@ -59,12 +59,8 @@ impl Engine {
             return Err(Ended);
         }
         let index = connection.container;
-        self.change(index, |it| it.requests += 1);
-        let answered = self.answer(connection, work).await;
-        if self.see(index, |it| it.life == connection.life) {
-            self.change(index, |it| it.requests -= 1);
-        }
-        answered
+        let _counted = Counted::new(self, connection);
+        self.answer(connection, work).await
     }
 
     async fn answer(&self, connection: Connection, work: Duration) -> Result<(), Ended> {
@@ -92,6 +88,30 @@ impl Engine {
                 biased;
                 () = sleep_until(done) => return Ok(()),
                 () = changed => {}
+            }
+        }
+    }
+}
+
+/// A request that its container has, until it is answered or broken off.
+struct Counted<'a>(&'a Engine, Connection);
+
+impl<'a> Counted<'a> {
+    fn new(engine: &'a Engine, connection: Connection) -> Self {
+        engine.containers.borrow_mut()[connection.container].requests += 1;
+        Self(engine, connection)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let Self(engine, connection) = self;
+        let container = &mut engine.containers.borrow_mut()[connection.container];
+        if container.life == connection.life {
+            container.requests -= 1;
+            // Who drains waits for the last one.
+            if container.requests == 0 && !container.listens {
+                engine.changed.notify_waiters();
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use super::container::{Container, HEALTHY, Manner, STARTING, UNHEALTHY};
@@ -153,7 +152,7 @@ impl Engine {
     async fn kill(self: &Rc<Self>, index: usize) {
         let life = self.see(index, |it| it.life);
         let signalled = Rc::clone(self);
-        let told = spawn_local(async move { signalled.emit_soon(index, "kill", Some(9)).await });
+        let told = self.spawn(async move { signalled.emit_soon(index, "kill", Some(9)).await });
         if self.see(index, |it| it.alive && it.life == life) {
             self.die(index).await;
         }
@@ -173,14 +172,14 @@ impl Engine {
                 let after = self.chance.millis(0..=10);
                 self.later(index, life, after, move |engine| {
                     let dying = Rc::clone(engine);
-                    spawn_local(async move { dying.die(index).await });
+                    engine.spawn(async move { dying.die(index).await });
                 });
             }
             Manner::Drains => {
                 self.change(index, |it| it.listens = false);
                 let dying = Rc::clone(self);
                 let least = self.chance.millis(0..=400);
-                spawn_local(async move {
+                self.spawn(async move {
                     sleep(least).await;
                     loop {
                         let changed = dying.changed.notified();
@@ -226,7 +225,7 @@ impl Engine {
         });
         let lag = self.chance.mostly(0..=4, 50, 30..=160);
         let engine = Rc::clone(self);
-        spawn_local(async move {
+        self.spawn(async move {
             sleep(lag).await;
             if engine.see(index, |it| it.life == life && !it.alive) {
                 engine.show(index);
@@ -320,7 +319,7 @@ impl Engine {
         deed: impl FnOnce(&Rc<Self>) + 'static,
     ) {
         let engine = Rc::clone(self);
-        spawn_local(async move {
+        self.spawn(async move {
             sleep(after).await;
             if engine.see(index, |it| it.alive && it.life == life) {
                 deed(&engine);

@@ -12,7 +12,7 @@ use evenkeel::domain::pool::{Endpoint, Vitals};
 use evenkeel::domain::routing::RoutingTable;
 use evenkeel::live::Alarm;
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::container::last_byte;
@@ -59,7 +59,7 @@ impl Prober {
             vitals: Arc::clone(&endpoint.vitals),
             wake: Rc::clone(&wake),
         };
-        Watched { wake, task: spawn_local(watch.run()) }
+        Watched { wake, task: self.engine.spawn(watch.run()) }
     }
 }
 

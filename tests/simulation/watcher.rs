@@ -8,7 +8,6 @@ use evenkeel::discovery::docker::{Observer, Ticket};
 use evenkeel::domain::names::SourceName;
 use evenkeel::domain::world::{Observation, Report, SourceHealth};
 use tokio::sync::mpsc;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::checks::Checks;
@@ -88,7 +87,7 @@ impl Watcher {
         if self.observer.list_due(now).is_some_and(|due| due <= now) {
             self.observer.list_began(now);
             let (engine, calls) = (Rc::clone(&self.engine), calls.clone());
-            spawn_local(async move {
+            self.engine.spawn(async move {
                 let text = engine.list().await;
                 let _ = calls.send(Done::List { began: now, text }).await;
             });
@@ -98,7 +97,7 @@ impl Watcher {
         {
             self.inspecting += 1;
             let (engine, calls) = (Rc::clone(&self.engine), calls.clone());
-            spawn_local(async move {
+            self.engine.spawn(async move {
                 let text = engine.inspect(&ticket.id).await;
                 let _ = calls.send(Done::Inspect { ticket, text }).await;
             });

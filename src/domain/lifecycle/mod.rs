@@ -69,11 +69,15 @@ pub fn state(signs: Signs) -> State {
         RunState::Stopping => State::Draining,
         RunState::Running if signs.drained => State::Draining,
         RunState::Running => match (signs.health, signs.probe) {
-            (_, Probe::Untried) if signs.checked && !signs.been_ready => State::Starting,
+            (_, Probe::Untried | Probe::Failed) if signs.checked && !signs.been_ready => {
+                State::Starting
+            }
             (Health::Unhealthy, _) | (_, Probe::Unfit) => State::Unhealthy,
             (Health::Starting, Probe::Untried | Probe::Passed) if signs.checked => State::Ready,
             (Health::Starting, Probe::Failed) if signs.checked => State::Suspect,
             (Health::None, Probe::Untried) if signs.been_ready => State::Ready,
+            // Who leaves and stays after all may never have answered before.
+            (Health::None, Probe::Failed) if !signs.been_ready => State::Starting,
             (Health::Starting, _) | (Health::None, Probe::Untried) => State::Starting,
             (Health::Healthy | Health::None, Probe::Failed) => State::Suspect,
             (Health::Healthy, Probe::Untried | Probe::Passed) | (Health::None, Probe::Passed) => {

@@ -23,7 +23,7 @@ fn signs_are_judged_in_the_order_process_operator_healthcheck_probe() {
     let table = [
         (Running, None, Untried, State::Starting),
         (Running, None, Passed, State::Ready),
-        (Running, None, Failed, State::Suspect),
+        (Running, None, Failed, State::Starting),
         (Running, None, Unfit, State::Unhealthy),
         (Running, Starting, Passed, State::Starting),
         (Running, Healthy, Untried, State::Ready),
@@ -46,6 +46,17 @@ fn signs_are_judged_in_the_order_process_operator_healthcheck_probe() {
 }
 
 #[test]
+fn only_who_has_been_ready_can_be_suspect_without_the_word_of_a_healthcheck() {
+    for (health, checked) in [(Health::None, false), (Health::None, true), (Health::Starting, true)]
+    {
+        let failed = Signs { health, checked, probe: Probe::Failed, ..RUNNING };
+        assert_eq!(state(failed), State::Starting, "{failed:?}");
+        let ready_once = Signs { been_ready: true, ..failed };
+        assert_eq!(state(ready_once), State::Suspect, "{ready_once:?}");
+    }
+}
+
+#[test]
 fn a_health_check_of_ours_is_a_gate_whatever_healthcheck_says() {
     use Health::{Healthy, None, Starting, Unhealthy};
     use Probe::{Failed, Passed, Unfit, Untried};
@@ -53,7 +64,7 @@ fn a_health_check_of_ours_is_a_gate_whatever_healthcheck_says() {
     for (probe, expected) in [
         (Untried, [State::Starting; 4]),
         (Passed, [State::Ready, State::Ready, State::Ready, State::Unhealthy]),
-        (Failed, [State::Suspect, State::Suspect, State::Suspect, State::Unhealthy]),
+        (Failed, [State::Starting; 4]),
         (Unfit, [State::Unhealthy; 4]),
     ] {
         for (health, expected) in verdicts.into_iter().zip(expected) {

@@ -137,11 +137,13 @@ impl Pool {
             .or_else(|| self.pick_from(&self.tiers.last, draw, tried, serves_at_last))
     }
 
-    /// Chooses an endpoint that has its stop signal but may still accept: better
-    /// than no answer at all.
+    /// Chooses an endpoint that was ready until its stop signal came, and may
+    /// still accept: better than no answer at all.
     pub fn pick_leaving(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
         let accepts = |it: &Endpoint| {
-            it.vitals.state() == State::Draining && it.vitals.probe() != Probe::Failed
+            it.vitals.state() == State::Draining
+                && it.vitals.probe() != Probe::Failed
+                && it.vitals.times_ready() > 0
         };
         self.pick_from(&self.tiers.leaving, draw, tried, accepts)
     }
