@@ -4,18 +4,22 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel::domain::lifecycle::State;
-use evenkeel::domain::pool::Endpoint;
+use evenkeel::domain::pool::{Endpoint, EndpointId};
 use evenkeel::domain::world::{Health, Hint, Loss, Observation, Place, RunState};
 use tokio::time::Instant;
 
+use super::container::{Fact, Kind};
 use super::engine::Engine;
 
 /// What the balancer was told, and what it did wrong in spite of it.
 pub(super) struct Checks {
     engine: Rc<Engine>,
     told: RefCell<BTreeMap<Arc<str>, Told>>,
+    /// Which true life was met at each endpoint.
+    met: RefCell<BTreeMap<EndpointId, u32>>,
     pub(super) last: RefCell<Option<Observation>>,
 }
 
@@ -31,8 +35,19 @@ struct Told {
 
 impl Checks {
     pub(super) fn new(engine: Rc<Engine>) -> Rc<Self> {
-        let (told, last) = Default::default();
-        Rc::new(Self { engine, told, last })
+        let (told, met, last) = Default::default();
+        Rc::new(Self { engine, told, met, last })
+    }
+
+    /// What the event `fact` took away was there to be taken: nothing that a
+    /// former life lost is taken from one whose start was heard of.
+    pub(super) fn is_fair(&self, hint: &Hint, fact: Fact) {
+        let lives = self.engine.see(fact.container, |it| {
+            it.alive && it.heard.start.is_some_and(|(life, _)| life == it.life)
+        });
+        if hint.loss == Loss::Stopped && lives && fact.kind != Kind::Start {
+            self.engine.fault(format!("{hint:?} by {fact:?}, which is of a former life"));
+        }
     }
 
     /// The balancer is told of a loss.
@@ -82,6 +97,7 @@ impl Checks {
         // if a request that had waited made it suspect, or the verdict is bad.
         let judged =
             told.is_some_and(|told| matches!(told.health, Health::Healthy | Health::Unhealthy));
+        self.is_true(request, endpoint);
         let starts = state == State::Starting && waited;
         if vitals.times_ready() == 0 && !starts && !judged {
             self.engine
@@ -108,4 +124,36 @@ impl Checks {
             self.engine.fault(format!("{request} goes to {id:?} ({state:?}) in spite of {told:?}"));
         }
     }
+
+    /// What was heard of some time ago is heeded, whatever lists have said since,
+    /// and no two lives are taken for one.
+    fn is_true(&self, request: &str, endpoint: &Endpoint) {
+        let id = &endpoint.id.workload;
+        let containers = self.engine.containers.borrow();
+        let Some(container) = containers.iter().find(|it| *it.id == *id.id).cloned() else {
+            return;
+        };
+        drop(containers);
+        if let Some(objection) = container.objection(HEED_MAX) {
+            self.engine.fault(format!("{request} goes to {id:?}, but {objection}"));
+        }
+        if endpoint.vitals.state() == State::Ready && container.is_signalled(HEED_MAX) {
+            self.engine.fault(format!("{request} goes to {id:?}, which has its stop signal"));
+        }
+        if container.alive && !container.heard.misses {
+            let mut met = self.met.borrow_mut();
+            let before = *met.entry(endpoint.id.clone()).or_insert(container.life);
+            // The start of a life is heard of a little after it.
+            let heard = container
+                .heard
+                .start
+                .is_some_and(|(life, at)| life == container.life && at.elapsed() > HEED_MAX);
+            if before != container.life && heard {
+                self.engine.fault(format!("{id:?} stands for two lives of it"));
+            }
+        }
+    }
 }
+
+/// From an event that is heard to the last request that does not heed it.
+const HEED_MAX: Duration = Duration::from_millis(50);

@@ -40,7 +40,40 @@ pub(super) struct Container {
     pub(super) up_since: Option<Instant>,
     /// Requests that it has not answered.
     pub(super) requests: u32,
+    /// How often it was paused or lost its network.
+    pub(super) breaks: u32,
+    pub(super) heard: Heard,
     pub(super) shown: Shown,
+}
+
+/// The events of a container that the balancer has heard: which life, or which
+/// break, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heard {
+    pub(super) start: Option<(u32, Instant)>,
+    pub(super) stop_signal: Option<(u32, Instant)>,
+    pub(super) death: Option<(u32, Instant)>,
+    pub(super) broken: Option<(u32, Instant)>,
+    /// Something was not heard of, so that nothing follows from silence.
+    pub(super) misses: bool,
+}
+
+/// An event as it was true when it happened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fact {
+    pub(super) container: usize,
+    pub(super) kind: Kind,
+    life: u32,
+    breaks: u32,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Start,
+    StopSignal,
+    Death,
+    Break,
+    Other,
 }
 
 /// What lists show, which may be older than the truth.
@@ -72,6 +105,56 @@ impl Container {
         };
         let address = self.address.filter(|_| self.connected);
         Shown { state, status, address }
+    }
+
+    pub(super) fn fact(&self, container: usize, action: &str, signal: Option<u8>) -> Fact {
+        let kind = match (action, signal) {
+            ("start", _) => Kind::Start,
+            ("kill", Some(9 | 15)) => Kind::StopSignal,
+            ("die", _) => Kind::Death,
+            ("pause" | "disconnect", _) if self.alive => Kind::Break,
+            _ => Kind::Other,
+        };
+        Fact { container, kind, life: self.life, breaks: self.breaks }
+    }
+
+    /// The balancer hears of something.
+    pub(super) fn hear(&mut self, fact: Fact) {
+        let now = Instant::now();
+        match fact.kind {
+            Kind::Start => self.heard.start = Some((fact.life, now)),
+            // It counts from the first one, which a new stream may repeat.
+            Kind::StopSignal => match self.heard.stop_signal {
+                Some((life, _)) if life == fact.life => {}
+                Some(_) | None => self.heard.stop_signal = Some((fact.life, now)),
+            },
+            Kind::Death => self.heard.death = Some((fact.life, now)),
+            Kind::Break => self.heard.broken = Some((fact.breaks, now)),
+            Kind::Other => {}
+        }
+    }
+
+    /// Why no request may go there any more, by what was heard `within` ago.
+    pub(super) fn objection(&self, within: Duration) -> Option<&'static str> {
+        let old = |at: Instant| at.elapsed() > within;
+        let told = |heard: Option<(u32, Instant)>, number| {
+            heard.is_some_and(|(heard, at)| heard == number && old(at))
+        };
+        if !self.alive && told(self.heard.death, self.life) {
+            return Some("its death was heard of");
+        }
+        if (self.paused || !self.connected) && told(self.heard.broken, self.breaks) {
+            return Some("its pause or its loss of the network was heard of");
+        }
+        None
+    }
+
+    /// Whether it must be draining, by a stop signal of which was heard.
+    pub(super) fn is_signalled(&self, within: Duration) -> bool {
+        self.heard.stop_signal.is_some_and(|(life, at)| {
+            let over = self.stop_timeout + Duration::from_secs(1);
+            life == self.life && at.elapsed() > within && at.elapsed() < over
+        })
     }
 
     pub(super) fn listed(&self) -> Value {

@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use super::chance::Chance;
-use super::container::{Container, NETWORK};
+use super::container::{Container, Fact, NETWORK};
 
 /// The engine, which all parts of a history share.
 pub(super) struct Engine {
@@ -23,7 +23,7 @@ pub(super) struct Engine {
     last_event_at: Cell<i64>,
     streams: RefCell<Vec<mpsc::Sender<Line>>>,
     /// What a new stream can repeat.
-    ring: RefCell<VecDeque<(i64, Vec<u8>)>>,
+    ring: RefCell<VecDeque<(i64, Vec<u8>, Fact)>>,
     away: Cell<bool>,
     story: RefCell<Vec<String>>,
     faults: RefCell<Vec<String>>,
@@ -31,7 +31,7 @@ pub(super) struct Engine {
 
 /// What comes out of an event stream.
 pub(super) enum Line {
-    Event(Vec<u8>),
+    Event(Vec<u8>, Fact),
     /// The reader had to drop events.
     Lost,
 }
@@ -133,6 +133,8 @@ impl Engine {
     }
 
     pub(super) fn cut_streams(&self) {
+        let count = self.containers.borrow().len();
+        (0..count).for_each(|index| self.miss(index));
         self.streams.borrow_mut().clear();
     }
 
@@ -142,8 +144,8 @@ impl Engine {
             return None;
         }
         let (sender, lines) = mpsc::channel(LINES_MAX);
-        for (_, line) in self.ring.borrow().iter().filter(|(at, _)| *at >= since) {
-            let _ = sender.try_send(Line::Event(line.clone()));
+        for (_, line, fact) in self.ring.borrow().iter().filter(|(at, ..)| *at >= since) {
+            let _ = sender.try_send(Line::Event(line.clone(), *fact));
         }
         self.streams.borrow_mut().push(sender);
         Some(lines)
@@ -174,11 +176,12 @@ impl Engine {
     /// Tells of something, to all who listen: mostly soon and once.
     pub(super) fn emit(self: &Rc<Self>, index: usize, action: &str, signal: Option<u8>) {
         if self.is_away() {
-            return;
+            return self.miss(index);
         }
         let at = self.wall_clock();
         let line = self.see(index, |it| line(it, action, signal, at));
-        self.ring.borrow_mut().push_back((at, line.clone()));
+        let fact = self.see(index, |it| it.fact(index, action, signal));
+        self.ring.borrow_mut().push_back((at, line.clone(), fact));
         if self.ring.borrow().len() > RING_MAX {
             self.ring.borrow_mut().pop_front();
         }
@@ -189,13 +192,23 @@ impl Engine {
         for _ in 0..copies {
             if may_be_lost && self.chance.percent(1) {
                 self.tell(|| format!("lost: {action} of {index}"));
+                self.miss(index);
                 continue;
             }
             let dropped = may_be_lost && self.chance.percent(1);
             let delay = self.chance.mostly(0..=4, 3, 5..=60);
-            let line = if dropped { Line::Lost } else { Line::Event(line.clone()) };
+            let line = if dropped {
+                self.miss(index);
+                Line::Lost
+            } else {
+                Line::Event(line.clone(), fact)
+            };
             self.deliver(line, delay);
         }
+    }
+
+    fn miss(&self, index: usize) {
+        self.containers.borrow_mut()[index].heard.misses = true;
     }
 
     fn deliver(self: &Rc<Self>, line: Line, delay: std::time::Duration) {
@@ -204,7 +217,7 @@ impl Engine {
             sleep(delay).await;
             for stream in streams {
                 let line = match &line {
-                    Line::Event(line) => Line::Event(line.clone()),
+                    Line::Event(line, fact) => Line::Event(line.clone(), *fact),
                     Line::Lost => Line::Lost,
                 };
                 let _ = stream.try_send(line);

@@ -72,10 +72,11 @@ async fn play(engine: &Rc<Engine>, checks: &Rc<Checks>) {
     engine.spawn(control.run(received, stopping, move |table| prober.follow(table)));
 
     for pool in ["web", "web", "web", "api", "api"] {
-        let index = engine.create(pool);
-        engine.start(index).await;
+        engine.bring_up(pool).await;
     }
-    engine.spawn(watcher::watch(Rc::clone(engine), Rc::clone(checks), reports));
+    let (told, relayed) = mpsc::channel(64);
+    engine.spawn(watcher::watch(Rc::clone(engine), Rc::clone(checks), told));
+    engine.spawn(watcher::relay(Rc::clone(engine), Rc::clone(checks), relayed, reports));
     sleep(Duration::from_secs(3)).await;
 
     let idle = Default::default();
@@ -134,10 +135,7 @@ async fn disturb(engine: &Rc<Engine>) {
             7..14 => {
                 let pool = if engine.chance.percent(50) { "web" } else { "api" };
                 let operated = Rc::clone(engine);
-                engine.spawn(async move {
-                    let index = operated.create(pool);
-                    operated.start(index).await;
-                });
+                engine.spawn(async move { operated.bring_up(pool).await });
             }
             14..20 => restart_all(engine),
             _ => {

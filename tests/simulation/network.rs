@@ -58,7 +58,6 @@ impl Engine {
         if !self.is_open(connection) {
             return Err(Ended);
         }
-        let index = connection.container;
         let _counted = Counted::new(self, connection);
         self.answer(connection, work).await
     }

@@ -38,7 +38,14 @@ impl Deed {
 }
 
 impl Engine {
-    pub(super) fn create(self: &Rc<Self>, pool: &'static str) -> usize {
+    /// Creates a container and starts it.
+    pub(super) async fn bring_up(self: &Rc<Self>, pool: &'static str) {
+        let index = self.create(pool);
+        self.start(index).await;
+        self.change(index, |it| it.busy = false);
+    }
+
+    fn create(self: &Rc<Self>, pool: &'static str) -> usize {
         let chance = &self.chance;
         let manners = [Manner::Exits, Manner::Ignores, Manner::Drains];
         let manner = manners[chance.below(manners.len())];
@@ -51,7 +58,7 @@ impl Engine {
             manner,
             stop_timeout,
             verdict,
-            busy: false,
+            busy: true,
             removed: false,
             alive: false,
             life: 0,
@@ -63,6 +70,8 @@ impl Engine {
             address: None,
             up_since: None,
             requests: 0,
+            breaks: 0,
+            heard: Default::default(),
             shown: Default::default(),
         });
         self.tell(|| format!("create {pool}-{index}, which {manner:?}, {verdict:?}"));
@@ -92,8 +101,7 @@ impl Engine {
                 self.stop(index).await;
                 self.remove(index);
                 sleep(self.chance.millis(5..=300)).await;
-                let next = self.create(self.see(index, |it| it.pool));
-                self.start(next).await;
+                self.bring_up(self.see(index, |it| it.pool)).await;
             }
             Deed::Pause => self.pause(index).await,
             Deed::Signal => self.terminate(index).await,
@@ -103,7 +111,7 @@ impl Engine {
         self.change(index, |it| it.busy = false);
     }
 
-    pub(super) async fn start(self: &Rc<Self>, index: usize) {
+    async fn start(self: &Rc<Self>, index: usize) {
         if self.see(index, |it| it.alive || it.removed) {
             return;
         }
@@ -250,7 +258,10 @@ impl Engine {
     }
 
     async fn pause(self: &Rc<Self>, index: usize) {
-        self.change(index, |it| it.paused = true);
+        self.change(index, |it| {
+            it.paused = true;
+            it.breaks += 1;
+        });
         self.emit_soon(index, "pause", None).await;
         self.show(index);
         sleep(self.chance.millis(50..=2_500)).await;
@@ -270,6 +281,7 @@ impl Engine {
     async fn leave(self: &Rc<Self>, index: usize) {
         self.change(index, |it| {
             it.connected = false;
+            it.breaks += 1;
             it.address = None;
         });
         self.emit_soon(index, "disconnect", None).await;

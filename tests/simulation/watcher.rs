@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::checks::Checks;
+use super::container::Fact;
 use super::engine::{Engine, Line};
 
 /// Follows the engine for ever.
@@ -33,6 +34,29 @@ pub(super) async fn watch(engine: Rc<Engine>, checks: Rc<Checks>, reports: mpsc:
         watcher.away(pause).await;
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// Passes reports on. Whole observations cost the balancer some time, in which
+/// it has taken in all that came before.
+pub(super) async fn relay(
+    engine: Rc<Engine>,
+    checks: Rc<Checks>,
+    mut reports: mpsc::Receiver<Report>,
+    control: mpsc::Sender<Report>,
+) {
+    while let Some(report) = reports.recv().await {
+        match &report {
+            Report::Hint { hint, .. } => checks.hinted(hint),
+            Report::Seen { observation, .. } => {
+                sleep(engine.chance.mostly(0..=1, 10, 2..=12)).await;
+                checks.observed(observation);
+            }
+            Report::Health { .. } => {}
+        }
+        if control.send(report).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -68,7 +92,7 @@ impl Watcher {
             tokio::select! {
                 biased;
                 line = lines.recv() => match line {
-                    Some(Line::Event(line)) => self.hear(&line).await,
+                    Some(Line::Event(line, fact)) => self.hear(&line, fact).await,
                     Some(Line::Lost) => self.observer.lose_events(now),
                     None => return self.tell().await,
                 },
@@ -104,12 +128,13 @@ impl Watcher {
         }
     }
 
-    async fn hear(&mut self, line: &[u8]) {
+    async fn hear(&mut self, line: &[u8], fact: Fact) {
         if let Some(hint) = self.observer.hear_line(line, Instant::now()).unwrap() {
             self.engine.tell(|| format!("hint: {hint:?}"));
-            self.checks.hinted(&hint);
+            self.checks.is_fair(&hint, fact);
             self.report(Report::Hint { source: SourceName::docker(), hint }).await;
         }
+        self.engine.change(fact.container, |it| it.hear(fact));
     }
 
     /// Whether the connection goes on.
@@ -135,7 +160,6 @@ impl Watcher {
             return;
         }
         self.told = Some(observation.clone());
-        self.checks.observed(&observation);
         self.report(Report::Seen { source: SourceName::docker(), observation }).await;
     }
 

@@ -92,9 +92,14 @@ impl Hints {
         self.hint(id).keep(health);
     }
 
-    /// A list shows the end of a pause of which no event told.
-    pub(super) fn found_unpaused(&mut self, id: &Arc<str>, now: Instant) {
-        self.hint(id).release(now);
+    /// A list shows it running: a pause is over, unless it was heard of too late
+    /// for that list.
+    pub(super) fn found_running(&mut self, id: &str, now: Instant) {
+        if let Some(hint) = self.standing.get_mut(id)
+            && !matches!(hint.paused, Some((true, _)))
+        {
+            hint.release(now);
+        }
     }
 
     /// Its HEALTHCHECK came to a verdict.

@@ -64,9 +64,11 @@ impl View {
         self.hints.listed(began, |id| next.contains_key(id));
         self.ledger.keep(next.keys());
         for (id, workload) in &next {
+            if workload.run == RunState::Running {
+                self.hints.found_running(id, now);
+            }
             if let Some(before) = self.listed.get(id) {
                 match (before.run, workload.run) {
-                    (RunState::Paused, RunState::Running) => self.hints.found_unpaused(id, now),
                     (RunState::Running, RunState::Paused) => {
                         let health = self.corrected(before, now).health;
                         self.hints.found_paused(id, health);
