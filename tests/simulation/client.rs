@@ -12,6 +12,7 @@ use evenkeel::domain::pool::{Draw, Endpoint, Pool, Tried, Vitals};
 use evenkeel::domain::retry::{Again, Cause, Failed, is_hopeless, is_leaving};
 use evenkeel::domain::routing::Asked;
 use evenkeel::live::{Alarm, Reader};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::checks::Checks;
@@ -25,6 +26,8 @@ pub(super) struct Balancer {
     pub(super) checks: Rc<Checks>,
     pub(super) reader: Reader,
     pub(super) alarm: Alarm,
+    /// Rings for every change of routing, for all in the order of their arrival.
+    pub(super) bell: Notify,
     /// Idle connections, by the serial of their endpoint.
     pub(super) idle: RefCell<BTreeMap<u64, Vec<Connection>>>,
     pub(super) began: Instant,
@@ -51,6 +54,14 @@ pub(super) enum Lost {
 }
 
 impl Balancer {
+    /// Rings the bell whenever there is reason to.
+    pub(super) async fn ring(self: Rc<Self>) {
+        let mut reader = self.reader.clone();
+        while reader.changed().await.is_some() {
+            self.bell.notify_waiters();
+        }
+    }
+
     pub(super) fn request(&self, number: u32) -> Request {
         let chance = &self.engine.chance;
         let idempotent = !chance.percent(20);
@@ -132,7 +143,7 @@ impl Balancer {
         let mut attempts = 0;
         let host = format!("{}.example", request.pool);
         loop {
-            request.reader.mark_seen();
+            let changed = self.bell.notified();
             let table = Arc::clone(request.reader.current());
             let route = table.route(Asked { host: &host, path: "/", client });
             let Some(route) = route else { return Err(Lost::NoRoute) };
@@ -152,7 +163,7 @@ impl Balancer {
                 }
                 let long = began + LONG;
                 let until = if Instant::now() < long { long.min(deadline) } else { deadline };
-                let _ = timeout_at(until, request.reader.changed()).await;
+                let _ = timeout_at(until, changed).await;
                 continue;
             };
             tried.add(endpoint);
@@ -165,7 +176,7 @@ impl Balancer {
                 && match again {
                     Again::Never | Again::Fresh => false,
                     Again::Another => true,
-                    Again::Charged => self.afford(request, &mut charged, pool, endpoint).await,
+                    Again::Charged => self.afford(&mut charged, pool, endpoint).await,
                 };
             if !may_go_on {
                 return Err(Lost::Failed(why));
@@ -188,7 +199,6 @@ impl Balancer {
             let failed = |cause| {
                 Failed { cause, reused, idempotent: request.idempotent, whole: true }.again()
             };
-            let mut reader = request.reader.clone();
             let connection = match idle {
                 Some(connection) => connection,
                 None => {
@@ -202,7 +212,7 @@ impl Balancer {
                             };
                             connection
                         }
-                        () = until(&mut reader, || is_hopeless(vitals.state(), true)) => {
+                        () = self.until(|| is_hopeless(vitals.state(), true)) => {
                             return Err(("left", failed(Cause::NoConnection)));
                         }
                     }
@@ -221,7 +231,7 @@ impl Balancer {
                     }
                     Err(_) => Cause::Unanswered,
                 },
-                () = until(&mut reader, || is_hopeless(vitals.state(), request.idempotent)) => {
+                () = self.until(|| is_hopeless(vitals.state(), request.idempotent)) => {
                     Cause::Left
                 }
                 () = tokio::time::sleep(pool.settings.timeouts.response) => Cause::Other,
@@ -239,7 +249,6 @@ impl Balancer {
 
     async fn afford(
         &self,
-        request: &Request,
         charged: &mut Vec<Arc<Vitals>>,
         pool: &Pool,
         endpoint: &Endpoint,
@@ -254,8 +263,7 @@ impl Balancer {
             charged.push(Arc::clone(&endpoint.vitals));
             return true;
         }
-        let mut reader = request.reader.clone();
-        let sign = until(&mut reader, || leaves(&endpoint.vitals));
+        let sign = self.until(|| leaves(&endpoint.vitals));
         timeout(Duration::from_millis(500), sign).await.is_ok()
     }
 
@@ -268,6 +276,17 @@ impl Balancer {
             if self.engine.is_open(connection) || self.engine.chance.percent(30) {
                 return Some(connection);
             }
+        }
+    }
+
+    /// Waits until vitals are as wanted.
+    async fn until(&self, wanted: impl Fn() -> bool) {
+        loop {
+            let changed = self.bell.notified();
+            if wanted() {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -293,19 +312,6 @@ fn pick<'a>(
         let leaving = (repeatable || is_long).then(|| pool.pick_leaving(draw, tried)).flatten();
         leaving.or_else(|| is_long.then(|| pool.pick_starting(draw, tried)).flatten())
     })
-}
-
-/// Waits until vitals are as wanted; every change of them is made known.
-async fn until(reader: &mut Reader, wanted: impl Fn() -> bool) {
-    loop {
-        reader.mark_seen();
-        if wanted() {
-            return;
-        }
-        if reader.changed().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 /// After this a replica that is starting, or leaving, is better than none.

@@ -85,9 +85,11 @@ async fn play(engine: &Rc<Engine>, checks: &Rc<Checks>) {
         checks: Rc::clone(checks),
         reader: reader.clone(),
         alarm,
+        bell: Default::default(),
         idle,
         began: Instant::now(),
     });
+    engine.spawn(Rc::clone(&balancer).ring());
     let requests = engine.spawn(arrive(Rc::clone(&balancer)));
     disturb(engine).await;
     requests.await.unwrap();

@@ -70,8 +70,10 @@ fn nothing_is_lost_in_any_of_many_histories() {
 
 #[test]
 fn a_history_is_the_same_each_time() {
-    let [first, second] = [7, 7].map(|seed| History::play(seed).told());
-    assert_eq!(first, second);
+    for seed in 0..4 {
+        let [first, second] = [seed, seed].map(|seed| History::play(seed).told());
+        assert_eq!(first, second, "seed {seed}");
+    }
 }
 
 const SEEDS: u64 = 256;

@@ -129,6 +129,7 @@ impl Watcher {
     }
 
     async fn hear(&mut self, line: &[u8], fact: Fact) {
+        self.engine.tell(|| format!("heard: {fact:?}"));
         if let Some(hint) = self.observer.hear_line(line, Instant::now()).unwrap() {
             self.engine.tell(|| format!("hint: {hint:?}"));
             self.checks.is_fair(&hint, fact);

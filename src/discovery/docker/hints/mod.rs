@@ -125,9 +125,15 @@ impl Hints {
         hint.latest = hint.latest.max(at);
     }
 
+    /// Whether something that happened to it after this time of the daemon's clock
+    /// has been heard of.
+    pub(super) fn heard_after(&self, id: &str, at: i64) -> bool {
+        self.standing.get(id).is_some_and(|hint| hint.latest > at)
+    }
+
     /// Whether it is known to have died after this time of the daemon's clock.
     pub(super) fn died_after(&self, id: &str, at: i64) -> bool {
-        self.standing.get(id).is_some_and(|hint| hint.dead.is_some() && hint.latest > at)
+        self.heard_after(id, at) && self.standing.get(id).is_some_and(|hint| hint.dead.is_some())
     }
 
     /// Another life began at this time of the daemon's clock, if that is known:

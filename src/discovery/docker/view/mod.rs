@@ -134,6 +134,7 @@ impl View {
             // The daemon's clock may have been set back: the list knows.
             return Wish::ListAgain;
         }
+        let is_late = self.hints.heard_after(id, event.at);
         self.hints.happened(id, event.at);
         match &event.happening {
             Happening::Created | Happening::Renamed => return Wish::List,
@@ -147,7 +148,10 @@ impl View {
                     self.ledger.died(id, event.at);
                 }
                 let again = self.ledger.started(id, event.at);
-                self.hints.started(id, now, again);
+                // What was heard of the same life before its start still holds.
+                if !is_late {
+                    self.hints.started(id, now, again);
+                }
                 return Wish::List;
             }
             Happening::HealthChanged(health) => {

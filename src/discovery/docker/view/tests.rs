@@ -203,6 +203,15 @@ fn a_start_that_is_heard_after_its_own_end_revives_nobody() {
 }
 
 #[test]
+fn a_start_that_is_heard_after_the_stop_signal_of_its_life_does_not_undo_it() {
+    let (now, mut view) = running();
+    view.hear(&Event { at: 30, ..event(Happening::Signalled(Some(15))) }, now);
+    view.hear(&Event { at: 20, ..event(Happening::Started) }, now);
+    view.list(&entries([web("running")]), now + ms(600), now + ms(600));
+    assert_eq!(run(&view, now), RunState::Stopping);
+}
+
+#[test]
 fn a_start_without_the_end_before_it_ends_the_former_life() {
     let (now, mut view) = running();
     view.hear(&Event { at: 10, ..event(Happening::Started) }, now);
