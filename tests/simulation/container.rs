@@ -120,17 +120,16 @@ impl Container {
 
     /// The balancer hears of something.
     pub(super) fn hear(&mut self, fact: Fact) {
-        let now = Instant::now();
-        match fact.kind {
-            Kind::Start => self.heard.start = Some((fact.life, now)),
-            // It counts from the first one, which a new stream may repeat.
-            Kind::StopSignal => match self.heard.stop_signal {
-                Some((life, _)) if life == fact.life => {}
-                Some(_) | None => self.heard.stop_signal = Some((fact.life, now)),
-            },
-            Kind::Death => self.heard.death = Some((fact.life, now)),
-            Kind::Break => self.heard.broken = Some((fact.breaks, now)),
-            Kind::Other => {}
+        let (heard, number) = match fact.kind {
+            Kind::Start => (&mut self.heard.start, fact.life),
+            Kind::StopSignal => (&mut self.heard.stop_signal, fact.life),
+            Kind::Death => (&mut self.heard.death, fact.life),
+            Kind::Break => (&mut self.heard.broken, fact.breaks),
+            Kind::Other => return,
+        };
+        // A new stream may repeat it, and what was before it.
+        if heard.is_none_or(|(known, _)| known < number) {
+            *heard = Some((number, Instant::now()));
         }
     }
 
