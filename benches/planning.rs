@@ -132,6 +132,6 @@ fn world(count: u16) -> World {
             oneoff: false,
         }
     });
-    let observation = Observation { workloads: workloads.collect(), vantage: Vantage::Host };
+    let observation = Observation { workloads: workloads.collect(), ..Observation::default() };
     World::from([(SourceName::docker(), observation)])
 }

@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod docker;
 mod labels;
+mod simulation;
 mod stacks;
 mod support;
 mod wire;

@@ -116,7 +116,9 @@ impl Control {
             let forgotten = self.lingering.next_deadline();
             let drained = self.drains.next_deadline();
             // Taking all that waits at once makes a burst of reports cost one plan.
+            // Reports go first, since they may take traffic away.
             tokio::select! {
+                biased;
                 taken = reports.recv_many(&mut pending, PENDING_MAX) => {
                     if taken == 0 {
                         return;

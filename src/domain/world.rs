@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::names::SourceName;
+use crate::domain::problem::Problem;
 
 /// The last observation of each source.
 pub type World = BTreeMap<SourceName, Observation>;
@@ -15,6 +16,8 @@ pub type World = BTreeMap<SourceName, Observation>;
 pub struct Observation {
     pub workloads: Vec<Workload>,
     pub vantage: Vantage,
+    /// What the source cannot make out, for a person to mend.
+    pub problems: Vec<Problem>,
 }
 
 /// A running thing that may take traffic, whoever runs it.

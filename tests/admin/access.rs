@@ -15,8 +15,7 @@ use evenkeel::domain::labels::LabelSettings;
 use evenkeel::domain::names::SourceName;
 use evenkeel::domain::routing::RoutingTable;
 use evenkeel::domain::world::{
-    Attachment, Health, NetworkMode, Observation, Place, Report, RunState, Vantage, Workload,
-    WorkloadId,
+    Attachment, Health, NetworkMode, Observation, Place, Report, RunState, Workload, WorkloadId,
 };
 use evenkeel::live::{self, Alarm};
 use evenkeel::telemetry::access_log::AccessLog;
@@ -126,7 +125,7 @@ impl Desk {
         let (stopping, watched) = watch::channel(false);
         tokio::spawn(control.run(received, watched, |_| ()));
         let workloads = vec![web(1, "a"), web(2, "b")];
-        let observation = Observation { workloads, vantage: Vantage::Host };
+        let observation = Observation { workloads, ..Observation::default() };
         reports.send(Report::Seen { source: SourceName::docker(), observation }).await.unwrap();
         let applied = overview.wait_for(|overview| !overview.plan.pools.is_empty());
         timeout(SOON, applied).await.unwrap().unwrap();

@@ -1,5 +1,6 @@
 //! A Docker daemon that says what a test tells it to.
 
+use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -36,6 +37,7 @@ struct Answers {
     lists_wait: Duration,
     inspects_wait: Duration,
     streams_end: bool,
+    silent: bool,
     requests: Vec<String>,
 }
 
@@ -64,6 +66,7 @@ impl FalseDaemon {
             lists_wait: Duration::ZERO,
             inspects_wait: Duration::ZERO,
             streams_end: false,
+            silent: false,
             requests: Vec::new(),
         };
         let script =
@@ -150,6 +153,12 @@ impl FalseDaemon {
         self.answers().streams_end = end;
     }
 
+    /// Takes connections and answers nothing, as a daemon that is stopped by a
+    /// signal; open streams stay open.
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.answers().silent = silent;
+    }
+
     /// Says an event on every open stream.
     pub(crate) fn say(&self, event: &Value) {
         self.say_raw(&event.to_string());
@@ -205,6 +214,9 @@ impl Script {
         let head = String::from_utf8(head).unwrap();
         let request = head.lines().next().unwrap().to_owned();
         self.answers().requests.push(request.clone());
+        if self.answers().silent {
+            return pending().await;
+        }
         let target = request.split(' ').nth(1).unwrap();
         let path = target.split('?').next().unwrap();
         let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();

@@ -9,8 +9,10 @@
 )]
 
 mod engine;
+mod failures;
 pub(crate) mod false_daemon;
 mod real;
 mod scripted;
+mod served;
 mod transports;
 mod watched;

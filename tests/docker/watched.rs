@@ -43,6 +43,15 @@ impl Watched {
         }
     }
 
+    /// The next hint, whatever comes before it.
+    pub(crate) async fn next_hint(&mut self) -> Hint {
+        loop {
+            if let Report::Hint { hint, .. } = self.next().await {
+                return hint;
+            }
+        }
+    }
+
     /// The first observation from now on that `fits`.
     pub(crate) async fn seen(&mut self, fits: impl Fn(&Observation) -> bool) -> Observation {
         let mut last = None;
@@ -86,6 +95,17 @@ impl Watched {
         }
     }
 
+    /// Whether the daemon is told to be away within `span`.
+    pub(crate) async fn goes_away(&mut self, span: Duration) -> bool {
+        let deadline = Instant::now() + span;
+        while let Ok(report) = timeout_at(deadline, self.reports.recv()).await {
+            if let Some(Report::Health { health: SourceHealth::Away { .. }, .. }) = report {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether an observation comes within `span`.
     pub(crate) async fn sees_anything(&mut self, span: Duration) -> bool {
         let deadline = Instant::now() + span;
@@ -122,4 +142,4 @@ pub(crate) fn address(workload: &Workload) -> Option<IpAddr> {
 }
 
 /// Far more than anything takes, so that a busy machine fails no test.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -9,8 +9,7 @@ use evenkeel::domain::names::{PoolName, SourceName};
 use evenkeel::domain::plan::{Memory, Plan, plan};
 use evenkeel::domain::rule::Access;
 use evenkeel::domain::world::{
-    Attachment, Health, NetworkMode, Observation, Place, RunState, Vantage, Workload, WorkloadId,
-    World,
+    Attachment, Health, NetworkMode, Observation, Place, RunState, Workload, WorkloadId, World,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -85,7 +84,7 @@ fn the_list_of_problems_has_a_bound_and_says_what_it_leaves_out() {
 }
 
 fn planned(workloads: &[Workload]) -> Plan {
-    let observation = Observation { workloads: workloads.to_vec(), vantage: Vantage::Host };
+    let observation = Observation { workloads: workloads.to_vec(), ..Observation::default() };
     let world = World::from([(SourceName::docker(), observation)]);
     let nobody = BTreeSet::new();
     let memory = Memory { previous: &Plan::default(), been_ready: &nobody, drained: &nobody };

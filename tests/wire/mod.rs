@@ -22,8 +22,8 @@ mod refusals;
 mod streaming;
 mod upgrade;
 
-use backend::{Backend, ok};
-use balancer::Balancer;
+pub(crate) use backend::{Backend, ok};
+pub(crate) use balancer::{Balancer, wait_for};
 use client::Client;
 
 /// A balancer before one replica that answers everything with its own view.

@@ -10,7 +10,7 @@ use crate::domain::names::SourceName;
 use crate::domain::plan::{self, Memory, Plan};
 use crate::domain::problem::{self, Problem};
 use crate::domain::world::{
-    Health, NetworkMode, Observation, Place, RunState, Vantage, Workload, WorkloadId,
+    Health, NetworkMode, Observation, Place, RunState, Workload, WorkloadId,
 };
 
 /// Whether containers or written pools are judged.
@@ -28,7 +28,7 @@ pub(super) fn judge(kind: Kind, subjects: &[Subject], settings: &LabelSettings) 
     };
     let workloads: Vec<Workload> = subjects.iter().map(|subject| workload(kind, subject)).collect();
     let been_ready: BTreeSet<WorkloadId> = workloads.iter().map(|it| it.id.clone()).collect();
-    let world = BTreeMap::from([(source, Observation { workloads, vantage: Vantage::Host })]);
+    let world = BTreeMap::from([(source, Observation { workloads, ..Observation::default() })]);
     let memory =
         Memory { previous: &Plan::default(), been_ready: &been_ready, drained: &BTreeSet::new() };
     let problems = plan::plan(&world, memory, settings).problems;

@@ -148,7 +148,7 @@ impl Running {
     }
 
     async fn send(&mut self, workloads: Vec<Workload>) {
-        let observation = Observation { workloads, vantage: Vantage::Host };
+        let observation = Observation { workloads, ..Observation::default() };
         let report = Report::Seen { source: SourceName::docker(), observation };
         self.reports.send(report).await.unwrap();
     }

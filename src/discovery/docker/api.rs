@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::inspect::Inspected;
 use super::transport::{Transport, TransportError};
-use super::wire::{self, Listed};
+use super::wire::{self, List};
 use crate::config::DockerAddress;
 
 /// A daemon that has answered, and the version of its API that is spoken.
@@ -60,9 +60,9 @@ impl Api {
     pub(super) async fn negotiate(address: &DockerAddress) -> Result<Self, ApiError> {
         let transport = Transport::prepare(address).await?;
         // Only unversioned are these two answered by every daemon.
-        ask(&transport, "GET /_ping", "/_ping", CALL_TIMEOUT).await?;
+        ask(&transport, "GET /_ping", "/_ping", SMALL).await?;
         let call = "GET /version";
-        let text = ask(&transport, call, "/version", CALL_TIMEOUT).await?;
+        let text = ask(&transport, call, "/version", SMALL).await?;
         let about: SystemVersion = serde_json::from_slice(&text)
             .map_err(|error| ApiError::Unreadable { call, fault: error.to_string() })?;
 
@@ -87,15 +87,15 @@ impl Api {
 
     /// Whether the daemon still answers.
     pub(super) async fn ping(&self) -> Result<(), ApiError> {
-        ask(&self.transport, "GET /_ping", "/_ping", CALL_TIMEOUT).await?;
+        ask(&self.transport, "GET /_ping", "/_ping", SMALL).await?;
         Ok(())
     }
 
-    /// Every container, running or not, and what could not be read of the list.
-    pub(super) async fn list(&self) -> Result<(Vec<Listed>, Vec<String>), ApiError> {
+    /// Every container, running or not.
+    pub(super) async fn list(&self) -> Result<List, ApiError> {
         let call = "GET /containers/json";
         let path = format!("/v{}/containers/json?all=true", self.version);
-        let text = ask(&self.transport, call, &path, LIST_TIMEOUT).await?;
+        let text = ask(&self.transport, call, &path, LIST).await?;
         wire::list(&text).map_err(|error| ApiError::Unreadable { call, fault: error.to_string() })
     }
 
@@ -103,7 +103,7 @@ impl Api {
     pub(super) async fn inspect(&self, id: &str) -> Result<Option<Inspected>, ApiError> {
         let call = "GET /containers/{id}/json";
         let path = format!("/v{}/containers/{id}/json", self.version);
-        match ask(&self.transport, call, &path, CALL_TIMEOUT).await {
+        match ask(&self.transport, call, &path, SMALL).await {
             Ok(text) => Inspected::read(&text)
                 .map(Some)
                 .map_err(|error| ApiError::Unreadable { call, fault: error.to_string() }),
@@ -125,24 +125,37 @@ impl Api {
         if response.status().is_success() {
             return Ok(response.into_body());
         }
-        timed(call, CALL_TIMEOUT, read(call, response)).await?;
+        timed(call, SMALL.time, read(call, response, SMALL.bytes)).await?;
         Err(ApiError::Unreadable { call, fault: "it is not a stream".to_owned() })
     }
 }
 
-/// Sends one GET and reads its answer, within `limit`.
+/// What an answer may cost.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// For head and body.
+    time: Duration,
+    bytes: usize,
+}
+
+/// Sends one GET and reads its answer, within `limits`.
 async fn ask(
     transport: &Transport,
     call: &'static str,
     path: &str,
-    limit: Duration,
+    limits: Limits,
 ) -> Result<Bytes, ApiError> {
-    timed(call, limit, async { read(call, transport.get(path).await?).await }).await
+    let answer = async { read(call, transport.get(path).await?, limits.bytes).await };
+    timed(call, limits.time, answer).await
 }
 
-async fn read(call: &'static str, response: Response<Incoming>) -> Result<Bytes, ApiError> {
+async fn read(
+    call: &'static str,
+    response: Response<Incoming>,
+    bytes_max: usize,
+) -> Result<Bytes, ApiError> {
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = Limited::new(response.into_body(), bytes_max).collect().await;
     let text = body.map_err(|source| ApiError::Broken { call, source })?.to_bytes();
     if status.is_success() {
         return Ok(text);
@@ -222,15 +235,14 @@ const OLDEST: ApiVersion = ApiVersion { major: 1, minor: 41 };
 /// Docker 29.0. A newer daemon speaks it too, as long as it says so.
 const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 52 };
 
-/// For the head and the body of an answer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// For all that concerns one container, or none. The longest inspects, of
+/// containers with hundreds of mounts, have some 100 KiB.
+const SMALL: Limits = Limits { time: Duration::from_secs(10), bytes: 4 << 20 };
 
-/// For a list, which a busy daemon with many containers makes slowly. Events
-/// tell what stops meanwhile, and pings whether anybody is there at all.
-const LIST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Some twenty thousand containers.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// A busy daemon with many containers takes its time for a list. Events tell
+/// meanwhile what stops, and pings whether anybody is there at all. There is
+/// room for some twenty thousand containers.
+const LIST: Limits = Limits { time: Duration::from_secs(30), bytes: 64 << 20 };
 
 const MESSAGE_CHARS_MAX: usize = 500;
 

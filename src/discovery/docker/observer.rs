@@ -11,7 +11,7 @@ use super::identity::Candidates;
 use super::inspect::{Inspected, Ticket};
 use super::settle::Settle;
 use super::view::{View, Wish};
-use super::wire::{self, Event, Listed};
+use super::wire::{self, Event, List};
 use crate::domain::world::{Hint, Observation};
 
 /// Takes lists, events and inspects in, and tells what they come to.
@@ -115,12 +115,11 @@ impl Observer {
         began: Instant,
         now: Instant,
     ) -> Result<(), Unreadable> {
-        let (list, _) = wire::list(text)?;
-        self.list(&list, began, now);
+        self.list(&wire::list(text)?, began, now);
         Ok(())
     }
 
-    pub(super) fn list(&mut self, list: &[Listed], began: Instant, now: Instant) {
+    pub(super) fn list(&mut self, list: &List, began: Instant, now: Instant) {
         self.view.list(list, began, now);
         self.view.retry_failed();
         self.listed = Listings::Now;

@@ -17,7 +17,7 @@ use super::events::{self, Heard};
 use super::herald::{Herald, Unheard};
 use super::inspect::{Inspected, Ticket};
 use super::observer::Observer;
-use super::wire::Listed;
+use super::wire::List;
 use crate::config::DockerAddress;
 
 /// What outlives the connections to a daemon.
@@ -70,7 +70,7 @@ struct Session<'a> {
 /// A call that came to its end.
 enum Done {
     Stream(Result<(), ApiError>),
-    List { began: Instant, answer: Result<(Vec<Listed>, Vec<String>), ApiError> },
+    List { began: Instant, answer: Result<List, ApiError> },
     Inspect { ticket: Ticket, answer: Result<Option<Inspected>, ApiError> },
     Ping(Result<(), ApiError>),
 }
@@ -202,9 +202,8 @@ impl<'a> Session<'a> {
             }
             Done::List { began, answer } => {
                 self.memory.observer.list_ended(now);
-                let (list, faults) = answer.map_err(End::Failed)?;
+                let list = answer.map_err(End::Failed)?;
                 self.alive_at = now;
-                faults.into_iter().for_each(|fault| self.memory.herald.unreadable(fault));
                 self.memory.observer.list(&list, began, now);
                 let is_first = self.memory.connected_at.is_none();
                 if is_first {

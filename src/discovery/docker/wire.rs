@@ -114,19 +114,50 @@ pub(super) enum Happening {
     Destroyed,
 }
 
-/// Reads a list; each entry that cannot be read is reported and left out.
-pub(super) fn list(text: &[u8]) -> Result<(Vec<Listed>, Vec<String>), serde_json::Error> {
+/// `GET /containers/json`, as far as it can be read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct List {
+    pub(super) entries: Vec<Listed>,
+    pub(super) misread: Vec<Misread>,
+}
+
+/// An entry that cannot be read, and what can be told of it all the same.
+#[derive(Clone, Debug)]
+pub(super) struct Misread {
+    pub(super) id: Option<Arc<str>>,
+    /// Its name, or its id.
+    pub(super) name: String,
+    /// The keys of its labels; none if not even they can be read.
+    pub(super) labels: Option<Vec<String>>,
+    pub(super) fault: String,
+}
+
+/// Reads a list; an entry that cannot be read costs only itself.
+pub(super) fn list(text: &[u8]) -> Result<List, serde_json::Error> {
     let entries: Vec<Value> = serde_json::from_slice(text)?;
-    let mut faults = Vec::new();
-    let mut listed = Vec::with_capacity(entries.len());
+    let mut list = List { entries: Vec::with_capacity(entries.len()), misread: Vec::new() };
     for entry in entries {
-        let name = entry.get("Id").and_then(Value::as_str).unwrap_or("without an id").to_owned();
-        match serde_json::from_value(entry) {
-            Ok(entry) => listed.push(entry),
-            Err(error) => faults.push(format!("container {name}: {error}")),
+        match Listed::deserialize(&entry) {
+            Ok(listed) => list.entries.push(listed),
+            Err(error) => list.misread.push(Misread::new(&entry, &error)),
         }
     }
-    Ok((listed, faults))
+    Ok(list)
+}
+
+impl Misread {
+    fn new(entry: &Value, error: &serde_json::Error) -> Self {
+        let id = entry.get("Id").and_then(Value::as_str);
+        let name = entry.pointer("/Names/0").and_then(Value::as_str);
+        let name = name.map(|name| name.trim_start_matches('/')).or(id).unwrap_or("without a name");
+        let labels = entry.get("Labels").and_then(Value::as_object);
+        Self {
+            id: id.map(Arc::from),
+            name: name.to_owned(),
+            labels: labels.map(|labels| labels.keys().cloned().collect()),
+            fault: error.to_string(),
+        }
+    }
 }
 
 /// Reads an event; none for those that are not about containers or not known.
@@ -225,10 +256,11 @@ mod tests {
             {"Id": "bad", "Names": "no list"},
             {"Names": []},
         ]);
-        let (listed, faults) = list(text.to_string().as_bytes()).unwrap();
-        assert_eq!(listed.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>(), ["good"]);
-        assert_eq!(faults.len(), 2);
-        assert!(faults[0].starts_with("container bad: "), "{faults:?}");
+        let List { entries, misread } = list(text.to_string().as_bytes()).unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>(), ["good"]);
+        assert_eq!(misread.len(), 2);
+        assert_eq!((misread[0].id.as_deref(), &*misread[0].name), (Some("bad"), "bad"));
+        assert_eq!((misread[1].id.as_deref(), &*misread[1].name), (None, "without a name"));
         assert!(list(b"{").is_err());
     }
 

@@ -15,7 +15,7 @@ use tracing::debug;
 use crate::config::{Server, StaticPool};
 use crate::domain::names::SourceName;
 use crate::domain::world::{
-    Health, Observation, Place, Report, RunState, SourceHealth, Vantage, Workload, WorkloadId,
+    Health, Observation, Place, Report, RunState, SourceHealth, Workload, WorkloadId,
 };
 
 /// Reports the servers of `pools` and resolves their names every 30 s, sooner
@@ -166,7 +166,7 @@ fn observation(pools: &[StaticPool], prefix: &str, names: &Names) -> Observation
             }
         }
     }
-    Observation { workloads: workloads.into_values().collect(), vantage: Vantage::Host }
+    Observation { workloads: workloads.into_values().collect(), ..Observation::default() }
 }
 
 fn fixed(

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::names::PoolName;
+use crate::domain::world::Vantage;
 
 #[tokio::test(start_paused = true)]
 async fn an_address_is_a_workload_that_carries_the_pool_as_labels() {

@@ -74,6 +74,8 @@ pub fn state(signs: Signs) -> State {
             (Health::Starting, Probe::Untried | Probe::Passed) if signs.checked => State::Ready,
             (Health::Starting, Probe::Failed) if signs.checked => State::Suspect,
             (Health::None, Probe::Untried) if signs.been_ready => State::Ready,
+            // Who leaves and stays after all may never have answered before.
+            (Health::None, Probe::Failed) if !signs.been_ready => State::Starting,
             (Health::Starting, _) | (Health::None, Probe::Untried) => State::Starting,
             (Health::Healthy | Health::None, Probe::Failed) => State::Suspect,
             (Health::Healthy, Probe::Untried | Probe::Passed) | (Health::None, Probe::Passed) => {

@@ -23,7 +23,7 @@ fn signs_are_judged_in_the_order_process_operator_healthcheck_probe() {
     let table = [
         (Running, None, Untried, State::Starting),
         (Running, None, Passed, State::Ready),
-        (Running, None, Failed, State::Suspect),
+        (Running, None, Failed, State::Starting),
         (Running, None, Unfit, State::Unhealthy),
         (Running, Starting, Passed, State::Starting),
         (Running, Healthy, Untried, State::Ready),
@@ -42,6 +42,17 @@ fn signs_are_judged_in_the_order_process_operator_healthcheck_probe() {
         let drained = Signs { drained: true, ..signs };
         let expected = if run == Running { State::Draining } else { expected };
         assert_eq!(state(drained), expected, "{drained:?}");
+    }
+}
+
+#[test]
+fn only_who_has_been_ready_can_be_suspect_without_the_word_of_a_healthcheck() {
+    for (health, checked) in [(Health::None, false), (Health::None, true), (Health::Starting, true)]
+    {
+        let failed = Signs { health, checked, probe: Probe::Failed, ..RUNNING };
+        assert_eq!(state(failed), State::Starting, "{failed:?}");
+        let ready_once = Signs { been_ready: true, ..failed };
+        assert_eq!(state(ready_once), State::Suspect, "{ready_once:?}");
     }
 }
 

@@ -71,6 +71,7 @@ pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan
     let mut problems = Vec::new();
     let mut pools: BTreeMap<PoolName, Vec<Candidate<'_>>> = BTreeMap::new();
     for observation in world.values() {
+        problems.extend(observation.problems.iter().cloned());
         let surroundings = Surroundings::new(observation, &settings.listeners);
         for workload in &observation.workloads {
             let reading = labels::read(workload, settings);

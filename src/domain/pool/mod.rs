@@ -141,12 +141,15 @@ impl Pool {
             .or_else(|| self.pick_from(&self.tiers.last, draw, tried, serves_at_last))
     }
 
-    /// Chooses an endpoint that has its stop signal but may still accept: better
-    /// than no answer at all.
+    /// Chooses an endpoint that was ready until its stop signal came, and may
+    /// still accept: better than no answer at all.
     pub fn pick_leaving(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
         let accepts = |it: &Endpoint| {
             let vitals = &it.vitals;
-            vitals.state() == State::Draining && vitals.probe() != Probe::Failed && !vitals.is_cut()
+            vitals.state() == State::Draining
+                && vitals.probe() != Probe::Failed
+                && vitals.times_ready() > 0
+                && !vitals.is_cut()
         };
         self.pick_from(&self.tiers.leaving, draw, tried, accepts)
     }

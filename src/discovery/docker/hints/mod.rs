@@ -92,9 +92,14 @@ impl Hints {
         self.hint(id).keep(health);
     }
 
-    /// A list shows the end of a pause of which no event told.
-    pub(super) fn found_unpaused(&mut self, id: &Arc<str>, now: Instant) {
-        self.hint(id).release(now);
+    /// A list shows it running: a pause is over, unless it was heard of too late
+    /// for that list.
+    pub(super) fn found_running(&mut self, id: &str, now: Instant) {
+        if let Some(hint) = self.standing.get_mut(id)
+            && !matches!(hint.paused, Some((true, _)))
+        {
+            hint.release(now);
+        }
     }
 
     /// Its HEALTHCHECK came to a verdict.
@@ -120,9 +125,15 @@ impl Hints {
         hint.latest = hint.latest.max(at);
     }
 
+    /// Whether something that happened to it after this time of the daemon's clock
+    /// has been heard of.
+    pub(super) fn heard_after(&self, id: &str, at: i64) -> bool {
+        self.standing.get(id).is_some_and(|hint| hint.latest > at)
+    }
+
     /// Whether it is known to have died after this time of the daemon's clock.
     pub(super) fn died_after(&self, id: &str, at: i64) -> bool {
-        self.standing.get(id).is_some_and(|hint| hint.dead.is_some() && hint.latest > at)
+        self.heard_after(id, at) && self.standing.get(id).is_some_and(|hint| hint.dead.is_some())
     }
 
     /// Another life began at this time of the daemon's clock, if that is known:

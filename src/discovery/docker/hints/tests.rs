@@ -129,8 +129,21 @@ fn a_new_verdict_ends_the_one_from_before_the_pause() {
 fn a_pause_that_only_lists_show_keeps_the_verdict_too() {
     let (now, mut hints) = (Instant::now(), Hints::default());
     hints.found_paused(&id(), Health::Healthy);
-    hints.found_unpaused(&id(), now);
+    hints.found_running(&id(), now);
     assert_eq!(health(&hints, Health::Unhealthy, now + ms(1)), Health::Healthy);
+}
+
+#[test]
+fn a_pause_whose_end_only_a_list_shows_is_over_with_it() {
+    let (now, mut hints) = (Instant::now(), Hints::default());
+    hints.paused(&id(), now, Health::Starting);
+    hints.listed(now + ms(499), |_| true);
+    hints.found_running(&id(), now + ms(499));
+    assert_eq!(health(&hints, Health::None, now + ms(60_000)), Health::Starting, "it lagged");
+    hints.listed(now + ms(500), |_| true);
+    hints.found_running(&id(), now + ms(500));
+    assert_eq!(health(&hints, Health::Unhealthy, now + ms(600)), Health::Starting);
+    assert_eq!(health(&hints, Health::Healthy, now + ms(35_500)), Health::Healthy);
 }
 
 #[test]

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use super::hints::Hints;
 use super::identity::Candidates;
 use super::inspect::{Inspected, Ledger, Ticket};
-use super::wire::{Event, Happening, Listed};
+use super::wire::{Event, Happening, List, Listed, Misread};
 use super::workload;
+use crate::domain::problem::{Problem, Subject};
 use crate::domain::world::{
     Health, Hint, Loss, NetworkMode, Observation, Place, RunState, Vantage, Workload,
 };
@@ -26,6 +27,8 @@ pub(super) struct View {
     listed: BTreeMap<Arc<str>, Workload>,
     ledger: Ledger,
     hints: Hints,
+    /// Of the last list.
+    problems: Vec<Problem>,
 }
 
 /// What an event asks for, beside what it said itself.
@@ -46,19 +49,26 @@ impl View {
             listed: BTreeMap::new(),
             ledger: Ledger::default(),
             hints: Hints::default(),
+            problems: Vec::new(),
         }
     }
 
     /// Takes in a list that was asked for at `began`.
-    pub(super) fn list(&mut self, list: &[Listed], began: Instant, now: Instant) {
-        self.vantage = self.candidates.vantage(list);
-        let next = self.ours(list);
+    pub(super) fn list(&mut self, list: &List, began: Instant, now: Instant) {
+        self.vantage = self.candidates.vantage(&list.entries);
+        let mut next = self.ours(&list.entries);
+        self.problems.clear();
+        for misread in &list.misread {
+            self.keep_misread(misread, &mut next);
+        }
         self.hints.listed(began, |id| next.contains_key(id));
         self.ledger.keep(next.keys());
         for (id, workload) in &next {
+            if workload.run == RunState::Running {
+                self.hints.found_running(id, now);
+            }
             if let Some(before) = self.listed.get(id) {
                 match (before.run, workload.run) {
-                    (RunState::Paused, RunState::Running) => self.hints.found_unpaused(id, now),
                     (RunState::Running, RunState::Paused) => {
                         let health = self.corrected(before, now).health;
                         self.hints.found_paused(id, health);
@@ -69,6 +79,21 @@ impl View {
             }
         }
         self.listed = next;
+    }
+
+    /// An entry that cannot be read: what was listed of it before still stands.
+    fn keep_misread(&mut self, misread: &Misread, next: &mut BTreeMap<Arc<str>, Workload>) {
+        let before = misread.id.as_ref().and_then(|id| self.listed.get(id));
+        let is_ours = match &misread.labels {
+            Some(keys) => keys.iter().any(|key| workload::begins_with(key, &self.prefix)),
+            None => true,
+        };
+        if (is_ours || before.is_some()) && self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(unread(misread, before.is_some()));
+        }
+        if let Some(before) = before {
+            next.insert(Arc::clone(&before.id.id), before.clone());
+        }
     }
 
     /// Takes in an event: what it takes away is gone at once, and told.
@@ -109,6 +134,7 @@ impl View {
             // The daemon's clock may have been set back: the list knows.
             return Wish::ListAgain;
         }
+        let is_late = self.hints.heard_after(id, event.at);
         self.hints.happened(id, event.at);
         match &event.happening {
             Happening::Created | Happening::Renamed => return Wish::List,
@@ -122,7 +148,10 @@ impl View {
                     self.ledger.died(id, event.at);
                 }
                 let again = self.ledger.started(id, event.at);
-                self.hints.started(id, now, again);
+                // What was heard of the same life before its start still holds.
+                if !is_late {
+                    self.hints.started(id, now, again);
+                }
                 return Wish::List;
             }
             Happening::HealthChanged(health) => {
@@ -220,6 +249,7 @@ impl View {
         Observation {
             workloads: self.listed.values().map(|listed| self.corrected(listed, now)).collect(),
             vantage: self.vantage.clone(),
+            problems: self.problems.clone(),
         }
     }
 
@@ -280,6 +310,15 @@ fn lost(event: &Event, before: (RunState, bool), after: (RunState, bool)) -> Opt
     }
 }
 
+fn unread(misread: &Misread, is_known: bool) -> Problem {
+    let standing = if is_known { "it is taken to be as before" } else { "it takes no requests" };
+    let Misread { name, fault, .. } = misread;
+    let message = format!("what Docker lists of it cannot be read, so that {standing}: {fault}");
+    let hint = "create the container anew; if that does not help, report this as a bug with what \
+                `docker inspect` says of it";
+    Problem::new(Subject::Container(name.as_str().into()), message, hint)
+}
+
 fn peer(workload: &Workload) -> Option<Arc<str>> {
     match &workload.place {
         Place::Container { mode: NetworkMode::Container(peer), .. } => Some(Arc::clone(peer)),
@@ -295,6 +334,9 @@ fn is_dead(run: RunState) -> bool {
 }
 
 const SIGKILL: i32 = 9;
+
+/// Of one list that are told; where there are more, all have the same cause.
+const PROBLEMS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests;

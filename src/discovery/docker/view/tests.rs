@@ -1,6 +1,7 @@
 //! What is told, step by step, as lists, events and inspects come in.
 
 use super::*;
+use crate::discovery::docker::wire;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ fn only_our_containers_and_those_whose_network_they_use_are_told() {
         listed(json!({"Id": "app", "State": "running", "Labels": {"LB.port": "80"},
                       "HostConfig": {"NetworkMode": "container:vpn"}})),
     ];
-    view.list(&list, now, now);
+    view.list(&entries(list), now, now);
     let ids: Vec<_> =
         view.observation(now).workloads.iter().map(|it| it.id.id.to_string()).collect();
     assert_eq!(ids, ["api", "app", "vpn"]);
@@ -29,7 +30,7 @@ fn a_stop_is_told_before_any_list_and_stays_told_against_lists_that_lag() {
     assert_eq!(run(&view, now), RunState::Stopping);
     assert_eq!(view.hear(&event(Happening::Died), now + ms(20)).0, Wish::Nothing);
     assert_eq!((run(&view, now), address(&view, now)), (RunState::Stopped, None));
-    view.list(&[web("running")], now + ms(150), now + ms(152));
+    view.list(&entries([web("running")]), now + ms(150), now + ms(152));
     assert_eq!((run(&view, now), address(&view, now)), (RunState::Stopped, None));
 }
 
@@ -50,7 +51,7 @@ fn only_the_container_s_own_stop_signal_or_kill_takes_traffic_away() {
 fn a_label_named_signal_hides_the_signal_so_that_every_kill_counts() {
     let (now, mut view) = (Instant::now(), view());
     let labels = json!({"lb.pool": "web", "signal": "99"});
-    view.list(&[container("web", "running", &labels)], now, now);
+    view.list(&entries([container("web", "running", &labels)]), now, now);
     view.hear(&event(Happening::Signalled(Some(99))), now);
     assert_eq!(run(&view, now), RunState::Stopping);
 }
@@ -62,9 +63,9 @@ fn a_kill_that_stopped_nothing_is_over_after_the_container_s_own_stop_timeout() 
     view.inspected(&ticket, inspected(json!({"Config": {"StopTimeout": 3}})));
     view.hear(&event(Happening::Signalled(Some(15))), now);
     assert_eq!(view.due(), Some(now + ms(4_000)));
-    view.list(&[web("running")], now + ms(3_999), now + ms(3_999));
+    view.list(&entries([web("running")]), now + ms(3_999), now + ms(3_999));
     assert_eq!(run(&view, now), RunState::Stopping);
-    view.list(&[web("running")], now + ms(4_000), now + ms(4_000));
+    view.list(&entries([web("running")]), now + ms(4_000), now + ms(4_000));
     assert_eq!(run(&view, now), RunState::Running);
 }
 
@@ -75,14 +76,14 @@ fn a_restart_is_another_life_that_runs_with_the_first_list_after_it() {
     view.hear(&event(Happening::Died), now);
     assert_eq!(view.hear(&event(Happening::Started), now + ms(200)).0, Wish::List);
     assert_eq!((life(&view), run(&view, now)), (1, RunState::Stopped));
-    view.list(&[web("running")], now + ms(201), now + ms(203));
+    view.list(&entries([web("running")]), now + ms(201), now + ms(203));
     assert_eq!((life(&view), run(&view, now)), (1, RunState::Running));
 }
 
 #[test]
 fn the_start_of_a_container_that_was_listed_dead_is_another_life() {
     let (now, mut view) = (Instant::now(), view());
-    view.list(&[web("exited")], now, now);
+    view.list(&entries([web("exited")]), now, now);
     view.hear(&event(Happening::Started), now);
     assert_eq!(view.observation(now).workloads[0].id.life, 1);
 }
@@ -148,7 +149,7 @@ fn a_container_that_no_list_has_shown_has_nothing_to_lose() {
         assert_eq!(view.hear(&newcomer(happening), now).1, None);
     }
     view.list(
-        &[web("running"), container("newcomer", "running", &json!({"lb.pool": "web"}))],
+        &entries([web("running"), container("newcomer", "running", &json!({"lb.pool": "web"}))]),
         now,
         now,
     );
@@ -162,7 +163,7 @@ fn the_end_of_a_former_life_takes_nothing_from_the_one_that_its_start_began() {
     let heard = |view: &mut View, happening, at| view.hear(&Event { at, ..event(happening) }, now);
     heard(&mut view, Happening::Died, 10);
     heard(&mut view, Happening::Started, 20);
-    view.list(&[web("running")], now, now);
+    view.list(&entries([web("running")]), now, now);
     for happening in [
         Happening::Died,
         Happening::Stopped,
@@ -197,19 +198,28 @@ fn a_start_that_is_heard_after_its_own_end_revives_nobody() {
     view.hear(&Event { at: 30, ..event(Happening::Died) }, now);
     let wish = view.hear(&Event { at: 20, ..event(Happening::Started) }, now).0;
     assert_eq!(wish, Wish::ListAgain);
-    view.list(&[web("running")], now + ms(100), now + ms(100));
+    view.list(&entries([web("running")]), now + ms(100), now + ms(100));
     assert_eq!(run(&view, now), RunState::Stopped);
+}
+
+#[test]
+fn a_start_that_is_heard_after_the_stop_signal_of_its_life_does_not_undo_it() {
+    let (now, mut view) = running();
+    view.hear(&Event { at: 30, ..event(Happening::Signalled(Some(15))) }, now);
+    view.hear(&Event { at: 20, ..event(Happening::Started) }, now);
+    view.list(&entries([web("running")]), now + ms(600), now + ms(600));
+    assert_eq!(run(&view, now), RunState::Stopping);
 }
 
 #[test]
 fn a_start_without_the_end_before_it_ends_the_former_life() {
     let (now, mut view) = running();
     view.hear(&Event { at: 10, ..event(Happening::Started) }, now);
-    view.list(&[web("running")], now, now);
+    view.list(&entries([web("running")]), now, now);
     let (_, hint) = view.hear(&Event { at: 20, ..event(Happening::Started) }, now + ms(1));
     assert_eq!(hint, Some(Hint { id: "web".into(), loss: Loss::Stopped }));
     assert_eq!(view.observation(now).workloads[0].id.life, 1);
-    view.list(&[web("running")], now + ms(1), now + ms(1));
+    view.list(&entries([web("running")]), now + ms(1), now + ms(1));
     assert_eq!(run(&view, now), RunState::Running);
 }
 
@@ -218,9 +228,9 @@ fn a_container_listed_alive_after_it_was_listed_dead_is_inspected_anew() {
     let (now, mut view) = running();
     let ticket = view.next_to_inspect().unwrap();
     view.inspected(&ticket, Inspected::default());
-    view.list(&[web("exited")], now, now);
+    view.list(&entries([web("exited")]), now, now);
     assert!(view.next_to_inspect().is_none());
-    view.list(&[web("running")], now, now);
+    view.list(&entries([web("running")]), now, now);
     assert!(view.next_to_inspect().is_some());
 }
 
@@ -247,16 +257,43 @@ fn a_pause_keeps_the_verdict_from_before_it() {
         let workload = view.observation(now).workloads.remove(0);
         (workload.run, workload.health)
     };
-    view.list(&[healthy("Up 1 minute (healthy)", "running")], now, now);
+    view.list(&entries([healthy("Up 1 minute (healthy)", "running")]), now, now);
     view.hear(&event(Happening::Paused), now);
-    view.list(&[healthy("Up 1 minute (Paused)", "paused")], now + ms(600), now + ms(600));
+    view.list(&entries([healthy("Up 1 minute (Paused)", "paused")]), now + ms(600), now + ms(600));
     assert_eq!(seen(&view), (RunState::Paused, Health::Healthy));
     assert_eq!(view.hear(&event(Happening::Unpaused), now + ms(700)).0, Wish::List);
     assert_eq!(seen(&view), (RunState::Running, Health::Healthy));
-    view.list(&[healthy("Up 1 minute (unhealthy)", "running")], now + ms(701), now + ms(701));
+    view.list(
+        &entries([healthy("Up 1 minute (unhealthy)", "running")]),
+        now + ms(701),
+        now + ms(701),
+    );
     assert_eq!(seen(&view), (RunState::Running, Health::Healthy));
     view.hear(&event(Happening::HealthChanged(Some(Health::Unhealthy))), now + ms(900));
     assert_eq!(seen(&view), (RunState::Running, Health::Unhealthy));
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_told_and_stands_as_it_was_listed_before() {
+    let (now, mut view) = running();
+    let misread = |id: &str, labels: Value| json!({"Id": id, "Names": [format!("/{id}")], "Labels": labels, "State": 7});
+    let ours = || json!({"lb.pool": "web"});
+    let text = json!([
+        misread("web", ours()),
+        misread("new", ours()),
+        misread("db", json!({})),
+        misread("odd", json!(7))
+    ]);
+    view.list(&wire::list(text.to_string().as_bytes()).unwrap(), now, now);
+    let Observation { workloads, problems, .. } = view.observation(now);
+    assert_eq!(workloads.len(), 1);
+    assert_eq!((&*workloads[0].id.id, workloads[0].run), ("web", RunState::Running));
+    let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].contains("container `web`") && told[0].contains("as before"), "{told:?}");
+    assert!(told[1].contains("container `new`") && told[1].contains("no requests"), "{told:?}");
+    view.list(&entries([web("running")]), now, now);
+    assert!(view.observation(now).problems.is_empty(), "mended");
 }
 
 #[test]
@@ -302,12 +339,12 @@ fn our_own_networks_are_read_with_every_list_and_asked_for_when_they_change() {
         listed(json!({"Id": OWN, "Names": ["/lb"], "State": "running",
                                               "NetworkSettings": {"Networks": networks}}))
     };
-    view.list(&[own(json!({}))], now, now);
+    view.list(&entries([own(json!({}))]), now, now);
     for happening in [Happening::Started, Happening::Connected("n".into())] {
         let moved = Event { container: OWN.into(), ..event(happening) };
         assert_eq!(view.hear(&moved, now).0, Wish::ListAgain);
     }
-    view.list(&[own(json!({"net": {"NetworkID": "n"}}))], now, now);
+    view.list(&entries([own(json!({"net": {"NetworkID": "n"}}))]), now, now);
     let Vantage::Container { networks, .. } = view.observation(now).vantage else {
         panic!("in a container");
     };
@@ -321,7 +358,7 @@ fn view() -> View {
 
 fn running() -> (Instant, View) {
     let (now, mut view) = (Instant::now(), view());
-    view.list(&[web("running")], now, now);
+    view.list(&entries([web("running")]), now, now);
     (now, view)
 }
 
@@ -333,6 +370,10 @@ fn container(id: &str, state: &str, labels: &Value) -> Listed {
     listed(json!({"Id": id, "Names": [format!("/{id}")], "State": state, "Labels": labels,
                   "Ports": [{"PrivatePort": 80, "Type": "tcp"}],
                   "NetworkSettings": {"Networks": {"net": {"NetworkID": "n", "IPAddress": "172.17.0.2"}}}}))
+}
+
+fn entries(entries: impl Into<Vec<Listed>>) -> List {
+    List { entries: entries.into(), ..List::default() }
 }
 
 fn listed(entry: Value) -> Listed {
