@@ -93,7 +93,6 @@ const THAW: Micros = 20_000;
 /// may have requests again a second after it.
 const LEAVING_MAX: Micros = 2_500_000;
 
-#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -142,7 +142,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario { name: "docker kill one", steps: &[Kill("KILL")], short: &[Exit], ..PLAIN },
-    Scenario { name: "docker stop one", steps: &[Stop], short: &[Ignore], ..PLAIN },
+    Scenario { name: "docker stop one", steps: &[Stop], short: &[Drain], ..PLAIN },
     Scenario {
         name: "pause one for 5 s",
         steps: &[Pause, Wait { ms: 5_000 }, Unpause],
@@ -160,6 +160,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "docker kill -s TERM one",
         steps: &[Kill("TERM"), Wait { ms: 5_000 }],
+        short: &[Ignore],
         ..PLAIN
     },
     Scenario { name: "recreate all", steps: &[RecreateAll], others: false, ..PLAIN },
@@ -181,6 +182,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "network disconnect and connect",
         steps: &[Disconnect("inside"), Wait { ms: 3_000 }, Connect("inside")],
+        short: &[Drain],
         ..PLAIN
     },
     Scenario {
@@ -201,7 +203,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "daemon away during scale 5 → 2",
         fleet: FIVE,
-        steps: &[Cut, Scale(&[("api", 2)]), Wait { ms: 2_000 }, Mend],
+        // That it has been heard again is shown by the one who comes last.
+        steps: &[Cut, Scale(&[("api", 2)]), Wait { ms: 2_000 }, Mend, Scale(THREE)],
         // Nobody hears of their leaving.
         others: false,
         ..PLAIN
@@ -221,6 +224,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "docker kill one, POST 1 KiB",
         steps: &[Kill("KILL")],
+        short: &[Ignore],
         asking: Asking::Post(1 << 10),
         ..PLAIN
     },
