@@ -54,13 +54,13 @@ fn lag(event: &Event, before: &[&Event], end: Micros, arrivals: &[Arrival]) -> O
     let sent = |arrival: &Arrival| match event.action.as_str() {
         // What is sent to a paused replica arrives when it is thawed, so of that
         // the client's clock counts.
-        "pause" if arrival.at < end + THAW => arrival.sent,
+        "pause" if arrival.at < end + THAWED => arrival.sent,
         _ => arrival.at,
     };
     let (at, target) = arrivals
         .iter()
         .map(|arrival| (sent(arrival), &arrival.target))
-        .filter(|(at, _)| *at < end - THAW)
+        .filter(|(at, _)| *at < end - RETURN)
         .max()?;
     let ago = |it: &&Event| format!("{} {} µs before", it.action, event.heard - it.heard);
     let before: Vec<_> = before.iter().map(ago).collect();
@@ -87,7 +87,9 @@ const KILL: u8 = 9;
 const HISTORY: usize = 3;
 
 /// Between a return and when it is heard of, requests come rightly.
-const THAW: Micros = 20_000;
+const RETURN: Micros = 20_000;
+/// What has gathered at a paused replica has arrived so long after its thaw.
+const THAWED: Micros = 100_000;
 
 /// Longer than the replicas' stop time-out (2 s); one that ignored its signal
 /// may have requests again a second after it.
@@ -113,7 +115,7 @@ mod tests {
     fn what_a_paused_replica_finds_at_its_thaw_counts_by_when_it_was_sent() {
         let events = [event(100, "pause"), event(5_100, "unpause")];
         // In flight, sent to a frozen one, and after the thaw.
-        let arrivals = requests(&[(98, 98), (5_099, 99), (5_099, 130), (5_300, 5_300)]);
+        let arrivals = requests(&[(98, 98), (5_099, 99), (5_150, 130), (5_300, 5_300)]);
         assert_eq!(times(&events, &arrivals), [30]);
     }
 
