@@ -32,7 +32,7 @@ pub(super) fn lags(events: &[Event], arrivals: &Arrivals) -> Vec<Lag> {
     let mut lags = Vec::new();
     for (replica, arrivals) in arrivals {
         let own: Vec<_> = events.iter().filter(|event| event.container == *replica).collect();
-        let mut back = Micros::MIN;
+        let mut back = Micros::MIN / 2;
         for (index, event) in own.iter().enumerate() {
             if !leaves(event) || event.heard < back {
                 continue;
@@ -41,9 +41,11 @@ pub(super) fn lags(events: &[Event], arrivals: &Arrivals) -> Vec<Lag> {
             let end = returns.map_or(Micros::MAX / 2, |event| event.heard);
             // A pause lasts as long as it lasts.
             let most = if event.action == "pause" { end } else { event.heard + LEAVING_MAX };
-            back = end.min(most);
+            let since = std::mem::replace(&mut back, end.min(most));
             let before = &own[index.saturating_sub(HISTORY)..index];
-            lags.extend(lag(event, before, back, arrivals));
+            // One that had nothing since it left last cannot leave again.
+            let lag = lag(event, before, back, arrivals);
+            lags.extend(lag.filter(|lag| lag.time + event.heard > since - RETURN));
         }
     }
     lags.sort();
@@ -103,6 +105,14 @@ mod tests {
         let events = [event(100, "kill"), event(150, "die"), event(400, "start")];
         let arrivals = requests(&[(90, 90), (120, 120), (450, 450)]);
         assert_eq!(times(&events, &arrivals), [20]);
+    }
+
+    #[test]
+    fn a_replica_leaves_once_until_it_serves_again() {
+        let first = [event(100, "kill"), event(2_700, "kill"), event(2_710, "die")];
+        assert_eq!(times(&first, &requests(&[(90, 90)])), [-10]);
+        let again = [event(100, "die"), event(400, "start"), event(900, "kill")];
+        assert_eq!(times(&again, &requests(&[(90, 90), (895, 895)])), [-10, -5]);
     }
 
     #[test]
