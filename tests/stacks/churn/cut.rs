@@ -78,3 +78,34 @@ fn relay(front: UnixStream, back: UnixStream) -> Vec<UnixStream> {
     }
     ends
 }
+
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn what_is_cut_ends_and_what_is_mended_carries_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, path) = (folder.path().join("engine"), folder.path().join("before"));
+        let listener = UnixListener::bind(&engine).unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                thread::spawn(move || stream.write_all(b"hi"));
+            }
+        });
+        let cut = Cut::before(&engine, &path);
+        let ask = || {
+            let mut told = String::new();
+            // Cut off is told by nothing told.
+            let _ = UnixStream::connect(&path).unwrap().read_to_string(&mut told);
+            told
+        };
+
+        assert_eq!(ask(), "hi");
+        cut.cut();
+        assert_eq!(ask(), "");
+        cut.mend();
+        assert_eq!(ask(), "hi");
+    }
+}

@@ -101,3 +101,60 @@ impl Evidence {
 }
 
 const EXAMPLES_MAX: usize = 5;
+
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_post_that_was_executed_twice_failed_although_it_was_answered() {
+        let evidence = evidence(Ok("a".to_owned()), &[("a", "executed"), ("b", "executed")]);
+        assert_eq!(failures(&evidence, Asking::Post(1)), [(Failure::Twice, 1)]);
+        assert_eq!(failures(&evidence, Asking::Get), []);
+    }
+
+    #[test]
+    fn a_post_that_one_replica_began_and_another_executed_is_well() {
+        let lines = [("b", "arrived"), ("b", "cut"), ("a", "arrived"), ("a", "executed")];
+        assert_eq!(failures(&evidence(Ok("a".to_owned()), &lines), Asking::Post(1)), []);
+    }
+
+    #[test]
+    fn an_answer_by_another_replica_than_the_log_names_failed() {
+        let evidence = evidence(Ok("b".to_owned()), &[]);
+        assert_eq!(failures(&evidence, Asking::Get), [(Failure::Misnamed, 1)]);
+    }
+
+    #[test]
+    fn what_the_client_saw_is_told_with_the_line_of_the_log() {
+        let (failed, examples) = evidence(Err(Failure::Status(502)), &[]).failures(Asking::Get);
+        assert_eq!(failed, BTreeMap::from([(Failure::Status(502), 1)]));
+        assert!(examples[0].contains("502") && examples[0].contains("the line"), "{examples:?}");
+    }
+
+    fn failures(evidence: &Evidence, asking: Asking) -> Vec<(Failure, usize)> {
+        evidence.failures(asking).0.into_iter().collect()
+    }
+
+    /// Of one request, which the access log says `a` has answered.
+    fn evidence(end: Result<String, Failure>, lines: &[(&str, &str)]) -> Evidence {
+        let target = "/row/0".to_owned();
+        let (took, late) = (Duration::ZERO, Duration::ZERO);
+        let line = |(replica, stage): &(&str, &str)| Line {
+            at: 0,
+            replica: (*replica).to_owned(),
+            stage: (*stage).to_owned(),
+            target: target.clone(),
+        };
+        let entry = Entry { container: "a".to_owned(), line: "the line".to_owned() };
+        Evidence {
+            begin: 0,
+            project: String::new(),
+            outcomes: vec![Outcome { target: target.clone(), sent: 0, took, late, end }],
+            lines: lines.iter().map(line).collect(),
+            log: BTreeMap::from([(target.clone(), entry)]),
+            events: Vec::new(),
+        }
+    }
+}

@@ -64,3 +64,72 @@ const HOLD: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_secs(1);
 const LAG_MEDIAN_MAX: Micros = 10_000;
 const LAG_MAX: Micros = 50_000;
+
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::scenario::{Mode, SCENARIOS, Scenario};
+    use super::*;
+
+    #[test]
+    fn a_row_without_a_failure_misses_nothing() {
+        assert_eq!(missed(&[row()]), [""; 0]);
+    }
+
+    #[test]
+    fn a_get_may_not_fail_and_a_post_only_clearly() {
+        let failed = |asking, failure| {
+            let scenario = Scenario { asking, ..row().scenario };
+            Row { scenario, failed: BTreeMap::from([(failure, 1)]), ..row() }
+        };
+        assert_eq!(misses(&failed(Asking::Get, Failure::Status(502))), ["1 failed: 502"]);
+        assert_eq!(misses(&failed(Asking::Post(1), Failure::Status(502))), [""; 0]);
+        for failure in [Failure::Twice, Failure::Timeout, Failure::Closed, Failure::Status(504)] {
+            assert_eq!(misses(&failed(Asking::Post(1), failure)).len(), 1, "{failure}");
+        }
+    }
+
+    #[test]
+    fn waits_and_last_requests_are_bounded_but_for_the_noise() {
+        let late = |noise| Row {
+            longest: Duration::from_millis(1_040),
+            lags: vec![lag(-3_000), lag(-1_000), lag(60_000)],
+            noise: Duration::from_millis(noise),
+            ..row()
+        };
+        assert_eq!(missed(&[late(5)]).len(), 2);
+        assert_eq!(missed(&[late(40)]), [""; 0]);
+    }
+
+    #[test]
+    fn the_median_of_all_rows_is_bounded_and_knows_no_noise() {
+        let soon = |time| Row { lags: vec![lag(time)], ..row() };
+        assert_eq!(missed(&[soon(-1_000), soon(9_000), soon(40_000)]), [""; 0]);
+        assert_eq!(missed(&[soon(-1_000), soon(11_000), soon(40_000)]).len(), 1);
+    }
+
+    #[test]
+    fn a_row_in_which_nothing_happened_proves_nothing() {
+        assert_eq!(misses(&Row { events: 0, ..row() }), ["nothing has happened"]);
+    }
+
+    fn lag(time: Micros) -> Lag {
+        Lag { time, target: String::new(), told: String::new() }
+    }
+
+    fn row() -> Row {
+        Row {
+            scenario: *SCENARIOS.iter().find(|scenario| scenario.others).unwrap(),
+            mode: Mode::Exit,
+            sent: 1,
+            failed: BTreeMap::new(),
+            p99: Duration::ZERO,
+            longest: Duration::ZERO,
+            lags: Vec::new(),
+            events: 1,
+            noise: Duration::ZERO,
+            examples: Vec::new(),
+            unsettled: None,
+        }
+    }
+}

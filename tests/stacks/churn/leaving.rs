@@ -32,7 +32,7 @@ pub(super) fn lags(events: &[Event], arrivals: &Arrivals) -> Vec<Lag> {
     let mut lags = Vec::new();
     for (replica, arrivals) in arrivals {
         let own: Vec<_> = events.iter().filter(|event| event.container == *replica).collect();
-        let mut back = Micros::MIN;
+        let mut back = Micros::MIN / 2;
         for (index, event) in own.iter().enumerate() {
             if !leaves(event) || event.heard < back {
                 continue;
@@ -41,9 +41,11 @@ pub(super) fn lags(events: &[Event], arrivals: &Arrivals) -> Vec<Lag> {
             let end = returns.map_or(Micros::MAX / 2, |event| event.heard);
             // A pause lasts as long as it lasts.
             let most = if event.action == "pause" { end } else { event.heard + LEAVING_MAX };
-            back = end.min(most);
+            let since = std::mem::replace(&mut back, end.min(most));
             let before = &own[index.saturating_sub(HISTORY)..index];
-            lags.extend(lag(event, before, back, arrivals));
+            // One that had nothing since it left last cannot leave again.
+            let lag = lag(event, before, back, arrivals);
+            lags.extend(lag.filter(|lag| lag.time + event.heard > since - RETURN));
         }
     }
     lags.sort();
@@ -54,13 +56,13 @@ fn lag(event: &Event, before: &[&Event], end: Micros, arrivals: &[Arrival]) -> O
     let sent = |arrival: &Arrival| match event.action.as_str() {
         // What is sent to a paused replica arrives when it is thawed, so of that
         // the client's clock counts.
-        "pause" if arrival.at < end + THAW => arrival.sent,
+        "pause" if arrival.at < end + THAWED => arrival.sent,
         _ => arrival.at,
     };
     let (at, target) = arrivals
         .iter()
         .map(|arrival| (sent(arrival), &arrival.target))
-        .filter(|(at, _)| *at < end - THAW)
+        .filter(|(at, _)| *at < end - RETURN)
         .max()?;
     let ago = |it: &&Event| format!("{} {} µs before", it.action, event.heard - it.heard);
     let before: Vec<_> = before.iter().map(ago).collect();
@@ -87,13 +89,14 @@ const KILL: u8 = 9;
 const HISTORY: usize = 3;
 
 /// Between a return and when it is heard of, requests come rightly.
-const THAW: Micros = 20_000;
+const RETURN: Micros = 20_000;
+/// What has gathered at a paused replica has arrived so long after its thaw.
+const THAWED: Micros = 100_000;
 
 /// Longer than the replicas' stop time-out (2 s); one that ignored its signal
 /// may have requests again a second after it.
 const LEAVING_MAX: Micros = 2_500_000;
 
-#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -102,6 +105,14 @@ mod tests {
         let events = [event(100, "kill"), event(150, "die"), event(400, "start")];
         let arrivals = requests(&[(90, 90), (120, 120), (450, 450)]);
         assert_eq!(times(&events, &arrivals), [20]);
+    }
+
+    #[test]
+    fn a_replica_leaves_once_until_it_serves_again() {
+        let first = [event(100, "kill"), event(2_700, "kill"), event(2_710, "die")];
+        assert_eq!(times(&first, &requests(&[(90, 90)])), [-10]);
+        let again = [event(100, "die"), event(400, "start"), event(900, "kill")];
+        assert_eq!(times(&again, &requests(&[(90, 90), (895, 895)])), [-10, -5]);
     }
 
     #[test]
@@ -114,7 +125,7 @@ mod tests {
     fn what_a_paused_replica_finds_at_its_thaw_counts_by_when_it_was_sent() {
         let events = [event(100, "pause"), event(5_100, "unpause")];
         // In flight, sent to a frozen one, and after the thaw.
-        let arrivals = requests(&[(98, 98), (5_099, 99), (5_099, 130), (5_300, 5_300)]);
+        let arrivals = requests(&[(98, 98), (5_099, 99), (5_150, 130), (5_300, 5_300)]);
         assert_eq!(times(&events, &arrivals), [30]);
     }
 

@@ -142,7 +142,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario { name: "docker kill one", steps: &[Kill("KILL")], short: &[Exit], ..PLAIN },
-    Scenario { name: "docker stop one", steps: &[Stop], short: &[Ignore], ..PLAIN },
+    Scenario { name: "docker stop one", steps: &[Stop], ..PLAIN },
     Scenario {
         name: "pause one for 5 s",
         steps: &[Pause, Wait { ms: 5_000 }, Unpause],
@@ -159,7 +159,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "docker kill -s TERM one",
-        steps: &[Kill("TERM"), Wait { ms: 5_000 }],
+        // Beyond the stop time-out and the second after it.
+        steps: &[Kill("TERM"), Wait { ms: 4_000 }],
+        short: &[Ignore],
         ..PLAIN
     },
     Scenario { name: "recreate all", steps: &[RecreateAll], others: false, ..PLAIN },
@@ -180,13 +182,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "crash and restart policy", steps: &[Crash, Wait { ms: 1_000 }], ..PLAIN },
     Scenario {
         name: "network disconnect and connect",
-        steps: &[Disconnect("inside"), Wait { ms: 3_000 }, Connect("inside")],
+        steps: &[Disconnect("inside"), Wait { ms: 2_000 }, Connect("inside")],
+        short: &[Drain],
         ..PLAIN
     },
     Scenario {
         name: "one of two networks disconnected",
         fleet: &[("both", 3)],
-        steps: &[Disconnect("inside"), Wait { ms: 3_000 }, Connect("inside")],
+        steps: &[Disconnect("inside"), Wait { ms: 2_000 }, Connect("inside")],
         // It stays, at its other address.
         others: false,
         ..PLAIN
@@ -201,7 +204,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "daemon away during scale 5 → 2",
         fleet: FIVE,
-        steps: &[Cut, Scale(&[("api", 2)]), Wait { ms: 2_000 }, Mend],
+        // That it has been heard again is shown by the one who comes last.
+        steps: &[Cut, Scale(&[("api", 2)]), Wait { ms: 2_000 }, Mend, Scale(THREE)],
         // Nobody hears of their leaving.
         others: false,
         ..PLAIN
@@ -221,6 +225,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "docker kill one, POST 1 KiB",
         steps: &[Kill("KILL")],
+        short: &[Ignore],
         asking: Asking::Post(1 << 10),
         ..PLAIN
     },
