@@ -16,7 +16,7 @@ use evenkeel::domain::plan::{Memory, Plan, plan};
 use evenkeel::domain::pool::{Draw, Tried};
 use evenkeel::domain::routing::{Asked, RoutingTable};
 use evenkeel::domain::world::{
-    Attachment, Health, Hint, Loss, NetworkMode, Observation, Place, RunState, Vantage, Workload,
+    Attachment, Health, Hint, Loss, NetworkMode, Observation, Place, RunState, Workload,
     WorkloadId, World,
 };
 

@@ -166,7 +166,7 @@ impl Balancer {
                 let _ = timeout_at(until, changed).await;
                 continue;
             };
-            tried.add(endpoint);
+            tried.add(Tried::mark(endpoint));
             attempts += 1;
             self.checks.attempt(&request.name, endpoint, is_long);
             let Err((why, again)) = self.attempt(request, endpoint, pool).await else {

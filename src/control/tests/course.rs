@@ -84,7 +84,8 @@ impl Said {
         match self {
             Self::Hint(id, loss) => Report::Hint { source, hint: Hint { id: id.into(), loss } },
             Self::Seen(workloads) => {
-                let observation = Observation { workloads, vantage: Vantage::Host };
+                let observation =
+                    Observation { workloads, vantage: Vantage::Host, ..Observation::default() };
                 Report::Seen { source, observation }
             }
         }
