@@ -61,7 +61,7 @@ fn every_member_is_listed_with_its_state_and_why() {
             health,
             checked: false,
             probe,
-            been_ready: false,
+            been_ready: probe != Untried,
         }));
         let shown = replica(&member, Some(&live));
         assert_eq!((shown.state.as_str(), shown.reason.as_str()), (state, reason));
