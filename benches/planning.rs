@@ -16,8 +16,7 @@ use evenkeel::domain::plan::{Memory, Plan, plan};
 use evenkeel::domain::pool::{Draw, Tried};
 use evenkeel::domain::routing::{Asked, RoutingTable};
 use evenkeel::domain::world::{
-    Attachment, Health, NetworkMode, Observation, Place, RunState, Vantage, Workload, WorkloadId,
-    World,
+    Attachment, Health, NetworkMode, Observation, Place, RunState, Workload, WorkloadId, World,
 };
 
 fn main() {
