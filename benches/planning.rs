@@ -95,8 +95,11 @@ fn now() -> Instant {
 }
 
 fn planned(world: &World) -> Plan {
-    let nobody = BTreeSet::new();
-    let memory = Memory { previous: &Plan::default(), been_ready: &nobody, drained: &nobody };
+    let memory = Memory {
+        previous: &Plan::default(),
+        been_ready: &BTreeSet::new(),
+        drained: &BTreeSet::new(),
+    };
     plan(world, memory, &LabelSettings::default())
 }
 

@@ -25,8 +25,11 @@ pub fn check_docker(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let world = runtime.map(|runtime| runtime.block_on(first_world(address, labels)));
     let world = world.map_err(|error: io::Error| error.to_string())??;
-    let nobody = BTreeSet::new();
-    let memory = Memory { previous: &Plan::default(), been_ready: &nobody, drained: &nobody };
+    let memory = Memory {
+        previous: &Plan::default(),
+        been_ready: &BTreeSet::new(),
+        drained: &BTreeSet::new(),
+    };
     Ok(plan(&world, memory, labels).problems)
 }
 

@@ -46,7 +46,10 @@ pub struct Control {
     /// As the planner made it of the world.
     planned: Plan,
     lingering: Lingering,
-    been_ready: BTreeSet<WorkloadId>,
+    /// The containers that have been ready, in any life.
+    been_ready: BTreeSet<Arc<str>>,
+    /// The lives of which it was told that they are ready.
+    greeted: BTreeSet<WorkloadId>,
     /// By an operator. None outlives its workload.
     drained: BTreeSet<WorkloadId>,
     drains: Drains,
@@ -84,6 +87,7 @@ impl Control {
             planned: Plan::default(),
             lingering: Lingering::default(),
             been_ready: BTreeSet::new(),
+            greeted: BTreeSet::new(),
             drained: BTreeSet::new(),
             drains: Drains::default(),
             known: Known::default(),
@@ -226,16 +230,18 @@ impl Control {
     fn after_publish(&mut self, follow: &mut impl FnMut(&RoutingTable)) -> bool {
         let mut is_news = false;
         let table = self.publisher.current();
-        let mut present = BTreeSet::new();
         for endpoint in table.endpoints() {
             let workload = &endpoint.id.workload;
-            if endpoint.vitals.state() == State::Ready && self.been_ready.insert(workload.clone()) {
+            if endpoint.vitals.state() == State::Ready && self.greeted.insert(workload.clone()) {
                 info!(replica = %endpoint.name, address = %endpoint.id.address, "Replica ready");
-                is_news = true;
+                is_news |= self.been_ready.insert(Arc::clone(&workload.id));
             }
-            present.insert(workload.clone());
         }
-        self.been_ready.retain(|workload| present.contains(workload));
+        let planned = self.planned.pools.values().flat_map(|pool| &pool.members);
+        let present: BTreeSet<_> = planned.map(|member| &member.workload).collect();
+        self.greeted.retain(|workload| present.contains(workload));
+        let present: BTreeSet<_> = present.into_iter().map(|workload| &workload.id).collect();
+        self.been_ready.retain(|id| present.contains(id));
         self.drains.follow(&table, Instant::now());
         follow(&table);
         is_news
@@ -314,6 +320,8 @@ impl Control {
         let planned = overview.plan.problems.iter().cloned();
         let problems: Vec<_> = self.notes.iter().cloned().chain(away).chain(planned).collect();
         self.known.log_news(&problems);
+        // Who holds it has all of it copied.
+        drop(overview);
         self.overview.send_modify(|overview| Arc::make_mut(overview).problems = problems);
     }
 }

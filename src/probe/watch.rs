@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::domain::lifecycle::{Fault, HealthCheck, Probe, Streak, jittered, probe_pause};
 use crate::domain::pool::{Ticket, Vitals};
@@ -27,6 +27,7 @@ impl Watch {
         let mut streak = Streak::default();
         // Since when it is asked often; none while it is known to serve.
         let mut hurried = Some(Instant::now());
+        let mut relapses = Relapses::default();
         loop {
             let Some(ticket) = self.vitals.begin_probe() else {
                 let _ = timeout(LOOK, self.wake.notified()).await;
@@ -37,9 +38,10 @@ impl Watch {
             } else {
                 let heard = self.ask().await;
                 let verdict = self.judge(heard, ticket.probe(), &mut streak);
-                if !self.vitals.conclude(ticket, verdict) {
+                if !self.conclude(ticket, verdict, relapses.void()) {
                     // What was found is older than the doubt.
                     (streak, hurried) = (Streak::default(), Some(Instant::now()));
+                    relapses.again().await;
                     continue;
                 }
                 if verdict != ticket.probe() {
@@ -47,13 +49,26 @@ impl Watch {
                 }
                 if verdict == Probe::Passed {
                     hurried = None;
+                    relapses.passed();
                 }
                 self.pause(heard, hurried)
             };
             if self.is_doubted_within(pause, ticket).await {
                 hurried = Some(Instant::now());
+                relapses.again().await;
             }
         }
+    }
+
+    /// Takes the verdict in, unless the endpoint was doubted since `ticket`. Where
+    /// that happens all the time, as one that spoils some requests is doubted with
+    /// each, it is taken in all the same: it is true as often as not.
+    fn conclude(&self, ticket: Ticket, verdict: Probe, void: u32) -> bool {
+        let anyway = || {
+            let ticket = self.vitals.begin_probe().filter(|_| void >= VOID_MAX);
+            ticket.is_some_and(|ticket| self.vitals.conclude(ticket, verdict))
+        };
+        self.vitals.conclude(ticket, verdict) || anyway()
     }
 
     async fn ask(&self) -> Result<(), Fault> {
@@ -111,6 +126,46 @@ impl Watch {
         true
     }
 }
+
+/// How often an endpoint is doubted soon after it had passed. The first time it
+/// is asked at once; one that goes on so would have every request, probe and
+/// table chase the other.
+#[derive(Debug, Default)]
+struct Relapses {
+    passed_at: Option<Instant>,
+    count: u32,
+    /// Doubts since it passed.
+    void: u32,
+}
+
+impl Relapses {
+    fn passed(&mut self) {
+        self.passed_at = Some(Instant::now());
+        self.void = 0;
+    }
+
+    fn void(&self) -> u32 {
+        self.void
+    }
+
+    /// It is doubted again: waits the longer the more often that was.
+    async fn again(&mut self) {
+        self.void += 1;
+        let soon = self.passed_at.is_some_and(|at| at.elapsed() < RELAPSE);
+        self.count = if soon || self.void > 1 { self.count + 1 } else { 0 };
+        if let Some(times) = self.count.checked_sub(1) {
+            sleep((RELAPSE_PAUSE * (1 << times.min(7))).min(RELAPSE)).await;
+        }
+    }
+}
+
+/// Doubts within this time after a pass are of the same trouble.
+const RELAPSE: Duration = Duration::from_secs(1);
+
+const RELAPSE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Verdicts in a row that are void for doubts that came meanwhile.
+const VOID_MAX: u32 = 3;
 
 const UNANSWERED_PAUSE: Duration = Duration::from_millis(500);
 

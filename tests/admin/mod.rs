@@ -359,6 +359,7 @@ fn shop() -> Plan {
         address: None,
         weight: 1,
         backup: false,
+        check: None,
     };
     let pool = PoolPlan {
         access: Access::Open(Rule::default()),

@@ -32,7 +32,7 @@ pub(super) struct Case {
 #[derive(Debug, Default)]
 struct Step {
     observation: Observation,
-    been_ready: BTreeSet<WorkloadId>,
+    been_ready: BTreeSet<Arc<str>>,
 }
 
 impl Case {
@@ -116,7 +116,7 @@ impl Step {
             ("health", _) => workload.health = health(rest)?,
             ("oneoff", _) => workload.oneoff = true,
             ("ready", _) => {
-                self.been_ready.insert(workload.id.clone());
+                self.been_ready.insert(Arc::clone(&workload.id.id));
             }
             ("mode", Place::Container { mode, .. }) => *mode = network_mode(rest)?,
             ("network", Place::Container { networks, .. }) => {

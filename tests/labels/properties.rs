@@ -86,8 +86,11 @@ fn the_list_of_problems_has_a_bound_and_says_what_it_leaves_out() {
 fn planned(workloads: &[Workload]) -> Plan {
     let observation = Observation { workloads: workloads.to_vec(), ..Observation::default() };
     let world = World::from([(SourceName::docker(), observation)]);
-    let nobody = BTreeSet::new();
-    let memory = Memory { previous: &Plan::default(), been_ready: &nobody, drained: &nobody };
+    let memory = Memory {
+        previous: &Plan::default(),
+        been_ready: &BTreeSet::new(),
+        drained: &BTreeSet::new(),
+    };
     plan(&world, memory, &LabelSettings::default())
 }
 

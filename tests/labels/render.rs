@@ -91,8 +91,18 @@ fn check(check: &HealthCheck) -> String {
 }
 
 fn member(member: &Member) -> String {
-    let Member { workload, name, service: _, run, drained, health, address, weight, backup } =
-        member;
+    let Member {
+        workload,
+        name,
+        service: _,
+        run,
+        drained,
+        health,
+        address,
+        weight,
+        backup,
+        check: _,
+    } = member;
     let mut text = format!("- {name}");
     if workload.life > 0 {
         write!(text, " (life {})", workload.life).unwrap();

@@ -133,6 +133,13 @@ impl Container {
         }
     }
 
+    /// Whether this is the first that is heard of the death of the life that it
+    /// had last.
+    pub(super) fn is_news_of_death(&self, fact: Fact) -> bool {
+        let known = self.heard.death.is_some_and(|(life, _)| life == fact.life);
+        fact.kind == Kind::Death && !self.alive && self.life == fact.life && !known
+    }
+
     /// Why no request may go there any more, by what was heard `within` ago.
     pub(super) fn objection(&self, within: Duration) -> Option<&'static str> {
         let old = |at: Instant| at.elapsed() > within;

@@ -155,10 +155,11 @@ impl Engine {
     /// engine goes away.
     pub(super) async fn list(&self) -> Option<Vec<u8>> {
         sleep(self.chance.mostly(1..=4, 3, 50..=400)).await;
-        let containers = self.containers.borrow();
-        let here = containers.iter().filter(|it| !it.removed);
-        let list = Value::Array(here.map(Container::listed).collect());
-        drop(containers);
+        let list = {
+            let containers = self.containers.borrow();
+            let here = containers.iter().filter(|it| !it.removed);
+            Value::Array(here.map(Container::listed).collect())
+        };
         sleep(self.chance.mostly(0..=3, 3, 100..=1000)).await;
         (!self.is_away()).then(|| list.to_string().into_bytes())
     }
@@ -166,9 +167,10 @@ impl Engine {
     /// An inspect, which may block for a while; none if the container is gone.
     pub(super) async fn inspect(&self, id: &str) -> Option<Vec<u8>> {
         sleep(self.chance.mostly(2..=10, 20, 100..=263)).await;
-        let containers = self.containers.borrow();
-        let inspected = containers.iter().find(|it| it.id == id && !it.removed)?.inspected();
-        drop(containers);
+        let inspected = {
+            let containers = self.containers.borrow();
+            containers.iter().find(|it| it.id == id && !it.removed)?.inspected()
+        };
         sleep(self.chance.millis(0..=20)).await;
         (!self.is_away()).then(|| inspected.to_string().into_bytes())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel::discovery::docker::{Observer, Ticket};
 use evenkeel::domain::names::SourceName;
-use evenkeel::domain::world::{Observation, Report, SourceHealth};
+use evenkeel::domain::world::{Observation, Report, RunState, SourceHealth};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -130,7 +130,17 @@ impl Watcher {
 
     async fn hear(&mut self, line: &[u8], fact: Fact) {
         self.engine.tell(|| format!("heard: {fact:?}"));
-        if let Some(hint) = self.observer.hear_line(line, Instant::now()).unwrap() {
+        let runs = self.told.iter().flat_map(|told| &told.workloads).any(|it| {
+            it.run == RunState::Running
+                && self.engine.see(fact.container, |container| {
+                    *it.id.id == *container.id && container.is_news_of_death(fact)
+                })
+        });
+        let heard = self.observer.hear_line(line, Instant::now()).unwrap();
+        if runs && heard.is_none() {
+            self.engine.fault(format!("nothing was told at once of {fact:?}"));
+        }
+        if let Some(hint) = heard {
             self.engine.tell(|| format!("hint: {hint:?}"));
             self.checks.is_fair(&hint, fact);
             self.report(Report::Hint { source: SourceName::docker(), hint }).await;

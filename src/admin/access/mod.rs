@@ -114,6 +114,10 @@ fn judge(asker: &Asker, gateways: &[IpAddr], allow: &[IpNet]) -> Result<(), Refu
         // No page knows it, so that no name can lead anyone here unwittingly.
         return Ok(());
     }
+    // Behind a proxy anybody may be the one who asks.
+    if let Some(header) = asker.forwarded.clone() {
+        return Err(Refusal::Forwarded { header });
+    }
     let gateway = gateways.iter().any(|gateway| gateway.to_canonical() == peer);
     let allowed = allow.iter().any(|network| network.contains(&peer));
     if !peer.is_loopback() && !gateway && !allowed {

@@ -224,6 +224,7 @@ fn member(name: &str, life: u32) -> Member {
         address: Some(([10, 0, 0, 1], 8080).into()),
         weight: 1,
         backup: false,
+        check: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use crate::cli::check::{Label, Subject};
 use crate::cli::finding::{Finding, Severity};
@@ -27,7 +28,7 @@ pub(super) fn judge(kind: Kind, subjects: &[Subject], settings: &LabelSettings) 
         Kind::Pool => SourceName::settings(),
     };
     let workloads: Vec<Workload> = subjects.iter().map(|subject| workload(kind, subject)).collect();
-    let been_ready: BTreeSet<WorkloadId> = workloads.iter().map(|it| it.id.clone()).collect();
+    let been_ready: BTreeSet<Arc<str>> = workloads.iter().map(|it| Arc::clone(&it.id.id)).collect();
     let world = BTreeMap::from([(source, Observation { workloads, ..Observation::default() })]);
     let memory =
         Memory { previous: &Plan::default(), been_ready: &been_ready, drained: &BTreeSet::new() };

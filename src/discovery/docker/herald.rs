@@ -33,6 +33,8 @@ impl Herald {
     /// Tells what an event took away, ahead of the observation that shows it.
     pub(super) async fn hint(&mut self, hint: Hint) -> Result<(), Unheard> {
         debug!(container = %hint.id, loss = ?hint.loss, "An event took something away");
+        // What was told last does not hold any more, so that it is news again.
+        self.told = None;
         self.report(Report::Hint { source: SourceName::docker(), hint }).await
     }
 

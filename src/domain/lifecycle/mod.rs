@@ -85,6 +85,14 @@ pub fn state(signs: Signs) -> State {
     }
 }
 
+/// Whether the process of a workload in this state has come to its end.
+pub fn has_ended(run: RunState) -> bool {
+    match run {
+        RunState::Created | RunState::Restarting | RunState::Stopped => true,
+        RunState::Running | RunState::Paused | RunState::Stopping => false,
+    }
+}
+
 impl Signs {
     /// Whether its health check has yet to pass for the first time.
     fn is_shut(&self) -> bool {

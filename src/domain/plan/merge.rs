@@ -35,7 +35,10 @@ pub(super) fn merge(
     let access = access(name, &ranked, memory, problems);
     problems.extend(disagreement(name, decides, &ranked));
     settings.health = settings.health.map(|check| named(check, &access));
-    let members = members(name, candidates, problems);
+    let mut members = members(name, candidates, problems);
+    for member in &mut members {
+        member.check = member.check.take().map(|check| named(check, &access));
+    }
     Some(PoolPlan { access, settings, members })
 }
 
@@ -69,7 +72,7 @@ impl Candidate<'_> {
 
 /// Who decides first, from candidates that are sorted by age.
 fn by_rank<'c, 'a>(candidates: &'c [Candidate<'a>], memory: Memory<'_>) -> Vec<&'c Candidate<'a>> {
-    let been_ready = |it: &&Candidate<'_>| memory.been_ready.contains(&it.workload.id);
+    let been_ready = |it: &&Candidate<'_>| memory.been_ready.contains(&it.workload.id.id);
     let (mut proven, untried): (Vec<_>, Vec<_>) = candidates.iter().rev().partition(been_ready);
     proven.extend(untried);
     proven

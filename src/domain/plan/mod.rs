@@ -5,11 +5,13 @@ mod conflict;
 pub mod diff;
 mod merge;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::domain::labels::{self, LabelSettings, Membership};
+use crate::domain::lifecycle::HealthCheck;
 use crate::domain::names::PoolName;
 use crate::domain::plan::address::Surroundings;
 use crate::domain::plan::conflict::conflicts;
@@ -53,23 +55,36 @@ pub struct Member {
     pub address: Option<SocketAddr>,
     pub weight: u16,
     pub backup: bool,
+    /// The health check that it asks for itself, by which it is judged until it
+    /// has been ready.
+    pub check: Option<Arc<HealthCheck>>,
 }
 
 /// What the planner is told of the past, since it keeps nothing itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory<'a> {
     pub previous: &'a Plan,
-    /// The workloads that have been ready: only they decide a pool's settings,
-    /// so that a broken newcomer does not change a pool that works.
-    pub been_ready: &'a BTreeSet<WorkloadId>,
+    /// The containers that have been ready, in any life: only they decide a
+    /// pool's settings, so that a broken newcomer does not change a pool that
+    /// works.
+    pub been_ready: &'a BTreeSet<Arc<str>>,
     /// The workloads that an operator drains.
     pub drained: &'a BTreeSet<WorkloadId>,
+}
+
+impl Memory<'_> {
+    /// Where each workload was reached.
+    fn addresses(&self) -> HashMap<&WorkloadId, IpAddr> {
+        let members = self.previous.pools.values().flat_map(|pool| &pool.members);
+        members.filter_map(|it| Some((&it.workload, it.address?.ip()))).collect()
+    }
 }
 
 /// Never fails: what cannot be used becomes a [`Problem`].
 pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan {
     let mut problems = Vec::new();
     let mut pools: BTreeMap<PoolName, Vec<Candidate<'_>>> = BTreeMap::new();
+    let addresses = LazyCell::new(|| memory.addresses());
     for observation in world.values() {
         problems.extend(observation.problems.iter().cloned());
         let surroundings = Surroundings::new(observation, &settings.listeners);
@@ -77,7 +92,8 @@ pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan
             let reading = labels::read(workload, settings);
             problems.extend(reading.problems);
             for membership in reading.memberships {
-                let address = surroundings.find(workload, &membership, &mut problems);
+                let known = || addresses.get(&workload.id).copied();
+                let address = surroundings.find(workload, &membership, &known, &mut problems);
                 let member = Member::new(workload, &membership, address, memory);
                 let pool = pools.entry(membership.pool.clone()).or_default();
                 pool.push(Candidate { workload, membership, member });
@@ -112,6 +128,7 @@ impl Member {
             address,
             weight: membership.weight,
             backup: membership.backup,
+            check: membership.settings.health.clone(),
         }
     }
 }

@@ -105,8 +105,10 @@ impl Vitals {
         });
         let (ready, suspect) = (State::Ready as u8, State::Suspect as u8);
         // Any other state takes no requests, or knows better.
-        let _ = self.state.compare_exchange(ready, suspect, Ordering::Relaxed, Ordering::Relaxed);
-        matches!(before, Probe::Untried | Probe::Passed)
+        let changed =
+            self.state.compare_exchange(ready, suspect, Ordering::Relaxed, Ordering::Relaxed);
+        // Another thread may have doubted it before, and a probe passed since.
+        changed.is_ok() || matches!(before, Probe::Untried | Probe::Passed)
     }
 
     pub fn probe(&self) -> Probe {

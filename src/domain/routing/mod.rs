@@ -4,7 +4,7 @@ mod heed;
 mod host;
 mod path;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ impl RoutingTable {
             hosts: Hosts::default(),
         };
         let mut vitals = previous.vitals();
-        let checks = checks(plan);
+        let checks = checks(plan, &vitals);
         for (name, pool) in &plan.pools {
             let before = previous.compiled.get(name);
             let compiled = table.compile(name, pool, before, &mut vitals, &checks);
@@ -178,13 +178,24 @@ impl RoutingTable {
         Compiled { plan: Arc::new(plan.clone()), pool: Arc::new(pool), signs: judged }
     }
 
-    /// Marks the endpoints that this table no longer has.
+    /// Marks the endpoints that this table no longer has. One whose container
+    /// has ended is gone. Any other may merely be reached elsewhere now, or no
+    /// longer be asked for: it finishes what it has.
     fn bury(&self, known: &HashMap<EndpointId, Arc<Vitals>>) {
         let living = self.vitals();
-        for (id, vitals) in known {
-            if !living.contains_key(id) {
-                vitals.set_state(State::Gone);
-            }
+        let left = known.iter().filter(|(id, _)| !living.contains_key(id));
+        let left: Vec<_> = left.filter(|(_, vitals)| vitals.state() != State::Gone).collect();
+        if left.is_empty() {
+            return;
+        }
+        let members = self.compiled.values().flat_map(|it| &it.plan.members);
+        let ended: HashSet<_> = members
+            .filter(|member| lifecycle::has_ended(member.run))
+            .map(|member| &member.workload)
+            .collect();
+        for (id, vitals) in left {
+            let ended = ended.contains(&id.workload);
+            vitals.set_state(if ended { State::Gone } else { State::Draining });
         }
     }
 
@@ -236,14 +247,24 @@ fn endpoint_id(member: &Member) -> Option<EndpointId> {
     Some(EndpointId { workload: member.workload.clone(), address })
 }
 
-/// The health check of each endpoint that has one. Pools that share an endpoint
-/// share what is known of it, and so its check: that of the first such pool.
-fn checks(plan: &Plan) -> HashMap<EndpointId, Arc<HealthCheck>> {
+/// The health check of each endpoint that has one: that of its pool, or until it
+/// has been ready its own, since another version may answer elsewhere. Pools that
+/// share an endpoint share what is known of it, and so its check: that of the
+/// first such pool.
+fn checks(
+    plan: &Plan,
+    known: &HashMap<EndpointId, Arc<Vitals>>,
+) -> HashMap<EndpointId, Arc<HealthCheck>> {
     let mut checks = HashMap::new();
     for pool in plan.pools.values() {
-        let Some(check) = &pool.settings.health else { continue };
-        for id in pool.members.iter().filter_map(endpoint_id) {
-            checks.entry(id).or_insert_with(|| Arc::clone(check));
+        let shared = pool.settings.health.as_ref();
+        let checked = pool.members.iter().filter(|it| shared.is_some() || it.check.is_some());
+        for (member, id) in checked.filter_map(|it| Some((it, endpoint_id(it)?))) {
+            let been_ready = known.get(&id).is_some_and(|vitals| vitals.times_ready() > 0);
+            let check = if been_ready { shared } else { member.check.as_ref() };
+            if let Some(check) = check {
+                checks.entry(id).or_insert_with(|| Arc::clone(check));
+            }
         }
     }
     checks

@@ -209,7 +209,8 @@ impl From<ContainerInspectResponse> for Inspected {
         let stop_signal = config.stop_signal.as_deref().and_then(signal);
         let stop_timeout = config
             .stop_timeout
-            .and_then(|seconds| u64::try_from(seconds).ok().map(Duration::from_secs));
+            // Less than none is for ever.
+            .map(|seconds| u64::try_from(seconds).map_or(STOP_TIMEOUT_MAX, Duration::from_secs));
         let mut exposed: Vec<u16> = config
             .exposed_ports
             .unwrap_or_default()

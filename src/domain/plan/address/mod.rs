@@ -67,11 +67,14 @@ impl<'a> Surroundings<'a> {
         Self { reach, listeners, holders }
     }
 
-    /// The address of a member, and what is wrong if it runs and has none.
+    /// The address of a member, and what is wrong if it runs and has none. Of
+    /// several it is the one by which it is `known`: another network is no reason
+    /// to leave the connections that there are.
     pub(super) fn find(
         &self,
         workload: &Workload,
         wish: &Membership,
+        known: &dyn Fn() -> Option<IpAddr>,
         problems: &mut Vec<Problem>,
     ) -> Option<SocketAddr> {
         if !is_believed(workload.run) || !wish.spoken {
@@ -95,7 +98,7 @@ impl<'a> Surroundings<'a> {
         }
         // Both are looked for, so that a person learns of both faults at once.
         let port = port(exposed.as_deref(), wish, &mut teller);
-        let ip = self.ip(mode, workload, wish, &mut teller);
+        let ip = self.ip(mode, workload, wish, known, &mut teller);
         self.not_ours(SocketAddr::new(ip?, port?), &mut teller)
     }
 
@@ -139,13 +142,14 @@ impl<'a> Surroundings<'a> {
         mode: &NetworkMode,
         workload: &Workload,
         wish: &Membership,
+        known: &dyn Fn() -> Option<IpAddr>,
         teller: &mut Teller<'_>,
     ) -> Option<IpAddr> {
         let mut mode = mode;
         let mut holder = self.holders.get(&*workload.id.id).copied()?;
         for _ in 0..HOPS_MAX {
             match mode {
-                NetworkMode::Own => return network::choose(self, holder, wish, teller),
+                NetworkMode::Own => return network::choose(self, holder, wish, known, teller),
                 NetworkMode::Host => return self.host(teller),
                 NetworkMode::None => {
                     teller.tell(

@@ -8,24 +8,27 @@ use crate::domain::plan::address::{Holder, Reach, Surroundings, Teller};
 use crate::domain::suggest;
 use crate::domain::world::Attachment;
 
-/// The address on the network that `wish` names, else on one that we share.
-/// IPv4 comes before IPv6, then the name decides.
+/// The address on the network that `wish` names, else on one that we share. Of
+/// several it is the one that is `known`; else IPv4 comes before IPv6, then the
+/// name decides.
 pub(super) fn choose(
     from: &Surroundings<'_>,
     holder: Holder<'_>,
     wish: &Membership,
+    known: &dyn Fn() -> Option<IpAddr>,
     teller: &mut Teller<'_>,
 ) -> Option<IpAddr> {
+    let first = |networks: &mut dyn Iterator<Item = &Attachment>| first(networks, known);
     let reached: Vec<_> = holder.networks.iter().filter(|it| from.reaches(it)).collect();
     let Some(wanted) = &wish.network else {
-        let ip = first(reached.iter().copied());
+        let ip = first(&mut reached.iter().copied());
         if ip.is_none() {
             from.tell_unreached(holder, &reached, None, wish, teller);
         }
         return ip;
     };
     let named: Vec<_> = holder.networks.iter().filter(|it| is_named(it, wanted, holder)).collect();
-    let ip = first(named.iter().copied().filter(|it| from.reaches(it)));
+    let ip = first(&mut named.iter().copied().filter(|it| from.reaches(it)));
     if ip.is_some() {
         return ip;
     }
@@ -33,7 +36,7 @@ pub(super) fn choose(
         Some(network) => from.tell_unreached(holder, &reached, Some(network), wish, teller),
         None => tell_no_such(holder, wanted, wish, teller),
     }
-    first(reached.iter().copied())
+    first(&mut reached.iter().copied())
 }
 
 impl Surroundings<'_> {
@@ -123,9 +126,18 @@ fn is_named(attachment: &Attachment, wanted: &str, holder: Holder<'_>) -> bool {
     *attachment.name == *wanted || holder.project.is_some_and(in_project)
 }
 
-fn first<'n>(networks: impl Iterator<Item = &'n Attachment>) -> Option<IpAddr> {
-    let addressed = networks.filter_map(|it| Some((it.address?, it)));
-    addressed.min_by_key(|(ip, it)| (ip.is_ipv6(), *it)).map(|(ip, _)| ip)
+fn first<'n>(
+    networks: &mut dyn Iterator<Item = &'n Attachment>,
+    known: &dyn Fn() -> Option<IpAddr>,
+) -> Option<IpAddr> {
+    let mut addressed: Vec<_> = networks.filter_map(|it| Some((it.address?, it))).collect();
+    addressed.sort_unstable_by_key(|(ip, it)| (ip.is_ipv6(), *it));
+    let same = |known: IpAddr| addressed.iter().any(|&(ip, _)| ip == known).then_some(known);
+    match addressed.as_slice() {
+        [] => None,
+        [(only, _)] => Some(*only),
+        [(first, _), ..] => known().and_then(same).or(Some(*first)),
+    }
 }
 
 fn on(holder: Holder<'_>) -> String {
