@@ -88,8 +88,9 @@ const KILL: u8 = 9;
 /// How many events before the one are told, for who wonders.
 const HISTORY: usize = 3;
 
-/// Between a return and when it is heard of, requests come rightly.
-const RETURN: Micros = 20_000;
+/// Between a return and when it is heard of, requests come rightly: a busy Engine
+/// tells of it late, and its list may tell sooner.
+const RETURN: Micros = 100_000;
 /// What has gathered at a paused replica has arrived so long after its thaw.
 const THAWED: Micros = 100_000;
 
