@@ -4,7 +4,7 @@ mod heed;
 mod host;
 mod path;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ impl RoutingTable {
             let compiled = table.compile(name, pool, before, &mut vitals, &checks);
             table.compiled.insert(name.clone(), compiled);
         }
-        table.bury(&vitals);
+        table.bury(vitals);
         table.connect(&previous.hosts);
         table
     }
@@ -179,22 +179,22 @@ impl RoutingTable {
     }
 
     /// Marks the endpoints that this table no longer has. One whose container
-    /// has ended is gone. Any other may merely be reached elsewhere now, or no
-    /// longer be asked for: it finishes what it has.
-    fn bury(&self, known: &HashMap<EndpointId, Arc<Vitals>>) {
+    /// has ended, or begun another life, is gone. Any other may merely be reached
+    /// elsewhere now, or no longer be asked for: it finishes what it has.
+    fn bury(&self, known: HashMap<EndpointId, Arc<Vitals>>) {
         let living = self.vitals();
-        let left = known.iter().filter(|(id, _)| !living.contains_key(id));
+        let left = known.into_iter().filter(|(id, _)| !living.contains_key(id));
         let left: Vec<_> = left.filter(|(_, vitals)| vitals.state() != State::Gone).collect();
         if left.is_empty() {
             return;
         }
         let members = self.compiled.values().flat_map(|it| &it.plan.members);
-        let ended: HashSet<_> = members
-            .filter(|member| lifecycle::has_ended(member.run))
-            .map(|member| &member.workload)
-            .collect();
+        let lives: HashMap<_, _> =
+            members.map(|it| (&it.workload.id, (it.workload.life, it.run))).collect();
         for (id, vitals) in left {
-            let ended = ended.contains(&id.workload);
+            let ended = lives
+                .get(&id.workload.id)
+                .is_some_and(|&(life, run)| life != id.workload.life || lifecycle::has_ended(run));
             vitals.set_state(if ended { State::Gone } else { State::Draining });
         }
     }
@@ -261,7 +261,8 @@ fn checks(
         let checked = pool.members.iter().filter(|it| shared.is_some() || it.check.is_some());
         for (member, id) in checked.filter_map(|it| Some((it, endpoint_id(it)?))) {
             let been_ready = known.get(&id).is_some_and(|vitals| vitals.times_ready() > 0);
-            let check = if been_ready { shared } else { member.check.as_ref() };
+            let own = member.check.as_ref().filter(|_| !been_ready);
+            let check = own.or(shared);
             if let Some(check) = check {
                 checks.entry(id).or_insert_with(|| Arc::clone(check));
             }

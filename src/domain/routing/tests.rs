@@ -138,15 +138,48 @@ fn a_change_to_one_pool_leaves_the_others_as_they_are() {
 }
 
 #[test]
-fn an_endpoint_that_left_is_gone_at_once_for_those_who_still_hold_it() {
+fn an_endpoint_that_left_is_gone_if_its_container_ended_and_else_finishes() {
+    type Change = fn(&mut Vec<Member>);
+    let changes: [(Change, State); 4] = [
+        (Vec::clear, State::Draining),
+        (|members| members[0].address = Some(([10, 9, 9, 9], 80).into()), State::Draining),
+        (|members| members[0].workload.life = 1, State::Gone),
+        (
+            |members| {
+                members[0].run = RunState::Stopped;
+                members[0].address = None;
+            },
+            State::Gone,
+        ),
+    ];
+    for (change, expected) in changes {
+        let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+        let old = RoutingTable::build(&plan, &RoutingTable::default());
+        probe(&old, "shop", Probe::Passed);
+        change(&mut plan.pools.get_mut(&name("shop")).unwrap().members);
+
+        RoutingTable::build(&plan, &old);
+
+        assert_eq!(endpoint_of(&old, "shop").vitals.state(), expected);
+    }
+}
+
+#[test]
+fn a_replica_is_checked_by_its_own_word_until_it_has_been_ready() {
+    let check = |path: &str| Arc::new(HealthCheck { path: path.into(), ..HealthCheck::default() });
     let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
-    let old = RoutingTable::build(&plan, &RoutingTable::default());
-    probe(&old, "shop", Probe::Passed);
-    plan.pools.get_mut(&name("shop")).unwrap().members.clear();
+    let pool = plan.pools.get_mut(&name("shop")).unwrap();
+    pool.settings.health = Some(check("/health"));
+    pool.members[0].check = Some(check("/healthz"));
+    let path =
+        |table: &RoutingTable| endpoint_of(table, "shop").check.as_ref().unwrap().path.clone();
 
-    RoutingTable::build(&plan, &old);
-
-    assert_eq!(endpoint_of(&old, "shop").vitals.state(), State::Gone);
+    let table = RoutingTable::build(&plan, &RoutingTable::default());
+    assert_eq!(&*path(&table), "/healthz");
+    probe(&table, "shop", Probe::Passed);
+    let ready = RoutingTable::build(&plan, &table);
+    let table = RoutingTable::build(&plan, &ready);
+    assert_eq!(&*path(&table), "/health");
 }
 
 #[test]

@@ -126,8 +126,8 @@ fn is_named(attachment: &Attachment, wanted: &str, holder: Holder<'_>) -> bool {
     *attachment.name == *wanted || holder.project.is_some_and(in_project)
 }
 
-fn first<'n>(
-    networks: &mut dyn Iterator<Item = &'n Attachment>,
+fn first(
+    networks: &mut dyn Iterator<Item = &Attachment>,
     known: &dyn Fn() -> Option<IpAddr>,
 ) -> Option<IpAddr> {
     let mut addressed: Vec<_> = networks.filter_map(|it| Some((it.address?, it))).collect();
