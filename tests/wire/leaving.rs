@@ -2,7 +2,7 @@
 //! the test scripts.
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,19 @@ fn a_request_without_an_answer_has_the_time_to_drain_and_no_more() {
 }
 
 #[test]
+fn a_pause_that_is_over_when_it_is_heard_of_takes_nothing_away() {
+    let stage = Stage::set(&["well"], &[("lb.hold", "3s")]);
+    stage.daemon.say_raw(&format!(
+        "{}\n{}",
+        stage.event("well", "pause"),
+        stage.event("well", "unpause")
+    ));
+    // Whatever was heard first, the next request comes after both.
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(Client::connect(stage.balancer.http).send(get("/")).answer().text(), "well");
+}
+
+#[test]
 fn a_tunnel_ends_soon_after_its_replica_died() {
     let stage = Stage::set(&["stuck"], &[]);
     let mut client = Client::connect(stage.balancer.http);
@@ -170,6 +183,8 @@ struct Stage {
     containers: Mutex<Vec<Value>>,
     daemon: FalseDaemon,
     runtime: Runtime,
+    /// Events so far.
+    told: AtomicI64,
     /// Until it is set, `stuck` gives no answers.
     release: Arc<AtomicBool>,
 }
@@ -223,7 +238,8 @@ impl Stage {
             balancer.logged(&format!("address={}", backend.address));
         }
         let containers = Mutex::new(containers);
-        Self { balancer, backends, containers, daemon, runtime, release }
+        let told = AtomicI64::new(0);
+        Self { balancer, backends, containers, daemon, runtime, told, release }
     }
 
     fn backend(&self, name: &str) -> &Backend {
@@ -267,11 +283,15 @@ impl Stage {
             "destroy" => drop(containers.remove(place)),
             _ => {}
         }
-        let mut event = event(name, action, i64::try_from(containers.len()).unwrap());
-        event["Actor"]["Attributes"]["signal"] = json!("15");
         let _inside = self.runtime.enter();
         self.daemon.set_containers(containers.clone());
-        self.daemon.say(&event);
+        self.daemon.say(&self.event(name, action));
+    }
+
+    fn event(&self, name: &str, action: &str) -> Value {
+        let mut event = event(name, action, 1 + self.told.fetch_add(1, Ordering::Relaxed));
+        event["Actor"]["Attributes"]["signal"] = json!("15");
+        event
     }
 
     /// Waits until the balancer holds the replica for such.

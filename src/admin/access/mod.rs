@@ -68,8 +68,8 @@ enum Refusal {
     #[error("a page of {given:?} may not change anything here")]
     Origin { given: String },
     #[error(
-        "the header `{header}` says that this was forwarded; what changes anything is to be asked \
-         directly"
+        "the header `{header}` says that this was forwarded, so that anybody may be the one who asks: \
+         ask the admin port itself"
     )]
     Forwarded { header: HeaderName },
 }

@@ -86,6 +86,16 @@ fn what_changes_anything_may_not_come_from_a_page_or_through_a_proxy_even_with_t
 }
 
 #[test]
+fn behind_a_proxy_nobody_reads_what_is_not_public_without_the_token() {
+    let header = HeaderName::from_static("x-forwarded-for");
+    for peer in ["127.0.0.1", "172.18.0.1"] {
+        let reader = Asker { forwarded: Some(header.clone()), ..reader(peer) };
+        assert_eq!(judged(&reader), Err(Refusal::Forwarded { header: header.clone() }), "{peer}");
+        assert_eq!(judged(&Asker { token: Shown::Right, ..reader }), Ok(()), "{peer}");
+    }
+}
+
+#[test]
 fn a_page_without_any_host_to_compare_with_is_foreign() {
     let asker = Asker { origins: vec!["http://x".to_owned()], hosts: Vec::new(), ..changer("::1") };
     assert!(judged(&asker).is_err());
