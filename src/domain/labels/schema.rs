@@ -210,7 +210,7 @@ labels! {
     Pool plain HealthPort "health.port" "another port to ask" "the one that takes requests";
     Pool plain HealthHost "health.host" "the `Host` to ask for" "the first name of `host`, else the address";
     Pool plain SlowStart "slow_start" "how long a new replica's share grows, from a tenth to all of it; not with `ip_hash`" "0s";
-    Pool plain Retries "retries" "attempts after the first" "2";
+    Pool plain Retries "retries" "attempts after a replica failed one; those where it could not be reached, or was stopping, are not counted" "2";
     Pool plain later "retry.on" "retry on these statuses too" "connection failures only";
     Pool plain Ready "ready" "`strict`: never before HEALTHCHECK's verdict" "auto";
     Pool plain Hold "hold" "how long a request waits in all for a replica" "10s";
