@@ -81,7 +81,8 @@ pub(super) async fn serve(
         if !may_go_on {
             return Err(error);
         }
-        if hold.is_over(settings) {
+        // Replicas that come and go could be tried for ever.
+        if exchange.attempts >= FREE_ATTEMPTS && hold.is_over(settings) {
             let after = Some(Box::new(error));
             return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
         }
@@ -146,7 +147,7 @@ fn second(resources: &Resources, at: Instant) -> u32 {
 /// replicas that can be tried, but these may come and go for as long as a hold.
 const ATTEMPTS_MAX: u32 = 32;
 
-/// Attempts before a request pauses between further ones.
+/// Attempts before a request pauses between further ones, and ends with its hold.
 const FREE_ATTEMPTS: u32 = 6;
 
 const PAUSE_MAX: Duration = Duration::from_millis(500);

@@ -159,6 +159,9 @@ impl Upload {
             if self.stage.get() != stage {
                 return Poll::Ready(());
             }
+            if stage == Stage::Ended {
+                return Poll::Pending;
+            }
             *self.waits.borrow_mut() = Some(context.waker().clone());
             Poll::Pending
         })
@@ -219,19 +222,23 @@ impl Kept {
             self.bytes += data.len();
         }
         self.pieces.push_back(piece);
-        if self.bytes > REPLAY_BYTES_MAX || self.pieces.len() > PIECES_MAX {
-            self.lose();
-        }
+        self.thin_out();
     }
 
     /// The next piece for the attempt under way.
     fn send(&mut self) -> Option<Piece> {
         let piece = self.pieces.get(self.sent).cloned()?;
         self.sent += 1;
-        if self.lost {
+        self.thin_out();
+        Some(piece)
+    }
+
+    /// Drops what has been sent of more than is kept.
+    fn thin_out(&mut self) {
+        let too_much = self.bytes > REPLAY_BYTES_MAX || self.pieces.len() > PIECES_MAX;
+        if self.sent > 0 && (self.lost || too_much) {
             self.lose();
         }
-        Some(piece)
     }
 
     /// Drops what has been sent.
