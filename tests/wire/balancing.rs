@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Backend, Balancer, Client, get, ok};
+use super::{Backend, Balancer, Client, before_all, get, ok};
 
 #[test]
 fn round_robin_is_exact_over_all_workers() {
     let backends: Vec<_> =
         (0..3).map(|n| Backend::answering(move |_| ok(&n.to_string()))).collect();
-    let balancer = balancer(&backends);
+    let balancer = before_all(&backends);
     let mut hits = BTreeMap::<String, u32>::new();
     // A connection each, so that both workers take part.
     for _ in 0..30 {
@@ -43,18 +43,9 @@ fn a_replica_that_ended_an_idle_connection_costs_nothing() {
         stream.write_all(&ok("once")).unwrap();
         false
     });
-    let balancer = balancer(std::slice::from_ref(&backend));
+    let balancer = before_all(std::slice::from_ref(&backend));
     let mut client = Client::connect(balancer.http);
     for _ in 0..50 {
         assert_eq!(client.send(get("/")).answer().text(), "once");
     }
-}
-
-fn balancer(backends: &[Backend]) -> Balancer {
-    let addresses: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
-    let balancer = Balancer::start(&["--pool", &format!("web={}", addresses.join(","))]);
-    for address in &addresses {
-        balancer.logged(&format!("address={address}"));
-    }
-    balancer
 }

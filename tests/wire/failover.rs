@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::balancer::wait_for;
-use super::{Backend, Balancer, Client, get, ok};
+use super::{Backend, Balancer, Client, before_all, get, ok};
 
 #[test]
 fn a_request_whose_replica_hangs_up_is_answered_by_another() {
@@ -89,7 +89,7 @@ fn what_a_replica_may_have_acted_on_is_not_sent_again() {
     // A method that is not idempotent, and a body too large to be kept.
     for (method, body) in [("POST", 0), ("POST", 100), ("PATCH", 100), ("PUT", 300_000)] {
         let backends = [hangs_up(), hangs_up()];
-        let balancer = balancer(&backends);
+        let balancer = before_all(&backends);
         let answer = Client::connect(balancer.http).send(request(method, body)).answer();
         assert_eq!(answer.status, 502, "{method} {body}");
         let sent: usize = backends.iter().map(|backend| backend.seen().len()).sum();
@@ -107,7 +107,7 @@ fn an_answer_that_has_begun_is_not_asked_for_again() {
         })
     };
     let backends = [begun(), begun()];
-    let balancer = balancer(&backends);
+    let balancer = before_all(&backends);
     assert_eq!(Client::connect(balancer.http).send(get("/")).answer().status, 502);
     assert_eq!(backends.iter().map(|backend| backend.seen().len()).sum::<usize>(), 1);
 }
@@ -131,7 +131,7 @@ fn a_post_that_no_replica_took_goes_elsewhere() {
 #[test]
 fn attempts_at_replicas_that_all_hang_up_are_counted() {
     let backends: Vec<_> = (0..6).map(|_| hangs_up()).collect();
-    let balancer = balancer(&backends);
+    let balancer = before_all(&backends);
     let answer = Client::connect(balancer.http).send(get("/")).answer();
     assert_eq!(answer.status, 502);
     let sent: usize = backends.iter().map(|backend| backend.seen().len()).sum();
@@ -142,7 +142,7 @@ fn attempts_at_replicas_that_all_hang_up_are_counted() {
 #[test]
 fn a_pool_that_fails_is_not_finished_off_by_its_retries() {
     let backends: Vec<_> = (0..4).map(|_| hangs_up()).collect();
-    let balancer = balancer(&backends);
+    let balancer = before_all(&backends);
     let clients: Vec<_> = (0..20)
         .map(|_| {
             let http = balancer.http;
@@ -193,7 +193,7 @@ fn those_who_wait_are_served_once_a_replica_returns() {
     let backend = Backend::scripted(move |_, stream| {
         counted.fetch_add(1, Ordering::Relaxed) > 0 && stream.write_all(&ok("again")).is_ok()
     });
-    let balancer = balancer(std::slice::from_ref(&backend));
+    let balancer = before_all(std::slice::from_ref(&backend));
     let answer = Client::connect(balancer.http).send(get("/")).answer();
     assert_eq!((answer.status, answer.text().as_str()), (200, "again"));
     assert_eq!(asked.load(Ordering::Relaxed), 2);
@@ -207,7 +207,7 @@ fn a_replica_that_says_goodbye_to_an_idle_connection_costs_nothing() {
         stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").unwrap();
         false
     });
-    let balancer = balancer(std::slice::from_ref(&backend));
+    let balancer = before_all(std::slice::from_ref(&backend));
     let mut client = Client::connect(balancer.http);
     for _ in 0..5 {
         assert_eq!(client.send(get("/")).answer().text(), "well");
@@ -218,7 +218,7 @@ fn a_replica_that_says_goodbye_to_an_idle_connection_costs_nothing() {
 #[test]
 fn a_connection_is_used_again_after_trailers() {
     let backend = Backend::answering(|_| ok("well"));
-    let balancer = balancer(std::slice::from_ref(&backend));
+    let balancer = before_all(std::slice::from_ref(&backend));
     let mut client = Client::connect(balancer.http);
     for _ in 0..3 {
         client.send("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n");
@@ -255,7 +255,7 @@ fn what_came_while_a_request_was_held_is_sent() {
 #[test]
 fn what_could_not_be_sent_again_takes_no_connection_that_may_be_about_to_end() {
     let backend = Backend::answering(|_| ok("well"));
-    let balancer = balancer(std::slice::from_ref(&backend));
+    let balancer = before_all(std::slice::from_ref(&backend));
     let mut client = Client::connect(balancer.http);
     client.send(get("/")).answer();
     client.send(request("POST", 10)).answer();
@@ -279,20 +279,11 @@ fn waiting(balancer: &Balancer) -> usize {
 /// The first of two replicas ends each connection once it has read a request.
 fn one_of_two_hangs_up() -> (Balancer, [Backend; 2]) {
     let backends = [hangs_up(), Backend::answering(|_| ok("well"))];
-    (balancer(&backends), backends)
+    (before_all(&backends), backends)
 }
 
 fn hangs_up() -> Backend {
     Backend::scripted(|_, _| false)
-}
-
-fn balancer(backends: &[Backend]) -> Balancer {
-    let addresses: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
-    let balancer = Balancer::start(&["--pool", &format!("web={}", addresses.join(","))]);
-    for address in &addresses {
-        balancer.logged(&format!("address={address}"));
-    }
-    balancer
 }
 
 fn request(method: &str, body: usize) -> Vec<u8> {

@@ -33,6 +33,16 @@ fn before(backend: &Backend) -> Balancer {
     balancer
 }
 
+/// A balancer before replicas that are all ready.
+fn before_all(backends: &[Backend]) -> Balancer {
+    let addresses: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
+    let balancer = Balancer::start(&["--pool", &format!("web={}", addresses.join(","))]);
+    for address in &addresses {
+        balancer.logged(&format!("address={address}"));
+    }
+    balancer
+}
+
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n")
 }
