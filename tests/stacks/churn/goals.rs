@@ -26,17 +26,20 @@ pub(super) fn missed(rows: &[Row]) -> Vec<String> {
 
 /// Which goals one row misses.
 pub(super) fn misses(row: &Row) -> Vec<String> {
-    let mut misses = row.examples.clone();
+    // A replica died with a body that must not be sent again: told so.
+    let is_allowed = |failure: &Failure| {
+        row.scenario.asking != Asking::Get && matches!(failure, Failure::Status(502 | 503))
+    };
+    let mut misses = Vec::new();
+    if !row.failed.keys().all(is_allowed) {
+        misses.extend(row.examples.iter().cloned());
+    }
     misses.extend(row.unsettled.as_ref().map(|why| format!("not healed: {why}")));
     if row.events == 0 {
         misses.push("nothing has happened".to_owned());
     }
-    for (failure, count) in &row.failed {
-        // A replica died with a body that must not be sent again: told so.
-        let is_clear = matches!(failure, Failure::Status(502 | 503));
-        if row.scenario.asking == Asking::Get || !is_clear {
-            misses.push(format!("{count} failed: {failure}"));
-        }
+    for (failure, count) in row.failed.iter().filter(|(failure, _)| !is_allowed(failure)) {
+        misses.push(format!("{count} failed: {failure}"));
     }
     let wait = if row.scenario.others { SLACK } else { HOLD + SLACK };
     if row.longest > wait + row.noise {
