@@ -198,6 +198,7 @@ impl Control {
         let planned = plan(&self.world, memory, &self.settings);
         let mut served = self.lingering.extend(&self.planned, &planned, Instant::now());
         self.planned = planned;
+        self.forget_absent();
         served.complete = self.overview.borrow().has_first_world();
         let served = Arc::new(served);
         self.publisher.publish(|previous| RoutingTable::build(&served, previous));
@@ -237,14 +238,18 @@ impl Control {
                 is_news |= self.been_ready.insert(Arc::clone(&workload.id));
             }
         }
+        self.drains.follow(&table, Instant::now());
+        follow(&table);
+        is_news
+    }
+
+    /// Forgets of whom it was told that are planned no more.
+    fn forget_absent(&mut self) {
         let planned = self.planned.pools.values().flat_map(|pool| &pool.members);
         let present: BTreeSet<_> = planned.map(|member| &member.workload).collect();
         self.greeted.retain(|workload| present.contains(workload));
         let present: BTreeSet<_> = present.into_iter().map(|workload| &workload.id).collect();
         self.been_ready.retain(|id| present.contains(id));
-        self.drains.follow(&table, Instant::now());
-        follow(&table);
-        is_news
     }
 
     /// Has replicas drain or serve again, and says who they are.

@@ -64,6 +64,17 @@ pub enum RunState {
     Stopped,
 }
 
+impl RunState {
+    /// Whether there is a process. Without one a container may list an address
+    /// that another has by now.
+    pub fn is_alive(self) -> bool {
+        match self {
+            Self::Running | Self::Paused | Self::Stopping => true,
+            Self::Created | Self::Restarting | Self::Stopped => false,
+        }
+    }
+}
+
 /// The verdict of the container's own HEALTHCHECK.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Health {

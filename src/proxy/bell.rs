@@ -10,7 +10,6 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-use crate::domain::lifecycle::State;
 use crate::domain::pool::{InFlight, Vitals};
 
 /// Who sleeps in one worker until something changes.
@@ -88,8 +87,7 @@ impl Bell {
     pub(super) fn ring_watches(&self) {
         for (_, seat) in self.watches.borrow_mut().iter_mut() {
             let vitals = &seat.vitals;
-            let leaves = matches!(vitals.state(), State::Draining | State::Paused | State::Gone);
-            if (leaves || vitals.is_cut())
+            if (vitals.state().leaves() || vitals.is_cut())
                 && let Some(waker) = seat.waker.take()
             {
                 waker.wake();
@@ -219,6 +217,7 @@ fn note(place: &mut Option<Waker>, context: &Context<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::lifecycle::State;
     use std::sync::Mutex;
     use std::task::Wake;
 

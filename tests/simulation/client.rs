@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evenkeel::domain::lifecycle::State;
 use evenkeel::domain::pool::{Draw, Endpoint, Pool, Tried, Vitals};
-use evenkeel::domain::retry::{Again, Cause, Failed, is_hopeless, is_leaving};
+use evenkeel::domain::retry::{Again, Cause, Failed, is_hopeless};
 use evenkeel::domain::routing::Asked;
 use evenkeel::live::{Alarm, Reader};
 use tokio::sync::Notify;
@@ -253,7 +253,7 @@ impl Balancer {
         pool: &Pool,
         endpoint: &Endpoint,
     ) -> bool {
-        let leaves = |vitals: &Vitals| is_leaving(vitals.state());
+        let leaves = |vitals: &Vitals| vitals.state().leaves();
         if leaves(&endpoint.vitals) {
             return true;
         }

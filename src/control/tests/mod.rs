@@ -44,11 +44,7 @@ async fn a_replica_takes_requests_once_its_probe_has_passed() {
 #[tokio::test(start_paused = true)]
 async fn a_newer_replica_decides_the_settings_once_it_is_ready() {
     let mut running = start(&[SourceName::docker()]);
-    let older = shop("1");
-    let mut newer = Workload { created: 1, ..shop("1") };
-    newer.id.id = "newer".into();
-    newer.place = Place::Fixed(([10, 0, 0, 3], 8080).into());
-    newer.labels.insert("lb.hold".to_owned(), "3s".to_owned());
+    let (older, newer) = (shop("1"), newer(Health::None));
     running.see(vec![older.clone()]).await;
     running.pass_probes().await;
     running.see(vec![older, newer]).await;
@@ -63,11 +59,7 @@ async fn a_newer_replica_decides_the_settings_once_it_is_ready() {
 #[tokio::test(start_paused = true)]
 async fn a_newer_replica_that_is_found_healthy_decides_the_settings_at_once() {
     let mut running = start(&[SourceName::docker()]);
-    let older = shop("1");
-    let mut newer = Workload { created: 1, health: Health::Healthy, ..shop("1") };
-    newer.id.id = "newer".into();
-    newer.place = Place::Fixed(([10, 0, 0, 3], 8080).into());
-    newer.labels.insert("lb.hold".to_owned(), "3s".to_owned());
+    let (older, newer) = (shop("1"), newer(Health::Healthy));
     running.see(vec![older.clone()]).await;
     running.pass_probes().await;
     running.see(vec![older, newer]).await;
@@ -192,6 +184,15 @@ fn start(sources: &[SourceName]) -> Running {
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(control.run(received, stopping, |_| ()));
     Running { reports, overview, reader, alarm, stop, operator }
+}
+
+/// Asks for another hold than [`shop`] does.
+fn newer(health: Health) -> Workload {
+    let mut newer = Workload { created: 1, health, ..shop("1") };
+    newer.id.id = "newer".into();
+    newer.place = Place::Fixed(([10, 0, 0, 3], 8080).into());
+    newer.labels.insert("lb.hold".to_owned(), "3s".to_owned());
+    newer
 }
 
 fn shop(weight: &str) -> Workload {

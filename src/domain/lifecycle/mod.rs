@@ -85,14 +85,6 @@ pub fn state(signs: Signs) -> State {
     }
 }
 
-/// Whether the process of a workload in this state has come to its end.
-pub fn has_ended(run: RunState) -> bool {
-    match run {
-        RunState::Created | RunState::Restarting | RunState::Stopped => true,
-        RunState::Running | RunState::Paused | RunState::Stopping => false,
-    }
-}
-
 impl Signs {
     /// Whether its health check has yet to pass for the first time.
     fn is_shut(&self) -> bool {
@@ -155,10 +147,15 @@ impl State {
         matches!(self, Self::Ready | Self::Unhealthy | Self::Suspect)
     }
 
+    /// Whether it goes, or may not come back: a failure there is to be expected.
+    pub fn leaves(self) -> bool {
+        matches!(self, Self::Draining | Self::Paused | Self::Gone)
+    }
+
     /// Whether it is worth asking if it can serve. A paused one is not: its
     /// backlog accepts for it.
     pub fn is_asked(self) -> bool {
-        matches!(self, Self::Starting | Self::Ready | Self::Unhealthy | Self::Suspect)
+        !self.leaves()
     }
 
     /// Whether idle connections to it are worth keeping.

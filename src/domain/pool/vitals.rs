@@ -63,7 +63,7 @@ impl Vitals {
 
     /// Only the control loop calls this: it alone knows every sign.
     pub fn set_state(&self, state: State) {
-        if !matches!(state, State::Draining | State::Paused | State::Gone) {
+        if !state.leaves() {
             // It does not leave after all: what it gets from now on has its time.
             self.cut.store(false, Ordering::Relaxed);
         }

@@ -84,12 +84,6 @@ pub fn is_hopeless(state: State, repeatable: bool) -> bool {
     }
 }
 
-/// Whether a failure at an endpoint in this state was to be expected, so that
-/// trying elsewhere is no sign of overload and is not charged.
-pub fn is_leaving(state: State) -> bool {
-    matches!(state, State::Draining | State::Paused | State::Gone)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

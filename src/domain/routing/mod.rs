@@ -194,7 +194,7 @@ impl RoutingTable {
         for (id, vitals) in left {
             let ended = lives
                 .get(&id.workload.id)
-                .is_some_and(|&(life, run)| life != id.workload.life || lifecycle::has_ended(run));
+                .is_some_and(|&(life, run)| life != id.workload.life || !run.is_alive());
             vitals.set_state(if ended { State::Gone } else { State::Draining });
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::domain::http::hop_by_hop;
 use crate::domain::pool::{Endpoint, Timeouts};
-use crate::domain::retry::{Again, Cause, Failed, is_hopeless, is_leaving};
+use crate::domain::retry::{Again, Cause, Failed, is_hopeless};
 use crate::proxy::bell::Ongoing;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::body::{Lease, ResponseBody};
@@ -133,7 +133,7 @@ impl Attempt<'_> {
     }
 
     fn leaves(&self) -> bool {
-        is_leaving(self.endpoint.vitals.state())
+        self.endpoint.vitals.state().leaves()
     }
 
     /// A socket that fails under a request speaks before the engine does. An

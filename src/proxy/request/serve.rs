@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::pool::{Draw, Endpoint, Pool, Tried, Vitals};
-use crate::domain::retry::{Again, is_leaving};
+use crate::domain::retry::Again;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::attempt::{Answered, Attempt};
 use crate::proxy::request::exchange::Exchange;
@@ -121,7 +121,7 @@ struct Retries(Vec<Arc<Vitals>>);
 impl Retries {
     /// Whether another attempt may follow one that `endpoint` has failed.
     async fn afford(&mut self, resources: &Resources, pool: &Pool, endpoint: &Endpoint) -> bool {
-        let leaves = |vitals: &Vitals| is_leaving(vitals.state());
+        let leaves = |vitals: &Vitals| vitals.state().leaves();
         if leaves(&endpoint.vitals) {
             return true;
         }

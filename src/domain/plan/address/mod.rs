@@ -77,7 +77,7 @@ impl<'a> Surroundings<'a> {
         known: &dyn Fn() -> Option<IpAddr>,
         problems: &mut Vec<Problem>,
     ) -> Option<SocketAddr> {
-        if !is_believed(workload.run) || !wish.spoken {
+        if !workload.run.is_alive() || !wish.spoken {
             return None;
         }
         let (mode, exposed) = match &workload.place {
@@ -184,7 +184,7 @@ impl<'a> Surroundings<'a> {
             teller.tell(format!("it uses the network of container `{id}`, which is gone"), again);
             return None;
         };
-        if !is_believed(holder.run) {
+        if !holder.run.is_alive() {
             let name = holder.name;
             teller.tell(
                 format!("it uses the network of container `{name}`, which does not run"),
@@ -233,14 +233,6 @@ impl Teller<'_> {
     fn tell_of(&mut self, label: &str, message: &str, hint: String) {
         let message = format!("label `{label}` {message}");
         self.problems.push(Problem::new(self.subject.clone(), message, hint).about(label));
-    }
-}
-
-/// A container that has exited may list an address that another has by now.
-fn is_believed(run: RunState) -> bool {
-    match run {
-        RunState::Running | RunState::Paused | RunState::Stopping => true,
-        RunState::Created | RunState::Restarting | RunState::Stopped => false,
     }
 }
 
