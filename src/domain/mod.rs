@@ -4,6 +4,7 @@ pub mod balance;
 pub mod http;
 pub mod labels;
 pub mod lifecycle;
+pub mod middleware;
 pub mod names;
 pub mod plan;
 pub mod pool;

@@ -48,6 +48,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
         ready_strict,
         health,
         slow_start,
+        middlewares,
     } = settings;
     let Timeouts { connect, response, idle, tunnel } = timeouts;
     let mut lines = Vec::new();
@@ -68,6 +69,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     line("ready", *ready_strict, "strict".to_owned());
     line("slow_start", *slow_start != usual.slow_start, format!("{slow_start:?}"));
     lines.extend(health.as_ref().map(|check| self::check(check)));
+    lines.extend(middlewares.iter().map(|middleware| format!("{middleware:?}")));
     lines
 }
 

@@ -15,6 +15,7 @@ mod balancing;
 mod client;
 mod failover;
 mod forwarding;
+mod headers;
 mod leaving;
 mod lifecycle;
 mod readiness;
@@ -39,6 +40,19 @@ fn before_all(backends: &[Backend]) -> Balancer {
     let balancer = Balancer::start(&["--pool", &format!("web={}", addresses.join(","))]);
     for address in &addresses {
         balancer.logged(&format!("address={address}"));
+    }
+    balancer
+}
+
+/// A balancer before replicas that are all ready, whose pool has `labels`, as
+/// lines of the settings file.
+fn before_with(backends: &[Backend], labels: &str) -> Balancer {
+    let servers: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
+    let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    std::fs::write(file.path(), format!("[pools.web]\nservers = {servers:?}\n{labels}")).unwrap();
+    let balancer = Balancer::start(&["--config", file.path().to_str().unwrap()]);
+    for server in &servers {
+        balancer.logged(&format!("address={server}"));
     }
     balancer
 }

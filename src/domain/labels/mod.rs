@@ -2,6 +2,7 @@
 
 mod group;
 mod health;
+mod middlewares;
 mod own;
 pub mod path;
 pub mod schema;

@@ -64,6 +64,8 @@ pub enum Setting {
     TimeoutResponse,
     TimeoutIdle,
     TimeoutTunnel,
+    HeadersRequest,
+    HeadersResponse,
 }
 
 impl Label {
@@ -109,6 +111,9 @@ impl Setting {
             Self::TimeoutConnect => "a duration such as `500ms` or `2s`, from `1ms` to `1m`",
             Self::TimeoutResponse | Self::TimeoutIdle | Self::TimeoutTunnel => {
                 "a duration such as `10s` or `1m30s`, from `1ms` to `24h`"
+            }
+            Self::HeadersRequest | Self::HeadersResponse => {
+                "a value of visible ASCII, such as `max-age=60`, under a name that frames no message"
             }
         }
     }
@@ -224,8 +229,8 @@ labels! {
     Pool plain later "compress" "`true`, or a list of `zstd`, `br`, `gzip`" "off";
     Pool plain later "compress.min" "from what size" "256B";
     Pool plain later "compress.types" "media types" "the usual text types";
-    Pool plain later "headers.request.<Name>" "set a request header; empty: remove it" "";
-    Pool plain later "headers.response.<Name>" "set a response header; empty: remove it" "";
+    Pool plain HeadersRequest "headers.request.<Name>" "set a request header; empty: remove it" "";
+    Pool plain HeadersResponse "headers.response.<Name>" "set a response header; empty: remove it" "";
     Pool plain later "security_headers" "the usual four headers against framing and sniffing" "off";
     Pool plain later "hsts" "a `Strict-Transport-Security` value, or `true` (one year)" "off";
     Pool guard later "tls" "`auto` (ACME) or `file`" "unset: served on http and https alike";

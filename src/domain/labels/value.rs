@@ -46,6 +46,10 @@ pub enum InvalidValue {
     TooMany,
     #[error("is not one of its values")]
     Word { meant: Option<&'static str> },
+    #[error("may not be set")]
+    Header { entry: String },
+    #[error("is no value of a header field")]
+    HeaderValue,
     #[error("is not supported yet")]
     Unsupported,
 }
@@ -54,9 +58,10 @@ impl InvalidValue {
     /// The entry of a list that is at fault; none if the whole value is.
     pub fn entry(&self) -> Option<&str> {
         match self {
-            Self::Host { entry, .. } | Self::Path { entry, .. } | Self::Status { entry } => {
-                Some(entry)
-            }
+            Self::Host { entry, .. }
+            | Self::Path { entry, .. }
+            | Self::Status { entry }
+            | Self::Header { entry } => Some(entry),
             Self::Empty
             | Self::Boolean
             | Self::Port
@@ -70,6 +75,7 @@ impl InvalidValue {
             | Self::TooMany
             | Self::TooManyStatuses
             | Self::Word { .. }
+            | Self::HeaderValue
             | Self::Unsupported => None,
         }
     }
@@ -94,6 +100,8 @@ impl InvalidValue {
             | Self::TooMany
             | Self::TooManyStatuses
             | Self::Word { meant: None }
+            | Self::Header { .. }
+            | Self::HeaderValue
             | Self::Unsupported => None,
         }
     }

@@ -60,6 +60,9 @@ impl Voice {
             (None, Some(port)) if setting == Setting::Port => {
                 format!("write {}, or leave it out to use {port}", setting.takes())
             }
+            (None, _) if label.default.is_empty() => {
+                format!("write {}, or leave it out", setting.takes())
+            }
             (None, _) => {
                 format!(
                     "write {}, or leave it out for the default, {}",

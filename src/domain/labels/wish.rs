@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::domain::labels::group::Group;
 use crate::domain::labels::health;
+use crate::domain::labels::middlewares::{Middlewares, edit_header};
 use crate::domain::labels::own::Known;
 use crate::domain::labels::schema::Setting;
 use crate::domain::labels::value::{self, InvalidValue, Scheme};
@@ -32,6 +33,7 @@ pub(super) struct Wish<'a> {
     pub(super) rule: Rule,
     health_path: Option<Arc<str>>,
     check: HealthCheck,
+    middlewares: Middlewares,
     /// A guard cannot be used.
     pub(super) closed: bool,
 }
@@ -60,6 +62,7 @@ impl<'a> Wish<'a> {
             wish.closed |= known.label.guard && !usable;
         }
         wish.settle_check(group, voice);
+        wish.settings.middlewares = std::mem::take(&mut wish.middlewares).into_list();
         wish
     }
 
@@ -86,6 +89,7 @@ impl<'a> Wish<'a> {
         let written = known.own.value;
         let timeouts = &mut self.settings.timeouts;
         let check = &mut self.check;
+        let middlewares = &mut self.middlewares;
         match setting {
             // Whether a name that is none is a fault of the label or of the
             // whole group is not known here.
@@ -121,6 +125,12 @@ impl<'a> Wish<'a> {
             Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
             Setting::TimeoutIdle => timeouts.idle = value::duration(written, &SILENCE)?,
             Setting::TimeoutTunnel => timeouts.tunnel = value::duration(written, &SILENCE)?,
+            Setting::HeadersRequest => {
+                edit_header(&mut middlewares.request_headers, known.name, written)?;
+            }
+            Setting::HeadersResponse => {
+                edit_header(&mut middlewares.response_headers, known.name, written)?;
+            }
         }
         Ok(())
     }
@@ -142,6 +152,7 @@ impl Default for Wish<'_> {
             rule: Rule::default(),
             health_path: None,
             check: HealthCheck::default(),
+            middlewares: Middlewares::default(),
             closed: false,
         }
     }

@@ -15,6 +15,7 @@ pub use vitals::{InFlight, Ticket, Vitals};
 
 use crate::domain::balance::{self, Policy};
 use crate::domain::lifecycle::{HealthCheck, Probe, Share, State};
+use crate::domain::middleware::Middleware;
 use crate::domain::names::PoolName;
 use crate::domain::retry::Budget;
 use crate::domain::world::WorkloadId;
@@ -76,6 +77,8 @@ pub struct PoolSettings {
     pub health: Option<Arc<HealthCheck>>,
     /// How long a new replica's share of the traffic grows. 0 to 1 h.
     pub slow_start: Duration,
+    /// In the order in which requests meet them.
+    pub middlewares: Arc<[Middleware]>,
 }
 
 /// Limits of the waits for a replica.
@@ -280,6 +283,7 @@ impl Default for PoolSettings {
             ready_strict: false,
             health: None,
             slow_start: Duration::ZERO,
+            middlewares: Arc::default(),
         }
     }
 }

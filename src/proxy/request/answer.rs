@@ -22,7 +22,7 @@ pub(super) fn of(
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let status = error.status();
-    exchange.failed(status, error.reason());
+    exchange.replied(status, error.reason());
     let id = exchange.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("");
     let message = error.public_message();
     let (kind, content) = if wants_json {

@@ -16,14 +16,17 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::request::body::{Lease, ResponseBody};
 use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
+use crate::proxy::request::middleware::{Admission, Reply};
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
 use crate::proxy::shortage::is_shortage;
 use crate::proxy::upstream::{Connection, Failure, Reuse, Terms};
 
-/// A replica's answer.
+/// The answer to a request that did not fail.
 pub(super) enum Answered {
+    /// A middleware has answered.
+    Ours(Reply),
     Plain {
         response: Response<Incoming>,
         lease: Lease,
@@ -41,6 +44,7 @@ pub(super) struct Attempt<'a> {
     pub(super) resources: &'a Rc<Resources>,
     pub(super) endpoint: &'a Endpoint,
     pub(super) timeouts: &'a Timeouts,
+    pub(super) admission: &'a Admission,
 }
 
 impl Attempt<'_> {
@@ -69,7 +73,9 @@ impl Attempt<'_> {
                 upload: prepared.upload(),
                 idempotent: prepared.is_idempotent(),
             };
-            match connection.send(prepared.request(address), terms).await {
+            let mut request = prepared.request(address);
+            self.admission.equip(&mut request);
+            match connection.send(request, terms).await {
                 Ok(response) => {
                     exchange.answered(response.status(), connection.reused);
                     prepared.upload().forget();
@@ -206,6 +212,13 @@ impl Answered {
         mut exchange: Box<Exchange>,
     ) -> Response<ResponseBody> {
         match self {
+            Self::Ours(reply) => {
+                exchange.replied(reply.status, reply.reason);
+                let mut response = Response::new(ResponseBody::whole(reply.body, exchange));
+                *response.status_mut() = reply.status;
+                *response.headers_mut() = reply.headers;
+                response
+            }
             Self::Plain { response, lease, idle } => {
                 response.map(|incoming| ResponseBody::streamed(incoming, lease, idle, exchange))
             }

@@ -127,7 +127,7 @@ impl Exchange {
     }
 
     /// We answer ourselves.
-    pub(super) fn failed(&mut self, status: StatusCode, reason: &'static str) {
+    pub(super) fn replied(&mut self, status: StatusCode, reason: &'static str) {
         self.status = Some(status);
         self.end = Some(reason);
     }

@@ -6,6 +6,7 @@ mod body;
 mod downstream;
 mod exchange;
 mod hold;
+mod middleware;
 mod prepare;
 mod route;
 mod serve;
@@ -24,6 +25,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::http1::turn::Turn;
 use crate::proxy::request::body::ResponseBody;
 use crate::proxy::request::exchange::Exchange;
+use crate::proxy::request::middleware::Admission;
 use crate::proxy::resources::Resources;
 
 /// Serves one request; it always answers.
@@ -36,18 +38,25 @@ pub(super) async fn handle(
     let mut exchange =
         Box::new(Exchange::begin(&resources, downstream.from.peer(), turn, &request));
     let wants_json = answer::wants_json(request.headers());
-    let served = match prepare::prepare(&resources, &downstream, request, &mut exchange) {
-        Ok(prepared) => serve::serve(&resources, &prepared, &mut exchange).await,
-        Err(refusal) => Err(ProxyError::Refused(refusal)),
+    let fail = |error: ProxyError, exchange| {
+        let error = error.blame(downstream.fault());
+        resources.parts.counters.answered(error.metric());
+        answer::of(&error, wants_json, exchange)
     };
-    let served = served.map_err(|error| error.blame(downstream.fault()));
-    Ok(match served {
+    let prepared = match prepare::prepare(&resources, &downstream, request, &mut exchange) {
+        Ok(prepared) => prepared,
+        Err(refusal) => return Ok(fail(ProxyError::Refused(refusal), exchange)),
+    };
+    let mut admission = Admission::default();
+    let served = serve::serve(&resources, &prepared, &mut exchange, &mut admission).await;
+    let response = match served {
         Ok(answered) => answered.into_response(&downstream, exchange),
-        Err(error) => {
-            resources.parts.counters.answered(error.metric());
-            answer::of(&error, wants_json, exchange)
-        }
-    })
+        Err(error) => fail(error, exchange),
+    };
+    if admission.is_empty() {
+        return Ok(response);
+    }
+    Ok(Box::pin(admission.finish(&resources, &prepared, response)).await)
 }
 
 /// How long an endpoint that is gone may be silent in an answer or a tunnel:

@@ -12,6 +12,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::request::attempt::{Answered, Attempt};
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::hold::Hold;
+use crate::proxy::request::middleware::{Admission, Verdict};
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::request::route::route;
 use crate::proxy::resources::Resources;
@@ -22,6 +23,7 @@ pub(super) async fn serve(
     resources: &Rc<Resources>,
     prepared: &Prepared,
     exchange: &mut Box<Exchange>,
+    admission: &mut Admission,
 ) -> Result<Answered, ProxyError> {
     let now = exchange.began.into_std();
     let draw = Draw { random: fastrand::u64(..), client: prepared.client, now };
@@ -46,8 +48,15 @@ pub(super) async fn serve(
         if exchange.routed_to(pool) {
             pool.state.budget.request(second(resources, exchange.began + hold.waited()));
         }
+        let unseen = admission.enter(pool);
         if route.closed {
             return Err(ProxyError::Closed);
+        }
+        if unseen
+            && let Verdict::Answer(reply) =
+                Box::pin(admission.admit(resources, prepared, exchange)).await?
+        {
+            return Ok(Answered::Ours(reply));
         }
         let Some(endpoint) = pick(pool, draw, &tried, prepared, &hold) else {
             let again = hold.wait(resources, settings, &pool.state, &table, prepared.upload());
@@ -60,7 +69,7 @@ pub(super) async fn serve(
             return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
         };
         let mark = Tried::mark(endpoint);
-        let attempt = Attempt { resources, endpoint, timeouts: &settings.timeouts };
+        let attempt = Attempt { resources, endpoint, timeouts: &settings.timeouts, admission };
         let (error, again) = match attempt.make(prepared, exchange).await {
             Ok(answered) => return Ok(answered),
             Err(failed) => failed,

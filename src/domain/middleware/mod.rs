@@ -1,0 +1,15 @@
+//! What a pool does to requests and answers beside forwarding them.
+
+mod headers;
+
+pub use headers::HeaderEdits;
+
+/// One of them, with its settings. A request meets them in the order of the
+/// variants, since labels have none; an answer in the reverse order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Middleware {
+    /// `headers.request.<Name>`
+    RequestHeaders(HeaderEdits),
+    /// `headers.response.<Name>`
+    ResponseHeaders(HeaderEdits),
+}
