@@ -1,6 +1,9 @@
 //! The compose files that we ship, on a real Docker Engine.
 
+mod backup;
 mod churn;
 mod explains;
 mod image;
+mod pin;
 mod quickstart;
+mod sticky;

@@ -8,7 +8,22 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// The fields, as they came.
+    pub(crate) head: String,
     pub(crate) body: String,
+}
+
+impl Answer {
+    /// The value of the first field of this name.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.into_iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Which `whoami` it comes from.
+    pub(crate) fn host_name(&self) -> Option<&str> {
+        self.body.lines().find_map(|line| line.strip_prefix("Hostname: "))
+    }
 }
 
 /// Sends a GET with these headers; `Host` is `localhost` unless given.
@@ -45,7 +60,7 @@ fn parse(raw: &str) -> Option<Answer> {
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     let chunked = head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked");
     let body = if chunked { dechunk(body)? } else { body.to_owned() };
-    Some(Answer { status, body })
+    Some(Answer { status, head: head.to_owned(), body })
 }
 
 fn dechunk(mut rest: &str) -> Option<String> {

@@ -39,6 +39,55 @@ impl Stack {
         stack
     }
 
+    /// Starts every service of `compose/<file>` with so many containers where
+    /// `scale` names it, on free ports.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub(crate) fn start(
+        engine: &Engine,
+        file: &'static str,
+        scale: &[(&str, usize)],
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let files = [root.join("compose").join(file), root.join("tests/stacks/isolated.yml")];
+        let stack = Self::of(engine, files.into(), environment);
+        stack.start_all(scale);
+        stack
+    }
+
+    /// Starts what does not run yet.
+    pub(crate) fn start_all(&self, scale: &[(&str, usize)]) {
+        let scale =
+            scale.iter().flat_map(|(name, count)| ["--scale".into(), format!("{name}={count}")]);
+        finish(self.compose().args(["up", "-d", "--no-recreate", "--timeout", "5"]).args(scale));
+    }
+
+    /// Runs a compose command of few words on some services.
+    pub(crate) fn tell(&self, words: &[&str]) {
+        finish(self.compose().args(words));
+    }
+
+    /// Waits until just these host names answer, over as many requests for
+    /// `path` as show it.
+    pub(crate) fn answered_by(&self, path: &str, expected: &[&str]) {
+        let at = self.address("80");
+        let expected: BTreeSet<_> = expected.iter().map(|&name| name.to_owned()).collect();
+        eventually(Duration::from_secs(30), || {
+            let mut seen = BTreeSet::new();
+            for _ in 0..3 * expected.len() {
+                let answer = get(at, path, &[]).map_err(|why| why.to_string())?;
+                let name = answer.host_name().map(str::to_owned);
+                seen.insert(name.ok_or_else(|| format!("nobody answers: {answer:?}"))?);
+            }
+            if seen == expected {
+                return Ok(());
+            }
+            Err(format!("{seen:?} answer, not {expected:?}; the balancer says:\n{}", self.logs()))
+        });
+    }
+
     /// A project of these files, of which nothing is started yet.
     pub(crate) fn of(
         engine: &Engine,
@@ -129,6 +178,15 @@ impl Stack {
                 }
             })
             .collect()
+    }
+
+    /// Waits until so many replicas are ready, over all pools.
+    pub(crate) fn wait_until_ready(&self, count: usize) {
+        eventually(Duration::from_secs(30), || {
+            let status = self.admin("/api/v1/status").map_err(|why| why.to_string())?.body;
+            let ready = status.matches(r#""state":"ready""#).count();
+            if ready == count { Ok(()) } else { Err(format!("{ready} of {count} ready: {status}")) }
+        });
     }
 
     /// Waits until each replica, and nobody else, answers.

@@ -13,7 +13,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;
@@ -84,7 +84,9 @@ pub(super) async fn answer(
     let received = wall_clock();
     let requests = whoami.answered.fetch_add(1, Ordering::Relaxed) + 1;
     let Options { delay, status, body_size: size, .. } = whoami.options;
-    let wish = match (Wish { delay, status, size }).asked(request.uri().query().unwrap_or("")) {
+    let wish = match (Wish { delay, status, size, location: None })
+        .asked(request.uri().query().unwrap_or(""))
+    {
         Ok(wish) => wish,
         Err(told) => return (StatusCode::BAD_REQUEST, format!("{told}\n")).into_response(),
     };
@@ -115,7 +117,10 @@ pub(super) async fn answer(
         head: &head,
         body_bytes,
     };
-    seen.told(wish)
+    let location = wish.location.clone();
+    let mut response = seen.told(&wish);
+    response.headers_mut().extend(location.map(|location| (LOCATION, location)));
+    response
 }
 
 #[expect(clippy::disallowed_methods, reason = "how soon a request came is to be compared outside")]
@@ -152,7 +157,7 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    fn told(&self, wish: Wish) -> Response {
+    fn told(&self, wish: &Wish) -> Response {
         let accepts = self.head.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
         let json = accepts.is_some_and(|accept| accept.contains("application/json"));
         if let Some(size) = wish.size {
