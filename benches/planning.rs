@@ -49,7 +49,7 @@ fn route_among_200_hosts(bencher: Bencher<'_, '_>) {
     let table = RoutingTable::build(&planned(&world(1_000)), &RoutingTable::default());
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
     bencher.bench(|| {
-        let asked = Asked { host: "shop-117.example", path: "/api/v1/items", client };
+        let asked = Asked::get("shop-117.example", "/api/v1/items", client);
         table.route(divan::black_box(asked)).unwrap().pool.endpoints.len()
     });
 }

@@ -59,6 +59,8 @@ pub struct Rule {
     pub hosts: Vec<String>,
     pub prefixes: Vec<String>,
     pub exact: Vec<String>,
+    /// On method, headers, query and client: "method `GET`, header `x-canary: yes`".
+    pub conditions: Option<String>,
     pub priority: i32,
 }
 

@@ -58,12 +58,28 @@ proptest! {
     }
 
     #[test]
+    fn a_condition_that_was_asked_for_is_never_dropped(
+        value in value(),
+        key in select(vec!["method", "header.x-a", "query.a", "client"]),
+    ) {
+        let mut web = container("web-1", "one");
+        web.labels.insert(format!("lb.{key}"), value);
+        let plan = planned(&[web]);
+        for pool in plan.pools.values() {
+            match &pool.access {
+                Access::Open(rule) => prop_assert!(rule.conditions.is_some()),
+                Access::Closed(_) => prop_assert!(!plan.problems.is_empty()),
+            }
+        }
+    }
+
+    #[test]
     fn a_guard_that_cannot_be_used_closes_the_route_and_says_so(
         label in select(LABELS.iter().filter(|label| label.guard).collect::<Vec<_>>()),
     ) {
         let mut web = container("web-1", "one");
         let key = format!("lb.{}", label.key.replace(['<', '>'], ""));
-        web.labels.insert(key.clone(), " \\ ".to_owned());
+        web.labels.insert(key.clone(), " \u{1} ".to_owned());
         let plan = planned(&[web]);
         let access = plan.pools.values().map(|pool| pool.access.clone()).next().unwrap();
         prop_assert!(matches!(access, Access::Closed(_)), "{}", key);
@@ -166,8 +182,22 @@ fn key() -> impl Strategy<Value = String> {
 }
 
 fn value() -> impl Strategy<Value = String> {
-    let good =
-        ["web", "admin", "true", "false", "80", "10s", "/api,/b/", "a.example", "*.b.example"];
+    let good = [
+        "web",
+        "admin",
+        "true",
+        "false",
+        "80",
+        "10s",
+        "/api,/b/",
+        "a.example",
+        "*.b.example",
+        "GET,POST",
+        "10.0.0.0/8,::1",
+        "https://a.example",
+        "/x{path}?{query}",
+        "*",
+    ];
     prop_oneof![
         select(good.to_vec()).prop_map(str::to_owned),
         "[%/a-f0-9.*,?-]{0,12}",

@@ -145,7 +145,7 @@ impl Balancer {
         loop {
             let changed = self.bell.notified();
             let table = Arc::clone(request.reader.current());
-            let route = table.route(Asked { host: &host, path: "/", client });
+            let route = table.route(Asked::get(&host, "/", client));
             let Some(route) = route else { return Err(Lost::NoRoute) };
             let pool = route.pool;
             if attempts == 0 && request.waited.is_none() {

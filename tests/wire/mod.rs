@@ -13,6 +13,7 @@ mod backend;
 pub(crate) mod balancer;
 mod balancing;
 mod client;
+mod conditions;
 mod failover;
 mod forwarding;
 mod headers;
@@ -48,11 +49,17 @@ fn before_all(backends: &[Backend]) -> Balancer {
 /// lines of the settings file.
 fn before_with(backends: &[Backend], labels: &str) -> Balancer {
     let servers: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
+    configured(&format!("[pools.web]\nservers = {servers:?}\n{labels}"), &[], backends)
+}
+
+/// A balancer with a settings file and flags, before replicas that are all ready.
+fn configured(settings: &str, flags: &[&str], backends: &[Backend]) -> Balancer {
     let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
-    std::fs::write(file.path(), format!("[pools.web]\nservers = {servers:?}\n{labels}")).unwrap();
-    let balancer = Balancer::start(&["--config", file.path().to_str().unwrap()]);
-    for server in &servers {
-        balancer.logged(&format!("address={server}"));
+    std::fs::write(file.path(), settings).unwrap();
+    let file = ["--config", file.path().to_str().unwrap()];
+    let balancer = Balancer::start(&[&file, flags].concat());
+    for backend in backends {
+        balancer.logged(&format!("address={}", backend.address));
     }
     balancer
 }

@@ -81,6 +81,7 @@ fn rule(access: &Access) -> view::Rule {
         hosts: rule.hosts.iter().map(ToString::to_string).collect(),
         prefixes: texts(&rule.prefixes),
         exact: texts(&rule.exact),
+        conditions: rule.conditions.as_ref().map(ToString::to_string),
         priority: rule.priority,
     }
 }

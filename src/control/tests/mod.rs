@@ -170,7 +170,7 @@ impl Running {
 
     fn has_route(&mut self) -> bool {
         let client = Ipv4Addr::LOCALHOST.into();
-        self.reader.current().route(Asked { host: "x", path: "/", client }).is_some()
+        self.reader.current().route(Asked::get("x", "/", client)).is_some()
     }
 }
 

@@ -110,6 +110,6 @@ impl Running {
     fn routed(&mut self) -> [bool; 2] {
         let client = Ipv4Addr::LOCALHOST.into();
         ["old.example", "new.example"]
-            .map(|host| self.reader.current().route(Asked { host, path: "/", client }).is_some())
+            .map(|host| self.reader.current().route(Asked::get(host, "/", client)).is_some())
     }
 }

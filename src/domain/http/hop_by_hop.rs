@@ -82,7 +82,8 @@ impl Options {
     }
 }
 
-fn ends_here(name: &HeaderName) -> bool {
+/// Whether a field is about one hop, and so never passed on.
+pub fn ends_here(name: &HeaderName) -> bool {
     KNOWN.contains(name) || KNOWN_UNCOMMON.contains(&name.as_str())
 }
 

@@ -113,7 +113,7 @@ impl<'a> Groups<'a> {
 impl<'a> Group<'a> {
     fn push(&mut self, label: &'static Label, name: &'a str, own: Own<'a>) {
         let same =
-            |it: &&mut Known<'_>| it.label.key == label.key && it.name.eq_ignore_ascii_case(name);
+            |it: &&mut Known<'_>| it.label.key == label.key && label.is_one_name(it.name, name);
         match self.labels.iter_mut().find(same) {
             Some(first) if first.own.value.trim() != own.value.trim() => {
                 first.contested = Some(own.written);

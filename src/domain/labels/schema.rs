@@ -44,6 +44,10 @@ pub enum Setting {
     Host,
     Path,
     PathExact,
+    Method,
+    Header,
+    Query,
+    Client,
     Priority,
     Balance,
     HealthPath,
@@ -75,6 +79,16 @@ impl Label {
         head.split_once('<').map(|(head, _)| head)
     }
 
+    /// Whether two names of a family are one. Those of headers are, whatever
+    /// their case; those of query parameters differ.
+    pub fn is_one_name(&self, one: &str, other: &str) -> bool {
+        if self.setting == Some(Setting::Query) {
+            one == other
+        } else {
+            one.eq_ignore_ascii_case(other)
+        }
+    }
+
     /// `timeout` for `timeout.connect`.
     pub fn head(&self) -> &'static str {
         self.key.split('.').next().unwrap_or(self.key)
@@ -93,6 +107,12 @@ impl Setting {
             Self::Weight => "a number from 0 to 256",
             Self::Host => "host names, separated by commas, such as `example.com,*.example.com`",
             Self::Path | Self::PathExact => "paths, separated by commas, such as `/api,/static`",
+            Self::Method => "methods, separated by commas, such as `GET,HEAD`",
+            Self::Header => "its whole value, such as `blue`, or `*` for any",
+            Self::Query => "its whole value once decoded, such as `1`, or `*` for any",
+            Self::Client => {
+                "addresses or networks, separated by commas, such as `10.0.0.0/8,192.168.1.7`"
+            }
             Self::Priority => "a whole number, such as `10` or `-10`",
             Self::Balance => "`round_robin`, `least_request`, `p2c`, `random` or `ip_hash`",
             Self::HealthPath => "a path, perhaps with a query, such as `/healthz`",
@@ -186,10 +206,10 @@ labels! {
     Rule guard Host "host" "host names; `*.` takes one or more labels" "any";
     Rule guard Path "path" "path prefixes, whole segments: `/api` takes `/api/x` and not `/apix`" "`/`";
     Rule guard PathExact "path.exact" "whole paths" "";
-    Rule guard later "method" "methods" "any";
-    Rule guard later "header.<name>" "the value of a request header, `*` for any" "any";
-    Rule guard later "query.<name>" "the value of a query parameter, `*` for any" "any";
-    Rule guard later "client" "client addresses, as CIDR list" "any";
+    Rule guard Method "method" "methods" "any";
+    Rule guard Header "header.<name>" "the value of a request header, in any of its lines" "any";
+    Rule guard Query "query.<name>" "the value of a query parameter, at any of its places" "any";
+    Rule guard Client "client" "client addresses" "any";
     Rule guard later "entrypoint" "`http`, `https` or a named one" "all";
     Rule plain Priority "priority" "the larger number wins; else the most specific rule" "0";
 
@@ -260,7 +280,11 @@ const CHAPTERS: &[(Scope, &str, &str)] = &[
     (
         Scope::Rule,
         "Which requests",
-        "One rule for the pool, from the newest container that has been ready, never key by key.",
+        "One rule for the pool, from the newest container that has been ready, never key by key.\n\
+         A request must meet all of its labels, and of the entries of a list any. Of rules that\n\
+         take the same request the first counts: the exact host before wildcards, then the larger\n\
+         priority, an exact path, the longest prefix, more further conditions, narrower ones. One\n\
+         that does not match leaves the request to the next.",
     ),
     (
         Scope::Pool,

@@ -50,11 +50,28 @@ pub enum InvalidValue {
     Header { entry: String },
     #[error("is no value of a header field")]
     HeaderValue,
+    #[error("{fault}")]
+    Other { entry: Option<String>, fault: &'static str, remedy: Option<&'static str> },
     #[error("is not supported yet")]
     Unsupported,
 }
 
 impl InvalidValue {
+    /// `fault` is said of an entry of the value.
+    pub(super) fn entry_that(entry: &str, fault: &'static str) -> Self {
+        Self::Other { entry: Some(entry.to_owned()), fault, remedy: None }
+    }
+
+    /// `fault` is said of the header or parameter that the label names.
+    pub(super) fn name_that(name: &str, fault: &'static str) -> Self {
+        Self::Other { entry: Some(name.to_owned()), fault, remedy: Some("name another one") }
+    }
+
+    /// `fault` is said of the whole value.
+    pub(super) fn that(fault: &'static str) -> Self {
+        Self::Other { entry: None, fault, remedy: None }
+    }
+
     /// The entry of a list that is at fault; none if the whole value is.
     pub fn entry(&self) -> Option<&str> {
         match self {
@@ -62,6 +79,7 @@ impl InvalidValue {
             | Self::Path { entry, .. }
             | Self::Status { entry }
             | Self::Header { entry } => Some(entry),
+            Self::Other { entry, .. } => entry.as_deref(),
             Self::Empty
             | Self::Boolean
             | Self::Port
@@ -85,6 +103,7 @@ impl InvalidValue {
         match self {
             Self::Host { remedy, .. } => Some((*remedy).to_owned()),
             Self::Path { fault, .. } => Some(fault.remedy().to_owned()),
+            Self::Other { remedy: Some(remedy), .. } => Some((*remedy).to_owned()),
             Self::Word { meant: Some(meant) } => Some(format!("did you mean `{meant}`?")),
             Self::Empty
             | Self::Boolean
@@ -102,6 +121,7 @@ impl InvalidValue {
             | Self::Word { meant: None }
             | Self::Header { .. }
             | Self::HeaderValue
+            | Self::Other { remedy: None, .. }
             | Self::Unsupported => None,
         }
     }
@@ -248,7 +268,7 @@ fn path(
 }
 
 /// Empty entries are passed over, since they ask for less and not for more.
-fn list<T: Ord>(
+pub(super) fn list<T: Ord>(
     written: &str,
     read: impl Fn(&str) -> Result<T, InvalidValue>,
 ) -> (Vec<T>, Option<InvalidValue>) {

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::labels::conditions;
 use crate::domain::labels::group::Group;
 use crate::domain::labels::health;
 use crate::domain::labels::middlewares::{Middlewares, edit_header};
@@ -13,7 +14,7 @@ use crate::domain::labels::value::{self, InvalidValue, Scheme};
 use crate::domain::labels::voice::Voice;
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::pool::PoolSettings;
-use crate::domain::rule::Rule;
+use crate::domain::rule::{Conditions, Rule};
 
 /// A group's labels, read. What cannot be read keeps its default.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(super) struct Wish<'a> {
     pub(super) backup: bool,
     pub(super) settings: PoolSettings,
     pub(super) rule: Rule,
+    conditions: Conditions,
     health_path: Option<Arc<str>>,
     check: HealthCheck,
     middlewares: Middlewares,
@@ -61,6 +63,8 @@ impl<'a> Wish<'a> {
             };
             wish.closed |= known.label.guard && !usable;
         }
+        let conditions = std::mem::take(&mut wish.conditions);
+        wish.rule.conditions = (!conditions.is_empty()).then(|| Arc::new(conditions));
         wish.settle_check(group, voice);
         wish.settings.middlewares = std::mem::take(&mut wish.middlewares).into_list();
         wish
@@ -90,6 +94,7 @@ impl<'a> Wish<'a> {
         let timeouts = &mut self.settings.timeouts;
         let check = &mut self.check;
         let middlewares = &mut self.middlewares;
+        let conditions = &mut self.conditions;
         match setting {
             // Whether a name that is none is a fault of the label or of the
             // whole group is not known here.
@@ -105,6 +110,10 @@ impl<'a> Wish<'a> {
             Setting::Host => fill(&mut self.rule.hosts, value::hosts(written))?,
             Setting::Path => fill(&mut self.rule.prefixes, value::prefixes(written))?,
             Setting::PathExact => fill(&mut self.rule.exact, value::paths(written))?,
+            Setting::Method => fill(&mut conditions.methods, conditions::methods(written))?,
+            Setting::Header => conditions::header(conditions, known.name, written)?,
+            Setting::Query => conditions::query(conditions, known.name, written)?,
+            Setting::Client => fill(&mut conditions.clients, conditions::clients(written))?,
             Setting::Priority => self.rule.priority = value::priority(written)?,
             Setting::Balance => self.settings.policy = value::policy(written)?,
             Setting::HealthPath => self.health_path = Some(health::path(written)?),
@@ -150,6 +159,7 @@ impl Default for Wish<'_> {
             backup: false,
             settings: PoolSettings::default(),
             rule: Rule::default(),
+            conditions: Conditions::default(),
             health_path: None,
             check: HealthCheck::default(),
             middlewares: Middlewares::default(),

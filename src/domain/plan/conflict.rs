@@ -4,11 +4,12 @@
 //! told.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::plan::Plan;
 use crate::domain::problem::{Problem, Subject};
-use crate::domain::rule::{Access, Rule};
+use crate::domain::rule::{Access, Conditions, Rule};
 
 /// One problem for each set of pools that meet.
 pub(super) fn conflicts(plan: &Plan, prefix: &str) -> Vec<Problem> {
@@ -17,9 +18,10 @@ pub(super) fn conflicts(plan: &Plan, prefix: &str) -> Vec<Problem> {
         if pools.len() < 2 {
             continue;
         }
-        for (path, names) in by_path(&pools) {
+        for ((path, conditions), names) in by_path(&pools) {
             if names.len() > 1 {
-                let example = path.rule(host, priority);
+                let conditions = conditions.map(Arc::clone);
+                let example = Rule { conditions, ..path.rule(host, priority) };
                 let kept = meetings.entry(names).or_insert_with(|| example.clone());
                 // The least of them, whatever the order of the maps.
                 if example.sorts_before(kept) {
@@ -39,6 +41,8 @@ enum Path<'a> {
     Exact(&'a str),
 }
 
+type PathKey<'a> = (Path<'a>, Option<&'a Arc<Conditions>>);
+
 type HostKey<'a> = (i32, Option<&'a HostPattern>);
 
 fn by_host(plan: &Plan) -> HashMap<HostKey<'_>, Vec<(&PoolName, &Rule)>> {
@@ -55,14 +59,15 @@ fn by_host(plan: &Plan) -> HashMap<HostKey<'_>, Vec<(&PoolName, &Rule)>> {
     hosts
 }
 
-fn by_path<'a>(pools: &[(&'a PoolName, &'a Rule)]) -> HashMap<Path<'a>, Vec<&'a PoolName>> {
+/// Where conditions differ, one pool's are narrower or its requests others.
+fn by_path<'a>(pools: &[(&'a PoolName, &'a Rule)]) -> HashMap<PathKey<'a>, Vec<&'a PoolName>> {
     let mut paths: HashMap<_, Vec<_>> = HashMap::new();
     for (name, rule) in pools {
         let any = (rule.prefixes.is_empty() && rule.exact.is_empty()).then_some(Path::Prefix("/"));
         let prefixes = rule.prefixes.iter().map(|path| Path::Prefix(path));
         let exact = rule.exact.iter().map(|path| Path::Exact(path));
         for path in prefixes.chain(exact).chain(any) {
-            paths.entry(path).or_default().push(*name);
+            paths.entry((path, rule.conditions.as_ref())).or_default().push(*name);
         }
     }
     paths
@@ -102,7 +107,14 @@ impl Path<'_> {
 impl Rule {
     fn sorts_before(&self, other: &Self) -> bool {
         let key = |rule: &Self| {
-            (rule.priority, rule.hosts.clone(), rule.prefixes.clone(), rule.exact.clone())
+            let conditions = rule.conditions.as_ref().map(ToString::to_string);
+            (
+                rule.priority,
+                rule.hosts.clone(),
+                rule.prefixes.clone(),
+                rule.exact.clone(),
+                conditions,
+            )
         };
         key(self) < key(other)
     }

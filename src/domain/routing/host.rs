@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use crate::domain::names::{Host, HostPattern};
 use crate::domain::pool::Pool;
+use crate::domain::routing::Asked;
 use crate::domain::routing::path::PathMatch;
+use crate::domain::rule::Conditions;
 
 /// One way to a pool.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) path: PathMatch,
+    pub(super) conditions: Option<Arc<Conditions>>,
     pub(super) priority: i32,
     /// Matching requests are answered 503.
     pub(super) closed: bool,
@@ -43,7 +46,7 @@ impl Hosts {
     }
 
     /// Brings each host's entries into the order in which they are asked. Of
-    /// entries with the same rule the one with a ready endpoint comes first,
+    /// entries with the same rank the one with a ready endpoint comes first,
     /// then the one that came first in `previous`.
     pub(super) fn sort(&mut self, previous: &Self) {
         for (host, entries) in &mut self.exact {
@@ -58,18 +61,24 @@ impl Hosts {
         sort(&mut self.any, Some(&previous.any), true);
     }
 
-    /// The first entry that takes `path`, in the order of hosts. `host` is in
-    /// its lookup form.
-    pub(super) fn find(&self, host: &str, path: &str, private: bool) -> Option<&Entry> {
-        let exact = self.exact.get(host);
-        let local = self.local.get(host).filter(|_| private);
-        let wildcards = suffixes(host).filter_map(|suffix| self.wildcard.get(suffix));
+    /// The first entry that takes what is asked, in the order of hosts.
+    pub(super) fn find(&self, asked: &Asked<'_>, private: bool) -> Option<&Entry> {
+        let exact = self.exact.get(asked.host);
+        let local = self.local.get(asked.host).filter(|_| private);
+        let wildcards = suffixes(asked.host).filter_map(|suffix| self.wildcard.get(suffix));
         exact
             .into_iter()
             .chain(local)
             .chain(wildcards)
             .chain([&self.any])
-            .find_map(|entries| entries.iter().find(|entry| entry.path.matches(path)))
+            .find_map(|entries| entries.iter().find(|entry| entry.takes(asked)))
+    }
+}
+
+impl Entry {
+    fn takes(&self, asked: &Asked<'_>) -> bool {
+        self.path.matches(asked.path)
+            && self.conditions.as_ref().is_none_or(|conditions| conditions.hold(asked))
     }
 }
 
@@ -91,6 +100,9 @@ fn sort(entries: &mut [Entry], previous: Option<&Vec<Entry>>, any_host: bool) {
             -i64::from(entry.priority),
             usize::MAX - entry.path.specificity(),
             entry.path.clone(),
+            // None is broader than any.
+            entry.conditions.is_none(),
+            entry.conditions.as_ref().map(|conditions| conditions.breadth()),
             // What cannot be read must not shadow what can.
             entry.closed,
             !entry.pool.is_ready(),

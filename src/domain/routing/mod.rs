@@ -1,12 +1,15 @@
 //! Finding the pool for a request.
 
+mod conditions;
 mod heed;
 mod host;
 mod path;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use http::{HeaderMap, Method};
 
 use crate::domain::balance;
 use crate::domain::lifecycle::{self, HealthCheck, Probe, Signs, State};
@@ -37,6 +40,12 @@ pub struct Asked<'a> {
     pub host: &'a str,
     /// In normal form, without the query.
     pub path: &'a str,
+    /// As it was written, without its `?`.
+    pub query: Option<&'a str>,
+    pub method: &'a Method,
+    /// As the client sent them, but for those that only a proxy is believed.
+    pub headers: &'a HeaderMap,
+    /// Never IPv4-mapped.
     pub client: IpAddr,
 }
 
@@ -56,6 +65,15 @@ struct Compiled {
     pool: Arc<Pool>,
     /// Of the pool's endpoints, when its tiers were laid out.
     signs: Vec<(State, Probe)>,
+}
+
+impl<'a> Asked<'a> {
+    /// A GET without a query or headers.
+    pub fn get(host: &'a str, path: &'a str, client: IpAddr) -> Self {
+        static HEAD: LazyLock<(Method, HeaderMap)> = LazyLock::new(Default::default);
+        let (method, headers) = &*HEAD;
+        Self { host, path, query: None, method, headers, client }
+    }
 }
 
 impl RoutingTable {
@@ -92,7 +110,7 @@ impl RoutingTable {
     /// The route of a request, if any rule takes it.
     pub fn route(&self, asked: Asked<'_>) -> Option<Route<'_>> {
         let private = is_private(asked.client);
-        let entry = self.hosts.find(asked.host, asked.path, private)?;
+        let entry = self.hosts.find(&asked, private)?;
         Some(Route { pool: &entry.pool, closed: entry.closed })
     }
 
@@ -208,7 +226,9 @@ impl RoutingTable {
             for path in paths(rule) {
                 let entry = Entry {
                     path,
-                    priority: rule.priority,
+                    conditions: rule.conditions.clone(),
+                    // What cannot be read takes no precedence over what can.
+                    priority: if closed { rule.priority.min(0) } else { rule.priority },
                     closed,
                     pool: Arc::clone(&compiled.pool),
                 };
@@ -237,7 +257,7 @@ impl RoutingTable {
 
 fn paths(rule: &Rule) -> Vec<PathMatch> {
     let exact = rule.exact.iter().map(|path| PathMatch::Exact(Arc::clone(path)));
-    let prefixes = rule.prefixes.iter().map(|path| PathMatch::Prefix(Arc::clone(path)));
+    let prefixes = rule.prefixes.iter().map(PathMatch::prefix);
     let paths: Vec<_> = exact.chain(prefixes).collect();
     if paths.is_empty() { vec![PathMatch::Any] } else { paths }
 }

@@ -14,6 +14,11 @@ pub(super) enum PathMatch {
 }
 
 impl PathMatch {
+    /// The root takes every path, as no condition does.
+    pub(super) fn prefix(path: &Arc<str>) -> Self {
+        if **path == *"/" { Self::Any } else { Self::Prefix(Arc::clone(path)) }
+    }
+
     /// `path` is in normal form, without its query.
     pub(super) fn matches(&self, path: &str) -> bool {
         match self {
@@ -21,7 +26,7 @@ impl PathMatch {
             Self::Exact(exact) => **exact == *path,
             Self::Prefix(prefix) => path
                 .strip_prefix(&**prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || **prefix == *"/"),
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
         }
     }
 
@@ -29,7 +34,6 @@ impl PathMatch {
     pub(super) fn specificity(&self) -> usize {
         match self {
             Self::Exact(_) => usize::MAX,
-            Self::Prefix(prefix) if **prefix == *"/" => 0,
             Self::Prefix(prefix) => prefix.len(),
             Self::Any => 0,
         }
@@ -51,10 +55,10 @@ mod tests {
     }
 
     #[test]
-    fn the_root_prefix_takes_every_path_and_ranks_as_no_condition() {
-        let root = PathMatch::Prefix("/".into());
+    fn the_root_prefix_is_no_condition() {
+        let root = PathMatch::prefix(&"/".into());
         assert!(root.matches("/") && root.matches("/api"));
-        assert_eq!(root.specificity(), PathMatch::Any.specificity());
+        assert_eq!(root, PathMatch::Any);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::domain::http::refusal::Refusal;
 use crate::domain::http::upgrade::Upgrade;
 use crate::domain::http::{forwarded, hop_by_hop, host, target};
 use crate::domain::names::host_key;
+use crate::domain::routing::Asked;
 use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
@@ -85,6 +86,12 @@ impl Prepared {
     /// In normal form, without the query.
     pub(super) fn path(&self) -> &str {
         self.target.path()
+    }
+
+    /// What its route depends on, by one of the readings of its path.
+    pub(super) fn asked<'a>(&'a self, path: &'a str) -> Asked<'a> {
+        let Self { host, target, method, headers, client, .. } = self;
+        Asked { host, path, query: target.query(), method, headers, client: *client }
     }
 
     pub(super) fn upload(&self) -> &Rc<Upload> {

@@ -1,6 +1,6 @@
 //! Finding the pool for a request, by both readings of its path.
 
-use crate::domain::routing::{Asked, Route, RoutingTable};
+use crate::domain::routing::{Route, RoutingTable};
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::prepare::Prepared;
 
@@ -10,10 +10,9 @@ pub(super) fn route<'a>(
     table: &'a RoutingTable,
     prepared: &Prepared,
 ) -> Result<Route<'a>, ProxyError> {
-    let asked = |path| Asked { host: &prepared.host, path, client: prepared.client };
-    let route = table.route(asked(prepared.path()));
+    let route = table.route(prepared.asked(prepared.path()));
     if let Some(lenient) = &prepared.lenient_path {
-        let other = table.route(asked(lenient));
+        let other = table.route(prepared.asked(lenient));
         let name = |route: Option<Route<'_>>| route.map(|route| route.pool.name.clone());
         if name(route) != name(other) {
             return Err(ProxyError::AmbiguousPath);

@@ -1,5 +1,7 @@
 //! The rules of routing, by small tables.
 
+mod order;
+
 use super::*;
 use crate::domain::lifecycle::Probe;
 use crate::domain::names::HostPattern;
@@ -68,12 +70,8 @@ fn a_private_client_reaches_each_pool_by_its_name_under_its_own_rule() {
     ]);
     assert_eq!(asked(&table, "api.localhost", "/api/x"), Some("api"));
     assert_eq!(asked(&table, "api.localhost", "/secret"), None);
-    let public = Asked {
-        host: "api.localhost",
-        path: "/api/x",
-        client: Ipv4Addr::new(203, 0, 113, 9).into(),
-    };
-    assert!(table.route(public).is_none());
+    let public = Ipv4Addr::new(203, 0, 113, 9).into();
+    assert!(table.route(Asked::get("api.localhost", "/api/x", public)).is_none());
 }
 
 #[test]
@@ -190,6 +188,25 @@ fn a_closed_rule_without_a_host_shadows_no_open_one() {
     plan.pools.get_mut(&name("broken")).unwrap().access = closed;
     let table = RoutingTable::build(&plan, &RoutingTable::default());
     assert_eq!(asked(&table, "x", "/static/a.css"), Some("site"));
+}
+
+#[test]
+fn a_closed_rule_gains_nothing_by_its_priority() {
+    let narrow = rule(&["shop.example"], &[], &[], 10);
+    let mut plan = plan(&[
+        ("canary", narrow.clone()),
+        ("admin", rule(&["shop.example"], &["/admin"], &[], 0)),
+        ("site", rule(&["shop.example"], &[], &[], 0)),
+    ]);
+    for (pool, rule) in
+        [("canary", narrow), ("admin", rule(&["shop.example"], &["/admin"], &[], 0))]
+    {
+        plan.pools.get_mut(&name(pool)).unwrap().access = Access::Closed(rule);
+    }
+    let table = RoutingTable::build(&plan, &RoutingTable::default());
+    assert_eq!(asked(&table, "shop.example", "/"), Some("site"));
+    let client = Ipv4Addr::LOCALHOST.into();
+    assert!(table.route(Asked::get("shop.example", "/admin", client)).unwrap().closed);
 }
 
 #[test]
@@ -366,7 +383,7 @@ fn draw() -> Draw {
 }
 
 fn asked<'a>(table: &'a RoutingTable, host: &str, path: &str) -> Option<&'a str> {
-    let route = table.route(Asked { host, path, client: Ipv4Addr::LOCALHOST.into() })?;
+    let route = table.route(Asked::get(host, path, Ipv4Addr::LOCALHOST.into()))?;
     Some(&route.pool.name.name)
 }
 
@@ -404,7 +421,8 @@ fn member(pool: &str, n: u8) -> Member {
 fn rule(hosts: &[&str], prefixes: &[&str], exact: &[&str], priority: i32) -> Rule {
     let hosts = hosts.iter().map(|host| host.parse::<HostPattern>().unwrap());
     let texts = |paths: &[&str]| paths.iter().map(|&path| Arc::from(path)).collect();
-    Rule { hosts: hosts.collect(), prefixes: texts(prefixes), exact: texts(exact), priority }
+    let (prefixes, exact) = (texts(prefixes), texts(exact));
+    Rule { hosts: hosts.collect(), prefixes, exact, conditions: None, priority }
 }
 
 fn name(pool: &str) -> PoolName {

@@ -1,7 +1,11 @@
 //! Which requests a pool takes.
 
+mod conditions;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub use conditions::{Conditions, Wanted};
 
 use crate::domain::names::HostPattern;
 
@@ -24,6 +28,8 @@ pub struct Rule {
     pub prefixes: Vec<Arc<str>>,
     /// Whole paths in normal form.
     pub exact: Vec<Arc<str>>,
+    /// None if there are none, which costs a request nothing.
+    pub conditions: Option<Arc<Conditions>>,
     /// The larger wins; 0 unless asked otherwise.
     pub priority: i32,
 }
@@ -38,6 +44,7 @@ impl fmt::Display for Rule {
         if parts.is_empty() {
             parts.push("any host and path".to_owned());
         }
+        parts.extend(self.conditions.as_ref().map(ToString::to_string));
         if self.priority != 0 {
             parts.push(format!("priority {}", self.priority));
         }
