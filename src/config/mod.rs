@@ -52,6 +52,8 @@ pub struct Config {
     pub labels: LabelSettings,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where clients reach our https, for redirects to it.
+    pub https_public_port: u16,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
@@ -117,6 +119,7 @@ impl Default for Config {
             user: None,
             labels: LabelSettings::default(),
             trusted_proxies: Vec::new(),
+            https_public_port: 443,
             localhost: true,
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),

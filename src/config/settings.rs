@@ -33,6 +33,7 @@ pub enum Key {
     LabelPrefix,
     Constraint,
     TrustedProxies,
+    HttpsPublicPort,
     Localhost,
     Log,
     AccessLog,
@@ -98,7 +99,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 15] = [
+pub static SETTINGS: [Setting; 16] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -222,6 +223,17 @@ pub static SETTINGS: [Setting; 15] = [
         more: "Networks or single addresses, such as `10.0.0.0/8,192.168.1.1`. From anyone else \
                these headers are dropped.",
         example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
+    },
+    Setting {
+        key: Key::HttpsPublicPort,
+        name: "https_public_port",
+        arity: Arity::One,
+        value: "PORT",
+        absent: Absent::Value("443"),
+        help: "The port of https that clients see, for redirects to it",
+        more: "What `lb.redirect_https` sends clients to. It differs from where we listen if a port \
+               is published as another, or if a proxy before us ends TLS.",
+        example: "8443",
     },
     Setting {
         key: Key::Localhost,

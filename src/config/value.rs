@@ -86,6 +86,11 @@ pub(super) fn listen(written: &str, bare: Ipv4Addr) -> Result<SocketAddr, Fault>
     Ok((ip, port).into())
 }
 
+pub(super) fn port(written: &str) -> Result<u16, Fault> {
+    let port = written.parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| Fault::new("is not a port", PORT_HINT))
+}
+
 pub(super) fn workers(written: &str) -> Result<NonZeroUsize, Fault> {
     written.parse().ok().filter(|count: &NonZeroUsize| count.get() <= WORKERS_MAX).ok_or_else(
         || {
@@ -287,6 +292,10 @@ mod tests {
         assert_eq!(workers("4").unwrap().get(), 4);
         for written in ["0", "-1", "1025", "two"] {
             assert!(workers(written).is_err(), "`{written}`");
+        }
+        assert_eq!(port("8443").unwrap(), 8443);
+        for written in ["0", "-1", "65536", "https"] {
+            assert!(port(written).is_err(), "`{written}`");
         }
         assert_eq!(uid("65532").unwrap(), 65_532);
         assert!(uid("nobody").is_err());

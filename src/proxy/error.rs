@@ -20,6 +20,8 @@ pub(super) enum ProxyError {
     NoRoute,
     #[error("the pool is closed, since a label that guards it cannot be read")]
     Closed,
+    #[error("the client may not use this pool")]
+    Forbidden,
     #[error("no replica became ready in {hold:?}")]
     HoldTimeout {
         hold: Duration,
@@ -64,6 +66,7 @@ impl ProxyError {
             Self::ClientBroke(Some(Fault::BodyTimeout)) => StatusCode::REQUEST_TIMEOUT,
             Self::AmbiguousPath | Self::ClientBroke(_) => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Closed | Self::HoldTimeout { .. } | Self::QueueFull => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -83,6 +86,7 @@ impl ProxyError {
             Self::AmbiguousPath
             | Self::NoRoute
             | Self::Closed
+            | Self::Forbidden
             | Self::HoldTimeout { .. }
             | Self::QueueFull
             | Self::Connect { .. }
@@ -100,6 +104,7 @@ impl ProxyError {
             Self::AmbiguousPath => "ambiguous_path",
             Self::NoRoute => "no_route",
             Self::Closed => "guard_unreadable",
+            Self::Forbidden => "forbidden",
             Self::HoldTimeout { after, .. } => {
                 after.as_ref().map_or("no_endpoint", |after| after.reason())
             }
@@ -121,6 +126,7 @@ impl ProxyError {
             }
             Self::NoRoute => "There is no service at this address.",
             Self::Closed => "This service is not configured correctly.",
+            Self::Forbidden => "You may not use this service from where you are.",
             Self::HoldTimeout { .. } | Self::QueueFull => {
                 "The service is not ready. Please try again in a moment."
             }
@@ -140,6 +146,7 @@ impl ProxyError {
             | Self::AmbiguousPath
             | Self::NoRoute
             | Self::Closed
+            | Self::Forbidden
             | Self::Connect { .. }
             | Self::Reset { .. }
             | Self::Left { .. }
@@ -163,6 +170,7 @@ pub const REASONS: &[&str] = &[
     "ambiguous_path",
     "no_route",
     "guard_unreadable",
+    "forbidden",
     "no_endpoint",
     "queue_full",
     "connect_failed",

@@ -26,6 +26,8 @@ pub struct Parts {
     pub counters: Arc<Counters>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// Where clients reach our https, for redirects to it.
+    pub https_public_port: u16,
     /// What the seconds of retry budgets are counted from.
     pub epoch: Instant,
     /// Client connections that one worker takes at once.

@@ -74,6 +74,22 @@ proptest! {
     }
 
     #[test]
+    fn clients_that_were_to_be_kept_out_are_never_let_in(
+        value in value(),
+        key in select(vec!["allow", "deny"]),
+    ) {
+        let mut web = container("web-1", "one");
+        web.labels.insert(format!("lb.{key}"), value);
+        let plan = planned(&[web]);
+        for pool in plan.pools.values() {
+            match &pool.access {
+                Access::Open(_) => prop_assert!(!pool.settings.middlewares.is_empty()),
+                Access::Closed(_) => prop_assert!(!plan.problems.is_empty()),
+            }
+        }
+    }
+
+    #[test]
     fn a_guard_that_cannot_be_used_closes_the_route_and_says_so(
         label in select(LABELS.iter().filter(|label| label.guard).collect::<Vec<_>>()),
     ) {

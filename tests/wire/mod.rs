@@ -9,11 +9,13 @@
     reason = "a test stops where it fails, and its clock is the real one"
 )]
 
+mod access;
 mod backend;
 pub(crate) mod balancer;
 mod balancing;
 mod client;
 mod conditions;
+mod cors;
 mod failover;
 mod forwarding;
 mod headers;
@@ -21,6 +23,7 @@ mod leaving;
 mod lifecycle;
 mod readiness;
 mod refusals;
+mod rewriting;
 mod streaming;
 mod upgrade;
 

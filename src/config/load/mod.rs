@@ -234,6 +234,9 @@ impl Reader {
                     self.config.trusted_proxies = networks;
                 }
             }
+            Key::HttpsPublicPort => {
+                self.one(group, value::port, |config, port| config.https_public_port = port);
+            }
             Key::Localhost => self.one(group, value::switch, |config, on| config.localhost = on),
             Key::Log => self.one(group, value::log_filter, |config, filter| config.log = filter),
             Key::AccessLog => {

@@ -117,6 +117,16 @@ impl Scheme {
     }
 }
 
+/// How the client came, as the fields say that [`Downstream::apply`] has left:
+/// as the first of several proxies that are believed has it, else as it reached us.
+pub fn scheme(headers: &HeaderMap) -> Scheme {
+    let value = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes).unwrap_or_default();
+    let first = value.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
+    // A WebSocket's, as some proxies have it.
+    let secure = [&b"https"[..], b"wss"].iter().any(|it| first.eq_ignore_ascii_case(it));
+    if secure { Scheme::Https } else { Scheme::Http }
+}
+
 /// The client: the rightmost entry of `X-Forwarded-For` that is not itself a
 /// trusted proxy, if `peer` is one, else `peer`. An entry that is no address
 /// ends the walk at the proxy that wrote it down.
@@ -251,6 +261,26 @@ mod tests {
             assert_eq!(headers.get(X_FORWARDED_HOST).map(|value| value.to_str().unwrap()), host);
             assert_eq!(headers[X_REAL_IP], "::1");
         }
+    }
+
+    #[test]
+    fn the_scheme_is_that_of_the_first_hop_that_is_believed() {
+        for (told, trusted, scheme) in [
+            ("https", true, Scheme::Https),
+            ("HTTPS, http", true, Scheme::Https),
+            ("wss", true, Scheme::Https),
+            ("http, https", true, Scheme::Http),
+            ("", true, Scheme::Http),
+            ("https", false, Scheme::Http),
+        ] {
+            let mut headers = map(&[("x-forwarded-proto", told)]);
+            let peer = ip("198.51.100.1");
+            Downstream::new(peer, trusted, Scheme::Http).apply(&mut headers, peer);
+            assert_eq!(super::scheme(&headers), scheme, "{told} {trusted}");
+        }
+        let mut headers = HeaderMap::new();
+        Downstream::new(ip("::1"), false, Scheme::Https).apply(&mut headers, ip("::1"));
+        assert_eq!(scheme(&headers), Scheme::Https);
     }
 
     #[test]

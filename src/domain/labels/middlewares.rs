@@ -2,28 +2,111 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::header::{EXPECT, HOST, TRAILER};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::domain::labels::value::InvalidValue;
-use crate::domain::middleware::{HeaderEdits, Middleware};
+use crate::domain::http::{hop_by_hop, host};
+use crate::domain::labels::cors::CorsLabels;
+use crate::domain::labels::group::Group;
+use crate::domain::labels::own::Known;
+use crate::domain::labels::redirect::Strip;
+use crate::domain::labels::schema::Setting;
+use crate::domain::labels::value::{self, InvalidValue};
+use crate::domain::labels::voice::Voice;
+use crate::domain::middleware::{
+    Clients, HSTS, HeaderEdits, Middleware, Redirect, Rewrite, Target,
+};
+use crate::domain::rule::Rule;
 
 /// What the labels of one group say of middlewares: a field for each of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Middlewares {
+    pub(super) redirect_https: bool,
+    pub(super) clients: Clients,
+    pub(super) cors: CorsLabels,
+    pub(super) redirect: Option<Target>,
+    pub(super) redirect_status: Option<StatusCode>,
+    pub(super) strip: Option<Strip>,
+    pub(super) add: Option<Arc<str>>,
     pub(super) request_headers: HeaderEdits,
     pub(super) response_headers: HeaderEdits,
+    pub(super) hsts: Option<HeaderValue>,
+    pub(super) security_headers: bool,
 }
 
 impl Middlewares {
-    /// Those that were asked for, in the order of [`Middleware`]'s variants.
-    pub(super) fn into_list(self) -> Arc<[Middleware]> {
+    /// Those that were asked for, in the order of [`Middleware`]'s variants, for a
+    /// pool with this rule.
+    pub(super) fn into_list(self, rule: &Rule) -> Arc<[Middleware]> {
         let edits = |edits: HeaderEdits| (!edits.is_empty()).then_some(edits);
+        let status = self.redirect_status.unwrap_or(StatusCode::PERMANENT_REDIRECT);
+        let redirect = self.redirect.map(|target| Redirect { target, status });
+        let strip = self.strip.map(|strip| strip.prefixes(rule)).unwrap_or_default();
+        let rewrite = Some(Rewrite { strip, add: self.add }).filter(|it| !it.is_empty());
+        let clients = Some(self.clients).filter(|it| !it.is_empty());
         let list = [
+            self.redirect_https.then_some(Middleware::RedirectHttps),
+            clients.map(Middleware::Clients),
+            self.cors.into_cors().map(Middleware::Cors),
+            redirect.map(Middleware::Redirect),
+            rewrite.map(Middleware::Rewrite),
             edits(self.request_headers).map(Middleware::RequestHeaders),
             edits(self.response_headers).map(Middleware::ResponseHeaders),
+            self.hsts.map(Middleware::Hsts),
+            self.security_headers.then_some(Middleware::SecurityHeaders),
         ];
         list.into_iter().flatten().collect()
     }
+
+    /// Tells of labels that do nothing by themselves, or contradict others.
+    pub(super) fn tell(&self, group: &Group<'_>, rule: &Rule, voice: &mut Voice) {
+        let find = |setting| group.labels.iter().find(|it| it.label.setting == Some(setting));
+        let below =
+            |head: &str, known: &Known<'_>| known.label.head() == head && known.label.key != head;
+        for (setting, head, what) in
+            [(Setting::Redirect, "redirect", "where to"), (Setting::Cors, "cors", "the origins")]
+        {
+            if find(setting).is_none() {
+                for known in group.labels.iter().filter(|known| below(head, known)) {
+                    voice.without(known, &group.stem, head, what);
+                }
+            }
+        }
+        if let Some(known) = find(Setting::StripPrefix)
+            && self.strip == Some(Strip::Matched)
+            && find(Setting::Path).is_none()
+        {
+            voice.without(known, &group.stem, "path", "the prefixes");
+        }
+        let takes_preflights = rule.conditions.as_ref().is_none_or(|conditions| {
+            conditions.methods.is_empty() || conditions.methods.contains(&Method::OPTIONS)
+        });
+        if let Some(known) = find(Setting::Cors)
+            && !takes_preflights
+        {
+            voice.without_preflights(known, &group.stem);
+        }
+        if let Some(known) = find(Setting::CorsCredentials)
+            && self.cors.contradicts()
+        {
+            voice.any_with_credentials(known, &group.stem);
+        }
+    }
+}
+
+/// A `Strict-Transport-Security` value; `true` is one for a year, and none is none.
+pub(super) fn hsts(written: &str) -> Result<Option<HeaderValue>, InvalidValue> {
+    let fault = InvalidValue::that("has no `max-age=` with a number of seconds");
+    let lower = written.trim().to_ascii_lowercase();
+    if !lower.contains('=') {
+        return Ok(value::boolean(written).map_err(|_| fault)?.then_some(HSTS));
+    }
+    let seconds = lower.split(';').find_map(|part| part.trim().strip_prefix("max-age="));
+    let seconds = seconds.map(|it| it.trim_matches('"')).unwrap_or_default();
+    if seconds.is_empty() || !seconds.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(fault);
+    }
+    HeaderValue::from_str(written.trim()).map(Some).map_err(|_| InvalidValue::HeaderValue)
 }
 
 /// Adds the edit that `headers.request.<Name>` or its sibling asks for.
@@ -34,24 +117,18 @@ pub(super) fn edit_header(
 ) -> Result<(), InvalidValue> {
     let invalid = || InvalidValue::Header { entry: name.to_owned() };
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
-    if FRAMING.contains(&name.as_str()) {
+    if hop_by_hop::ends_here(&name) || FRAMING.contains(&name) {
         return Err(invalid());
     }
     let written = written.trim();
+    if name == HOST && host::split(written.as_bytes()).is_err() {
+        return Err(InvalidValue::that("is no host"));
+    }
     let value = HeaderValue::from_str(written).map_err(|_| InvalidValue::HeaderValue)?;
     edits.set(name, (!written.is_empty()).then_some(value));
     Ok(())
 }
 
-/// Fields by which messages are framed or that end at the next hop: setting one
-/// would let two readers of a message disagree on where it ends.
-const FRAMING: [&str; 8] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Fields by which messages are framed, besides those that end at the next hop:
+/// setting one would let two readers of a message disagree on where it ends.
+const FRAMING: [HeaderName; 3] = [header::CONTENT_LENGTH, EXPECT, TRAILER];

@@ -1,11 +1,13 @@
 //! What a container asks for, read from its labels.
 
 mod conditions;
+mod cors;
 mod group;
 mod health;
 mod middlewares;
 mod own;
 pub mod path;
+mod redirect;
 pub mod schema;
 mod unknown;
 pub mod value;

@@ -68,6 +68,20 @@ pub enum Setting {
     TimeoutResponse,
     TimeoutIdle,
     TimeoutTunnel,
+    RedirectHttps,
+    Allow,
+    Deny,
+    Cors,
+    CorsMethods,
+    CorsHeaders,
+    CorsCredentials,
+    CorsMaxAge,
+    Redirect,
+    RedirectStatus,
+    StripPrefix,
+    AddPrefix,
+    Hsts,
+    SecurityHeaders,
     HeadersRequest,
     HeadersResponse,
 }
@@ -100,7 +114,13 @@ impl Setting {
     pub fn takes(self) -> &'static str {
         match self {
             Self::Pool => "a name of letters, digits, `-`, `_` and `.`, at most 63 of them",
-            Self::Shared | Self::Enable | Self::Oneoff | Self::Backup => "`true` or `false`",
+            Self::Shared
+            | Self::Enable
+            | Self::Oneoff
+            | Self::Backup
+            | Self::RedirectHttps
+            | Self::CorsCredentials
+            | Self::SecurityHeaders => "`true` or `false`",
             Self::Port | Self::HealthPort => "a number from 1 to 65535",
             Self::Network => "the name of a network that the container is on",
             Self::Scheme => "`http`",
@@ -110,7 +130,7 @@ impl Setting {
             Self::Method => "methods, separated by commas, such as `GET,HEAD`",
             Self::Header => "its whole value, such as `blue`, or `*` for any",
             Self::Query => "its whole value once decoded, such as `1`, or `*` for any",
-            Self::Client => {
+            Self::Client | Self::Allow | Self::Deny => {
                 "addresses or networks, separated by commas, such as `10.0.0.0/8,192.168.1.7`"
             }
             Self::Priority => "a whole number, such as `10` or `-10`",
@@ -131,6 +151,24 @@ impl Setting {
             Self::TimeoutConnect => "a duration such as `500ms` or `2s`, from `1ms` to `1m`",
             Self::TimeoutResponse | Self::TimeoutIdle | Self::TimeoutTunnel => {
                 "a duration such as `10s` or `1m30s`, from `1ms` to `24h`"
+            }
+            Self::Cors => {
+                "origins, separated by commas, such as `https://app.example,http://localhost:3000`, \
+                 or `*` for any"
+            }
+            Self::CorsMethods => "methods, separated by commas, such as `GET,PUT`",
+            Self::CorsHeaders => "names of headers, separated by commas, such as `X-Token`",
+            Self::CorsMaxAge => "a duration such as `10m`, at most `24h`",
+            Self::Redirect => {
+                "a path or a URL, such as `/new{path}` or `https://new.example{path}?{query}`"
+            }
+            Self::RedirectStatus => "`301`, `302`, `303`, `307` or `308`",
+            Self::StripPrefix => {
+                "`true`, `false` or paths, separated by commas, such as `/api,/v1`"
+            }
+            Self::AddPrefix => "a path, such as `/v1`",
+            Self::Hsts => {
+                "`true`, `false` or a value such as `max-age=31536000; includeSubDomains`"
             }
             Self::HeadersRequest | Self::HeadersResponse => {
                 "a value of visible ASCII, such as `max-age=60`, under a name that frames no message"
@@ -216,10 +254,10 @@ labels! {
     Pool plain later "upstream.tls.name" "the name to verify for `https`" "the route's host";
     Pool plain later "upstream.tls.ca" "whom to trust: `file:PATH`" "the system's roots";
     Pool plain later "upstream.tls.insecure" "do not verify" "false";
-    Pool plain later "strip_prefix" "path prefixes to remove; `true`: the matched `path`" "";
-    Pool plain later "add_prefix" "a path prefix to add" "";
-    Pool plain later "redirect" "answer with a redirect to this target, with `{scheme}` `{host}` `{path}` `{query}`" "";
-    Pool plain later "redirect.status" "the status of the redirect" "308";
+    Pool plain StripPrefix "strip_prefix" "path prefixes to remove before a replica is asked; `true`: those of `path`; what was removed is told in `X-Forwarded-Prefix`, and redirects of replicas stay as they are" "";
+    Pool plain AddPrefix "add_prefix" "a path prefix to add, after any was removed" "";
+    Pool plain Redirect "redirect" "answer with a redirect to this target; `{scheme}`, `{host}` (without its port), `{path}` and `{query}` (with the `?` or `&` before it, if there is one) are those of the request" "";
+    Pool plain RedirectStatus "redirect.status" "the status of the redirect" "308";
     Pool plain Balance "balance" "who gets the next request" "round_robin";
     Pool plain later "sticky" "`cookie`, `cookie:NAME` or `ip`" "off";
     Pool plain later "pin.header" "a request header naming the replica" "off";
@@ -250,14 +288,14 @@ labels! {
     Pool plain later "compress.min" "from what size" "256B";
     Pool plain later "compress.types" "media types" "the usual text types";
     Pool plain HeadersRequest "headers.request.<Name>" "set a request header; empty: remove it" "";
-    Pool plain HeadersResponse "headers.response.<Name>" "set a response header; empty: remove it" "";
-    Pool plain later "security_headers" "the usual four headers against framing and sniffing" "off";
-    Pool plain later "hsts" "a `Strict-Transport-Security` value, or `true` (one year)" "off";
+    Pool plain HeadersResponse "headers.response.<Name>" "set a response header, also of answers of our own; empty: remove it" "";
+    Pool plain SecurityHeaders "security_headers" "`X-Frame-Options: SAMEORIGIN`, `X-Content-Type-Options: nosniff`, `X-XSS-Protection: 1; mode=block` and `Referrer-Policy: strict-origin-when-cross-origin`, each unless the replica sends its own" "false";
+    Pool plain Hsts "hsts" "`Strict-Transport-Security` for clients that came by https, unless the replica sends its own; `true`: for a year" "false";
     Pool guard later "tls" "`auto` (ACME) or `file`" "unset: served on http and https alike";
     Pool guard later "tls.client" "client certificates: `optional` or `required`" "";
-    Pool guard later "redirect_https" "308 from http to https" "true if `tls` is set";
-    Pool guard later "allow" "clients that may pass, as CIDR list; 403" "";
-    Pool guard later "deny" "clients that may not, as CIDR list; 403" "";
+    Pool guard RedirectHttps "redirect_https" "308 to the same address at the setting `https_public_port`, for clients that came by plain http; where a proxy before us ends TLS, it must be one of `trusted_proxies`" "true if `tls` is set";
+    Pool guard Allow "allow" "clients that may pass; others get 403" "";
+    Pool guard Deny "deny" "clients that get 403, also if `allow` names them" "";
     Pool guard later "auth.basic" "`user:hash` list, `file:PATH` or `base64:…`" "off";
     Pool guard later "auth.forward" "a URL that decides by its status" "off";
     Pool guard later "auth.forward.headers" "headers of its answer to copy into the request" "";
@@ -265,11 +303,11 @@ labels! {
     Pool plain later "rate.burst" "how many at once" "one second's worth";
     Pool plain later "rate.by" "`client`, `header:X` or `cookie:X`" "client";
     Pool guard later "body_limit" "largest request body; 413" "off";
-    Pool plain later "cors" "allowed origins: a list or `*`" "off";
-    Pool plain later "cors.methods" "allowed methods" "";
-    Pool plain later "cors.headers" "allowed headers" "";
-    Pool plain later "cors.credentials" "whether credentials are allowed" "";
-    Pool plain later "cors.max_age" "how long a browser may remember" "";
+    Pool plain Cors "cors" "pages of which origins may use answers; what replicas say of that is replaced, and preflights are answered here" "off";
+    Pool plain CorsMethods "cors.methods" "what preflights are told of methods" "`GET,HEAD,PUT,PATCH,POST,DELETE`";
+    Pool plain CorsHeaders "cors.headers" "what preflights are told of headers" "whatever they ask for";
+    Pool plain CorsCredentials "cors.credentials" "whether pages may send cookies and the like; not with `*`" "false";
+    Pool plain CorsMaxAge "cors.max_age" "how long a browser may remember a preflight's answer" "as long as it sees fit";
     Pool plain later "error_page" "`file:PATH` or `pool:NAME/path/{status}`" "built-in page";
     Pool plain later "error_page.on" "statuses of replicas that it replaces too" "only ours";
     Pool plain later "proxy_protocol" "`v1` or `v2` towards replicas" "off";

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::domain::balance::Policy;
 use crate::domain::labels::path::{self, InvalidPath};
 use crate::domain::labels::unknown::near;
+use crate::domain::middleware::InvalidTarget;
 use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::units::{self, InvalidUnit};
 
@@ -50,6 +51,8 @@ pub enum InvalidValue {
     Header { entry: String },
     #[error("is no value of a header field")]
     HeaderValue,
+    #[error("{0}")]
+    Target(InvalidTarget),
     #[error("{fault}")]
     Other { entry: Option<String>, fault: &'static str, remedy: Option<&'static str> },
     #[error("is not supported yet")]
@@ -94,6 +97,7 @@ impl InvalidValue {
             | Self::TooManyStatuses
             | Self::Word { .. }
             | Self::HeaderValue
+            | Self::Target(_)
             | Self::Unsupported => None,
         }
     }
@@ -121,6 +125,7 @@ impl InvalidValue {
             | Self::Word { meant: None }
             | Self::Header { .. }
             | Self::HeaderValue
+            | Self::Target(_)
             | Self::Other { remedy: None, .. }
             | Self::Unsupported => None,
         }

@@ -91,10 +91,26 @@ impl Voice {
         self.tell(own, "is not supported yet", hint);
     }
 
-    /// A label of the health check, where nothing says what to ask.
-    pub(super) fn without_path(&mut self, known: &Known<'_>, stem: &str) {
-        let hint = format!("add `{stem}.health.path` with the path to ask, or remove it");
-        let what = format!("has no effect without `{stem}.health.path`");
+    /// A label that does nothing where the label `other` does not say `what`.
+    pub(super) fn without(&mut self, known: &Known<'_>, stem: &str, other: &str, what: &str) {
+        let stem = shown(stem);
+        let hint = format!("add `{stem}.{other}` with {what}, or remove it");
+        self.tell(known.own, &format!("has no effect without `{stem}.{other}`"), hint);
+    }
+
+    /// Browsers ask by OPTIONS first, which the rule does not take.
+    pub(super) fn without_preflights(&mut self, known: &Known<'_>, stem: &str) {
+        let stem = shown(stem);
+        let what = format!("gets no preflights, since `{stem}.method` does not list `OPTIONS`");
+        let hint = format!("add `OPTIONS` to `{stem}.method`; it is answered here");
+        self.tell(known.own, &what, hint);
+    }
+
+    /// Credentials for pages of any origin, which no browser sends.
+    pub(super) fn any_with_credentials(&mut self, known: &Known<'_>, stem: &str) {
+        let stem = shown(stem);
+        let what = format!("contradicts `{stem}.cors=*`: browsers refuse both together");
+        let hint = format!("list the origins in `{stem}.cors`; until then none is allowed");
         self.tell(known.own, &what, hint);
     }
 

@@ -4,14 +4,14 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::labels::conditions;
 use crate::domain::labels::group::Group;
 use crate::domain::labels::health;
-use crate::domain::labels::middlewares::{Middlewares, edit_header};
+use crate::domain::labels::middlewares::{Middlewares, edit_header, hsts};
 use crate::domain::labels::own::Known;
 use crate::domain::labels::schema::Setting;
 use crate::domain::labels::value::{self, InvalidValue, Scheme};
 use crate::domain::labels::voice::Voice;
+use crate::domain::labels::{conditions, cors, redirect};
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::pool::PoolSettings;
 use crate::domain::rule::{Conditions, Rule};
@@ -66,7 +66,7 @@ impl<'a> Wish<'a> {
         let conditions = std::mem::take(&mut wish.conditions);
         wish.rule.conditions = (!conditions.is_empty()).then(|| Arc::new(conditions));
         wish.settle_check(group, voice);
-        wish.settings.middlewares = std::mem::take(&mut wish.middlewares).into_list();
+        wish.settle_middlewares(group, voice);
         wish
     }
 
@@ -79,8 +79,17 @@ impl<'a> Wish<'a> {
         let is_path = |known: &Known<'_>| known.label.setting == Some(Setting::HealthPath);
         if !group.labels.iter().any(is_path) {
             for known in group.labels.iter().filter(|known| known.label.head() == "health") {
-                voice.without_path(known, &group.stem);
+                voice.without(known, &group.stem, "health.path", "the path to ask");
             }
+        }
+    }
+
+    /// Most groups ask for none.
+    fn settle_middlewares(&mut self, group: &Group<'a>, voice: &mut Voice) {
+        if self.middlewares != Middlewares::default() {
+            self.middlewares.tell(group, &self.rule, voice);
+            let middlewares = std::mem::take(&mut self.middlewares);
+            self.settings.middlewares = middlewares.into_list(&self.rule);
         }
     }
 
@@ -134,6 +143,24 @@ impl<'a> Wish<'a> {
             Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
             Setting::TimeoutIdle => timeouts.idle = value::duration(written, &SILENCE)?,
             Setting::TimeoutTunnel => timeouts.tunnel = value::duration(written, &SILENCE)?,
+            Setting::RedirectHttps => middlewares.redirect_https = value::boolean(written)?,
+            Setting::Allow => {
+                fill(&mut middlewares.clients.allow, conditions::clients(written))?;
+            }
+            Setting::Deny => fill(&mut middlewares.clients.deny, conditions::clients(written))?,
+            Setting::Cors => middlewares.cors.origins = Some(cors::origins(written)?),
+            Setting::CorsMethods => middlewares.cors.methods = Some(cors::methods(written)?),
+            Setting::CorsHeaders => middlewares.cors.headers = Some(cors::headers(written)?),
+            Setting::CorsCredentials => middlewares.cors.credentials = value::boolean(written)?,
+            Setting::CorsMaxAge => middlewares.cors.max_age = Some(cors::max_age(written)?),
+            Setting::Redirect => middlewares.redirect = Some(redirect::target(written)?),
+            Setting::RedirectStatus => {
+                middlewares.redirect_status = Some(redirect::status(written)?);
+            }
+            Setting::StripPrefix => middlewares.strip = redirect::strip(written)?,
+            Setting::AddPrefix => middlewares.add = redirect::add(written)?,
+            Setting::Hsts => middlewares.hsts = hsts(written)?,
+            Setting::SecurityHeaders => middlewares.security_headers = value::boolean(written)?,
             Setting::HeadersRequest => {
                 edit_header(&mut middlewares.request_headers, known.name, written)?;
             }

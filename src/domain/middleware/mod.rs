@@ -1,15 +1,41 @@
 //! What a pool does to requests and answers beside forwarding them.
 
+mod clients;
+mod cors;
 mod headers;
+mod redirect;
+mod rewrite;
+mod security;
 
+use http::HeaderValue;
+
+pub use clients::Clients;
+pub use cors::{Cors, METHODS, Origin, Origins};
 pub use headers::HeaderEdits;
+pub use redirect::{InvalidTarget, Redirect, Target, Url, to_https};
+pub use rewrite::{Rewrite, Rewritten};
+pub use security::{HSTS, insist_on_https, secure};
 
 /// One of them, with its settings. A request meets them in the order of the
 /// variants, since labels have none; an answer in the reverse order.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Middleware {
+    /// `redirect_https`
+    RedirectHttps,
+    /// `allow`, `deny`
+    Clients(Clients),
+    /// `cors`
+    Cors(Cors),
+    /// `redirect`
+    Redirect(Redirect),
+    /// `strip_prefix`, `add_prefix`
+    Rewrite(Rewrite),
     /// `headers.request.<Name>`
     RequestHeaders(HeaderEdits),
-    /// `headers.response.<Name>`
+    /// `headers.response.<Name>`: of an answer the last word but for `cors`.
     ResponseHeaders(HeaderEdits),
+    /// `hsts`
+    Hsts(HeaderValue),
+    /// `security_headers`
+    SecurityHeaders,
 }

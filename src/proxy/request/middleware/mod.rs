@@ -1,12 +1,17 @@
 //! A pool's middlewares, run over one request and its answer.
 
+mod redirect;
+mod rewrite;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 
-use crate::domain::middleware::{HeaderEdits, Middleware};
+use crate::domain::http::forwarded::{self, Scheme};
+use crate::domain::middleware::{self, HeaderEdits, Middleware};
 use crate::domain::names::PoolName;
 use crate::domain::pool::Pool;
 use crate::proxy::error::ProxyError;
@@ -22,6 +27,8 @@ pub(super) struct Admission {
     of: Option<(PoolName, Arc<[Middleware]>)>,
     /// Fields that they give to the request, in place of its client's.
     granted: HeaderEdits,
+    /// The target that they give to it.
+    target: Option<PathAndQuery>,
 }
 
 /// What the middlewares make of a request.
@@ -39,6 +46,13 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
     /// The name in the access log.
     pub(super) reason: &'static str,
+}
+
+impl Reply {
+    fn preflight(headers: HeaderMap) -> Self {
+        let status = StatusCode::NO_CONTENT;
+        Self { status, headers, body: Bytes::new(), reason: "preflight" }
+    }
 }
 
 impl Admission {
@@ -66,13 +80,36 @@ impl Admission {
     /// Runs the middlewares of the pool that was entered, on the way in.
     pub(super) async fn admit(
         &mut self,
-        _resources: &Rc<Resources>,
-        _prepared: &Prepared,
+        resources: &Rc<Resources>,
+        prepared: &Prepared,
         _exchange: &mut Exchange,
     ) -> Result<Verdict, ProxyError> {
-        for middleware in self.middlewares() {
-            match middleware {
-                Middleware::RequestHeaders(_) | Middleware::ResponseHeaders(_) => {}
+        let Self { of, granted, target } = self;
+        let asked = prepared.asked(prepared.path());
+        for middleware in of.iter().flat_map(|(_, middlewares)| middlewares.iter()) {
+            let reply = match middleware {
+                Middleware::RedirectHttps => {
+                    redirect::https(prepared, resources.parts.https_public_port)?
+                }
+                Middleware::Clients(clients) if !clients.admit(prepared.client) => {
+                    return Err(ProxyError::Forbidden);
+                }
+                Middleware::Cors(cors) => {
+                    cors.preflight(asked.method, asked.headers).map(Reply::preflight)
+                }
+                Middleware::Redirect(to) => Some(redirect::elsewhere(prepared, to)?),
+                Middleware::Rewrite(how) => {
+                    *target = rewrite::rewrite(how, prepared, granted);
+                    None
+                }
+                Middleware::Clients(_)
+                | Middleware::RequestHeaders(_)
+                | Middleware::ResponseHeaders(_)
+                | Middleware::Hsts(_)
+                | Middleware::SecurityHeaders => None,
+            };
+            if let Some(reply) = reply {
+                return Ok(Verdict::Answer(reply));
             }
         }
         Ok(Verdict::Pass)
@@ -84,12 +121,22 @@ impl Admission {
         if self.is_empty() {
             return;
         }
+        if let Some(target) = &self.target {
+            *request.uri_mut() = Uri::from(target.clone());
+        }
         let headers = request.headers_mut();
         self.granted.apply(headers);
         for middleware in self.middlewares() {
             match middleware {
                 Middleware::RequestHeaders(edits) => edits.apply(headers),
-                Middleware::ResponseHeaders(_) => {}
+                Middleware::RedirectHttps
+                | Middleware::Clients(_)
+                | Middleware::Cors(_)
+                | Middleware::Redirect(_)
+                | Middleware::Rewrite(_)
+                | Middleware::ResponseHeaders(_)
+                | Middleware::Hsts(_)
+                | Middleware::SecurityHeaders => {}
             }
         }
     }
@@ -99,16 +146,29 @@ impl Admission {
     pub(super) async fn finish(
         &self,
         _resources: &Rc<Resources>,
-        _prepared: &Prepared,
+        prepared: &Prepared,
         mut response: Response<ResponseBody>,
     ) -> Response<ResponseBody> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return response;
         }
+        let headers = response.headers_mut();
+        let asked = prepared.asked(prepared.path());
         for middleware in self.middlewares().iter().rev() {
             match middleware {
-                Middleware::ResponseHeaders(edits) => edits.apply(response.headers_mut()),
-                Middleware::RequestHeaders(_) => {}
+                Middleware::SecurityHeaders => middleware::secure(headers),
+                Middleware::Hsts(value) => {
+                    if forwarded::scheme(asked.headers) == Scheme::Https {
+                        middleware::insist_on_https(headers, value);
+                    }
+                }
+                Middleware::ResponseHeaders(edits) => edits.apply(headers),
+                Middleware::Cors(cors) => cors.mark(asked.method, asked.headers, headers),
+                Middleware::RedirectHttps
+                | Middleware::Clients(_)
+                | Middleware::Redirect(_)
+                | Middleware::Rewrite(_)
+                | Middleware::RequestHeaders(_) => {}
             }
         }
         response
