@@ -39,3 +39,19 @@ pub enum Middleware {
     /// `security_headers`
     SecurityHeaders,
 }
+
+impl Middleware {
+    /// Whether it says who may pass: without it a door would stand open.
+    pub fn is_guard(&self) -> bool {
+        match self {
+            Self::RedirectHttps | Self::Clients(_) => true,
+            Self::Cors(_)
+            | Self::Redirect(_)
+            | Self::Rewrite(_)
+            | Self::RequestHeaders(_)
+            | Self::ResponseHeaders(_)
+            | Self::Hsts(_)
+            | Self::SecurityHeaders => false,
+        }
+    }
+}

@@ -1,11 +1,13 @@
 //! A pool, made of what its containers ask for.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::domain::labels::Membership;
 use crate::domain::lifecycle::HealthCheck;
+use crate::domain::middleware::Middleware;
 use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::plan::{Member, Memory, PoolPlan};
 use crate::domain::problem::{Problem, Subject};
@@ -32,7 +34,8 @@ pub(super) fn merge(
     let ranked = by_rank(&candidates, memory);
     let decides = ranked.first()?;
     let mut settings = decides.membership.settings.clone();
-    let access = access(name, &ranked, memory, problems);
+    let (access, middlewares) = access(name, &ranked, memory, problems);
+    settings.middlewares = middlewares;
     problems.extend(disagreement(name, decides, &ranked));
     settings.health = settings.health.map(|check| named(check, &access));
     let mut members = members(name, candidates, problems);
@@ -79,23 +82,38 @@ fn by_rank<'c, 'a>(candidates: &'c [Candidate<'a>], memory: Memory<'_>) -> Vec<&
 }
 
 /// The rule as one unit: the first that can be used, else the last good one,
-/// else the door stays shut.
+/// else the door stays shut. The middlewares go with it, since those that guard
+/// the door are among them.
 fn access(
     name: &PoolName,
     ranked: &[&Candidate<'_>],
     memory: Memory<'_>,
     problems: &mut Vec<Problem>,
-) -> Access {
+) -> (Access, Arc<[Middleware]>) {
     let Some(decides) = ranked.first() else {
-        return Access::Closed(Rule::default());
+        return (Access::Closed(Rule::default()), Arc::default());
+    };
+    let open = |it: &Candidate<'_>| {
+        (Access::Open(it.rule().clone()), Arc::clone(&it.membership.settings.middlewares))
     };
     // A container that joins twice has one rule, shut if any part of it is:
     // else its second group would open what its first one closes.
     let closed = ranked.iter().filter(|it| matches!(it.membership.access, Access::Closed(_)));
-    let shut: BTreeSet<_> = closed.map(|it| &it.workload.id).collect();
+    let mut shut: BTreeSet<_> = closed.map(|it| &it.workload.id).collect();
+    for (first, further) in overlooked(ranked) {
+        shut.insert(&further.workload.id);
+        problems.push(Problem::new(
+            Subject::Container(Arc::clone(&further.workload.name)),
+            format!(
+                "its labels `{}.…` would guard pool `{name}`, which `{}.…` already speaks of",
+                further.membership.stem, first.membership.stem
+            ),
+            format!("write them as `{}.…`", first.membership.stem),
+        ));
+    }
     let good = ranked.iter().find(|it| !shut.contains(&it.workload.id));
     if let Some(good) = good.filter(|good| good.workload.id == decides.workload.id) {
-        return Access::Open(good.rule().clone());
+        return open(good);
     }
 
     let broken = &decides.workload.name;
@@ -106,21 +124,44 @@ fn access(
     if let Some(good) = good {
         let other = &good.workload.name;
         tell(format!("it keeps the rule of `{other}`, since that of `{broken}` cannot be used"));
-        return Access::Open(good.rule().clone());
+        return open(good);
     }
-    match memory.previous.pools.get(name).map(|pool| &pool.access) {
-        Some(Access::Open(rule)) => {
+    match memory.previous.pools.get(name).map(|pool| (&pool.access, &pool.settings)) {
+        Some((Access::Open(rule), settings)) => {
             tell(format!("it keeps its last good rule, since that of `{broken}` cannot be used"));
-            Access::Open(rule.clone())
+            (Access::Open(rule.clone()), Arc::clone(&settings.middlewares))
         }
-        Some(Access::Closed(_)) | None => {
+        Some((Access::Closed(_), _)) | None => {
             let rest = decides.rule();
             tell(format!(
                 "requests for {rest} are answered 503, since the rule of `{broken}` cannot be used"
             ));
-            Access::Closed(rest.clone())
+            (Access::Closed(rest.clone()), Arc::clone(&decides.membership.settings.middlewares))
         }
     }
+}
+
+/// Containers that join twice, and the second time with guards that the first
+/// does not have: of a container the first membership counts, and would pass
+/// over them.
+fn overlooked<'c, 'a>(ranked: &[&'c Candidate<'a>]) -> Vec<(&'c Candidate<'a>, &'c Candidate<'a>)> {
+    let guards = |it: &'c Candidate<'a>| {
+        it.membership.settings.middlewares.iter().filter(|middleware| middleware.is_guard())
+    };
+    if ranked.iter().all(|it| guards(it).next().is_none()) {
+        return Vec::new();
+    }
+    let mut firsts = HashMap::new();
+    let pairs = ranked.iter().filter_map(|&it| match firsts.entry(&it.workload.id) {
+        Entry::Vacant(place) => {
+            place.insert(it);
+            None
+        }
+        Entry::Occupied(first) => Some((*first.get(), it)),
+    });
+    let lacks =
+        |first: &Candidate<'_>, guard| !first.membership.settings.middlewares.contains(guard);
+    pairs.filter(|(first, it)| guards(it).any(|guard| lacks(first, guard))).collect()
 }
 
 /// Tells whose labels are passed over, as long as they run: after a change of
