@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::labels::choice;
 use crate::domain::labels::group::Group;
 use crate::domain::labels::health;
 use crate::domain::labels::middlewares::{Middlewares, edit_header};
@@ -88,6 +89,7 @@ impl<'a> Wish<'a> {
     ) -> Result<(), InvalidValue> {
         let written = known.own.value;
         let timeouts = &mut self.settings.timeouts;
+        let affinity = &mut self.settings.affinity;
         let check = &mut self.check;
         let middlewares = &mut self.middlewares;
         match setting {
@@ -106,7 +108,10 @@ impl<'a> Wish<'a> {
             Setting::Path => fill(&mut self.rule.prefixes, value::prefixes(written))?,
             Setting::PathExact => fill(&mut self.rule.exact, value::paths(written))?,
             Setting::Priority => self.rule.priority = value::priority(written)?,
-            Setting::Balance => self.settings.policy = value::policy(written)?,
+            Setting::Balance => self.settings.policy = choice::policy(written)?,
+            Setting::Sticky => affinity.sticky = choice::sticky(written)?,
+            Setting::PinHeader => affinity.pin_header = Some(choice::header(written)?),
+            Setting::PinCookie => affinity.pin_cookie = Some(choice::cookie(written)?),
             Setting::HealthPath => self.health_path = Some(health::path(written)?),
             Setting::HealthInterval => check.interval = value::duration(written, &INTERVAL)?,
             Setting::HealthTimeout => check.timeout = value::duration(written, &CHECK_TIMEOUT)?,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Response, StatusCode, Version};
+use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -18,6 +18,7 @@ use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::middleware::{Admission, Reply};
 use crate::proxy::request::prepare::Prepared;
+use crate::proxy::request::stopwatch::Stopwatch;
 use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
 use crate::proxy::shortage::is_shortage;
@@ -45,11 +46,26 @@ pub(super) struct Attempt<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) timeouts: &'a Timeouts,
     pub(super) admission: &'a Admission,
+    /// How long its answer takes is noted.
+    pub(super) timed: bool,
 }
 
 impl Attempt<'_> {
     /// The answer; else why there is none, and what may follow.
     pub(super) async fn make(
+        &self,
+        prepared: &Prepared,
+        exchange: &mut Exchange,
+    ) -> Result<Answered, (ProxyError, Again)> {
+        let stopwatch = self.timed.then(|| Stopwatch::start(&self.endpoint.vitals));
+        let answered = self.send(prepared, exchange).await;
+        if let Some(stopwatch) = stopwatch {
+            stopwatch.stop(answered.as_ref().map_err(|(error, _)| error));
+        }
+        answered
+    }
+
+    async fn send(
         &self,
         prepared: &Prepared,
         exchange: &mut Exchange,
@@ -204,6 +220,22 @@ impl Attempt<'_> {
 }
 
 impl Answered {
+    pub(super) fn headers_mut(&mut self) -> &mut HeaderMap {
+        match self {
+            Self::Ours(reply) => &mut reply.headers,
+            Self::Plain { response, .. } | Self::Switched { response, .. } => {
+                response.headers_mut()
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Ours(reply) => reply.status,
+            Self::Plain { response, .. } | Self::Switched { response, .. } => response.status(),
+        }
+    }
+
     /// The answer as the client gets it. The exchange lives as long as its body,
     /// or as the tunnel.
     pub(super) fn into_response(

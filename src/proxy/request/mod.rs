@@ -10,6 +10,7 @@ mod middleware;
 mod prepare;
 mod route;
 mod serve;
+mod stopwatch;
 mod tunnel;
 
 use std::convert::Infallible;
