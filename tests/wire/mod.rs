@@ -15,11 +15,14 @@ mod balancing;
 mod client;
 mod failover;
 mod forwarding;
+mod hashing;
 mod headers;
 mod leaving;
 mod lifecycle;
+mod pin;
 mod readiness;
 mod refusals;
+mod sticky;
 mod streaming;
 mod upgrade;
 
