@@ -140,6 +140,7 @@ fn check() -> Command {
         | Key::LabelPrefix
         | Key::Constraint
         | Key::TrustedProxies
+        | Key::ProxyProtocol
         | Key::Localhost
         | Key::Log
         | Key::AccessLog

@@ -52,6 +52,8 @@ pub struct Config {
     pub labels: LabelSettings,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
@@ -117,6 +119,7 @@ impl Default for Config {
             user: None,
             labels: LabelSettings::default(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
             localhost: true,
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),

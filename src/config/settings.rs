@@ -33,6 +33,7 @@ pub enum Key {
     LabelPrefix,
     Constraint,
     TrustedProxies,
+    ProxyProtocol,
     Localhost,
     Log,
     AccessLog,
@@ -98,7 +99,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 15] = [
+pub static SETTINGS: [Setting; 16] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -221,6 +222,19 @@ pub static SETTINGS: [Setting; 15] = [
         help: "Whose X-Forwarded-* headers are believed",
         more: "Networks or single addresses, such as `10.0.0.0/8,192.168.1.1`. From anyone else \
                these headers are dropped.",
+        example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
+    },
+    Setting {
+        key: Key::ProxyProtocol,
+        name: "proxy_protocol",
+        arity: Arity::List,
+        value: "CIDR",
+        absent: Absent::Meaning("none"),
+        help: "Whose connections begin with a PROXY header",
+        more: "Networks or single addresses. A connection from there must begin with a header of \
+               version 1 or 2, whose source is the client then; without one it is closed. From \
+               anyone else a header is no HTTP and refused. Replicas are sent one with the label \
+               `lb.proxy_protocol`.",
         example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
     },
     Setting {

@@ -18,6 +18,7 @@ mod forwarding;
 mod headers;
 mod leaving;
 mod lifecycle;
+mod proxy_protocol;
 mod readiness;
 mod refusals;
 mod streaming;

@@ -234,6 +234,11 @@ impl Reader {
                     self.config.trusted_proxies = networks;
                 }
             }
+            Key::ProxyProtocol => {
+                if let Some(networks) = self.list(group, value::network) {
+                    self.config.proxy_protocol = networks;
+                }
+            }
             Key::Localhost => self.one(group, value::switch, |config, on| config.localhost = on),
             Key::Log => self.one(group, value::log_filter, |config, filter| config.log = filter),
             Key::AccessLog => {

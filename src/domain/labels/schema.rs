@@ -66,6 +66,7 @@ pub enum Setting {
     TimeoutTunnel,
     HeadersRequest,
     HeadersResponse,
+    ProxyProtocol,
 }
 
 impl Label {
@@ -115,6 +116,7 @@ impl Setting {
             Self::HeadersRequest | Self::HeadersResponse => {
                 "a value of visible ASCII, such as `max-age=60`, under a name that frames no message"
             }
+            Self::ProxyProtocol => "`v1` or `v2`",
         }
     }
 }
@@ -252,7 +254,7 @@ labels! {
     Pool plain later "cors.max_age" "how long a browser may remember" "";
     Pool plain later "error_page" "`file:PATH` or `pool:NAME/path/{status}`" "built-in page";
     Pool plain later "error_page.on" "statuses of replicas that it replaces too" "only ours";
-    Pool plain later "proxy_protocol" "`v1` or `v2` towards replicas" "off";
+    Pool plain ProxyProtocol "proxy_protocol" "begin each connection to a replica with a PROXY header that names the client; none is then used twice" "off";
 }
 
 const CHAPTERS: &[(Scope, &str, &str)] = &[

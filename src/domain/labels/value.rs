@@ -8,6 +8,7 @@ use crate::domain::balance::Policy;
 use crate::domain::labels::path::{self, InvalidPath};
 use crate::domain::labels::unknown::near;
 use crate::domain::names::{HostPattern, PoolName};
+use crate::domain::proxy_protocol::Version;
 use crate::domain::units::{self, InvalidUnit};
 
 /// Why a value cannot be used. `Display` continues "…, which", said of the
@@ -224,6 +225,16 @@ pub fn scheme(written: &str) -> Result<Scheme, InvalidValue> {
         other => {
             Err(InvalidValue::Word { meant: near(other, ["http", "https", "h2c"].into_iter()) })
         }
+    }
+}
+
+pub fn proxy_protocol(written: &str) -> Result<Version, InvalidValue> {
+    match written.trim().to_ascii_lowercase().as_str() {
+        "v1" => Ok(Version::V1),
+        "v2" => Ok(Version::V2),
+        "1" => Err(InvalidValue::Word { meant: Some("v1") }),
+        "2" => Err(InvalidValue::Word { meant: Some("v2") }),
+        _ => Err(InvalidValue::Word { meant: None }),
     }
 }
 

@@ -71,7 +71,9 @@ impl<'a> Wish<'a> {
     fn settle_check(&mut self, group: &Group<'a>, voice: &mut Voice) {
         let check = std::mem::take(&mut self.check);
         let path = self.health_path.take();
-        self.settings.health = path.map(|path| Arc::new(HealthCheck { path, ..check }));
+        let proxy_protocol = self.settings.proxy_protocol;
+        self.settings.health =
+            path.map(|path| Arc::new(HealthCheck { path, proxy_protocol, ..check }));
         let is_path = |known: &Known<'_>| known.label.setting == Some(Setting::HealthPath);
         if !group.labels.iter().any(is_path) {
             for known in group.labels.iter().filter(|known| known.label.head() == "health") {
@@ -130,6 +132,9 @@ impl<'a> Wish<'a> {
             }
             Setting::HeadersResponse => {
                 edit_header(&mut middlewares.response_headers, known.name, written)?;
+            }
+            Setting::ProxyProtocol => {
+                self.settings.proxy_protocol = Some(value::proxy_protocol(written)?);
             }
         }
         Ok(())

@@ -69,7 +69,13 @@ pub(super) async fn serve(
             return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
         };
         let mark = Tried::mark(endpoint);
-        let attempt = Attempt { resources, endpoint, timeouts: &settings.timeouts, admission };
+        let attempt = Attempt {
+            resources,
+            endpoint,
+            timeouts: &settings.timeouts,
+            proxy_protocol: settings.proxy_protocol,
+            admission,
+        };
         let (error, again) = match attempt.make(prepared, exchange).await {
             Ok(answered) => return Ok(answered),
             Err(failed) => failed,
