@@ -13,6 +13,7 @@ mod backend;
 pub(crate) mod balancer;
 mod balancing;
 mod client;
+mod compression;
 mod failover;
 mod forwarding;
 mod headers;

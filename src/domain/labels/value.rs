@@ -51,6 +51,12 @@ pub enum InvalidValue {
     Header { entry: String },
     #[error("is no value of a header field")]
     HeaderValue,
+    #[error("is no coding of content")]
+    Coding { entry: String },
+    #[error("is no media type")]
+    MediaType { entry: String },
+    #[error("is not a size")]
+    Size,
     #[error("is not supported yet")]
     Unsupported,
 }
@@ -62,7 +68,9 @@ impl InvalidValue {
             Self::Host { entry, .. }
             | Self::Path { entry, .. }
             | Self::Status { entry }
-            | Self::Header { entry } => Some(entry),
+            | Self::Header { entry }
+            | Self::Coding { entry }
+            | Self::MediaType { entry } => Some(entry),
             Self::Empty
             | Self::Boolean
             | Self::Port
@@ -77,6 +85,7 @@ impl InvalidValue {
             | Self::TooManyStatuses
             | Self::Word { .. }
             | Self::HeaderValue
+            | Self::Size
             | Self::Unsupported => None,
         }
     }
@@ -103,6 +112,9 @@ impl InvalidValue {
             | Self::Word { meant: None }
             | Self::Header { .. }
             | Self::HeaderValue
+            | Self::Coding { .. }
+            | Self::MediaType { .. }
+            | Self::Size
             | Self::Unsupported => None,
         }
     }

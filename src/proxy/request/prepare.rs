@@ -99,6 +99,14 @@ impl Prepared {
         &self.upload
     }
 
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// Whether doing it twice does no more than doing it once (RFC 9110,
     /// section 9.2.2).
     pub(super) fn is_idempotent(&self) -> bool {
