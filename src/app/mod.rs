@@ -98,6 +98,7 @@ fn start(config: &Config) -> Result<(), Failed> {
         access_log,
         counters: Arc::new(Counters::new(proxy::REASONS)),
         trusted_proxies: config.trusted_proxies.clone().into(),
+        proxy_protocol: config.proxy_protocol.clone().into(),
         epoch: Instant::now(),
         connections_max: limits::connections_max(workers),
     };

@@ -141,6 +141,7 @@ fn check() -> Command {
         | Key::Constraint
         | Key::TrustedProxies
         | Key::StickyKeyFile
+        | Key::ProxyProtocol
         | Key::Localhost
         | Key::Log
         | Key::AccessLog

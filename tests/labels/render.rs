@@ -50,6 +50,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
         health,
         slow_start,
         middlewares,
+        proxy_protocol,
     } = settings;
     let Timeouts { connect, response, idle, tunnel } = timeouts;
     let mut lines = Vec::new();
@@ -73,6 +74,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     line("drain", *drain != usual.drain, format!("{drain:?}"));
     line("ready", *ready_strict, "strict".to_owned());
     line("slow_start", *slow_start != usual.slow_start, format!("{slow_start:?}"));
+    line("proxy_protocol", proxy_protocol.is_some(), format!("{proxy_protocol:?}"));
     lines.extend(health.as_ref().map(|check| self::check(check)));
     lines.extend(middlewares.iter().map(|middleware| format!("{middleware:?}")));
     lines
@@ -80,7 +82,8 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
 
 fn check(check: &HealthCheck) -> String {
     let usual = HealthCheck::default();
-    let HealthCheck { path, interval, timeout, rise, fall, statuses, port, host } = check;
+    let HealthCheck { path, interval, timeout, rise, fall, statuses, port, host, proxy_protocol } =
+        check;
     let mut text = format!("health {path}");
     let mut add = |name: &str, differs: bool, value: String| {
         if differs {
@@ -94,6 +97,7 @@ fn check(check: &HealthCheck) -> String {
     add("status", *statuses != usual.statuses, format!("{statuses:?}"));
     add("port", *port != usual.port, format!("{port:?}"));
     add("host", *host != usual.host, host.as_deref().unwrap_or("none").to_owned());
+    add("proxy_protocol", proxy_protocol.is_some(), format!("{proxy_protocol:?}"));
     text
 }
 

@@ -241,6 +241,11 @@ impl Reader {
             Key::StickyKeyFile => {
                 self.sticky_key_file = group.last().map(|&written| written.clone());
             }
+            Key::ProxyProtocol => {
+                if let Some(networks) = self.list(group, value::network) {
+                    self.config.proxy_protocol = networks;
+                }
+            }
             Key::Localhost => self.one(group, value::switch, |config, on| config.localhost = on),
             Key::Log => self.one(group, value::log_filter, |config, filter| config.log = filter),
             Key::AccessLog => {

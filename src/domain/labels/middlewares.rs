@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::domain::labels::compress::CompressionWish;
 use crate::domain::labels::value::InvalidValue;
 use crate::domain::middleware::{HeaderEdits, Middleware};
 
 /// What the labels of one group say of middlewares: a field for each of them.
 #[derive(Debug, Default)]
 pub(super) struct Middlewares {
+    pub(super) compression: CompressionWish,
     pub(super) request_headers: HeaderEdits,
     pub(super) response_headers: HeaderEdits,
 }
@@ -19,6 +21,7 @@ impl Middlewares {
     pub(super) fn into_list(self) -> Arc<[Middleware]> {
         let edits = |edits: HeaderEdits| (!edits.is_empty()).then_some(edits);
         let list = [
+            self.compression.into_settings().map(Middleware::Compress),
             edits(self.request_headers).map(Middleware::RequestHeaders),
             edits(self.response_headers).map(Middleware::ResponseHeaders),
         ];

@@ -67,8 +67,12 @@ pub enum Setting {
     TimeoutResponse,
     TimeoutIdle,
     TimeoutTunnel,
+    Compress,
+    CompressMin,
+    CompressTypes,
     HeadersRequest,
     HeadersResponse,
+    ProxyProtocol,
 }
 
 impl Label {
@@ -121,9 +125,17 @@ impl Setting {
             Self::TimeoutResponse | Self::TimeoutIdle | Self::TimeoutTunnel => {
                 "a duration such as `10s` or `1m30s`, from `1ms` to `24h`"
             }
+            Self::Compress => {
+                "`true`, or of `zstd`, `br` and `gzip` those to use, the preferred first"
+            }
+            Self::CompressMin => "a size such as `256B` or `1KiB`, at most `1GiB`",
+            Self::CompressTypes => {
+                "media types, separated by commas, such as `text/*,application/json,+xml`"
+            }
             Self::HeadersRequest | Self::HeadersResponse => {
                 "a value of visible ASCII, such as `max-age=60`, under a name that frames no message"
             }
+            Self::ProxyProtocol => "`v1` or `v2`",
         }
     }
 }
@@ -235,9 +247,9 @@ labels! {
     Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer" "60s";
     Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body" "60s";
     Pool plain TimeoutTunnel "timeout.tunnel" "time that a WebSocket or tunnel may be silent" "1h";
-    Pool plain later "compress" "`true`, or a list of `zstd`, `br`, `gzip`" "off";
-    Pool plain later "compress.min" "from what size" "256B";
-    Pool plain later "compress.types" "media types" "the usual text types";
+    Pool plain Compress "compress" "compress answers as their clients prefer; of what they like alike, the first that is listed" "off";
+    Pool plain CompressMin "compress.min" "from what size" "256B";
+    Pool plain CompressTypes "compress.types" "which media types; `+xml` is every type that ends so" "the usual text types";
     Pool plain HeadersRequest "headers.request.<Name>" "set a request header; empty: remove it" "";
     Pool plain HeadersResponse "headers.response.<Name>" "set a response header; empty: remove it" "";
     Pool plain later "security_headers" "the usual four headers against framing and sniffing" "off";
@@ -261,7 +273,7 @@ labels! {
     Pool plain later "cors.max_age" "how long a browser may remember" "";
     Pool plain later "error_page" "`file:PATH` or `pool:NAME/path/{status}`" "built-in page";
     Pool plain later "error_page.on" "statuses of replicas that it replaces too" "only ours";
-    Pool plain later "proxy_protocol" "`v1` or `v2` towards replicas" "off";
+    Pool plain ProxyProtocol "proxy_protocol" "begin each connection to a replica with a PROXY header that names the client; none is then used twice" "off";
 }
 
 const CHAPTERS: &[(Scope, &str, &str)] = &[

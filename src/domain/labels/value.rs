@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::domain::labels::path::{self, InvalidPath};
 use crate::domain::labels::unknown::near;
 use crate::domain::names::{HostPattern, PoolName};
+use crate::domain::proxy_protocol::Version;
 use crate::domain::units::{self, InvalidUnit};
 
 /// Why a value cannot be used. `Display` continues "…, which", said of the
@@ -55,6 +56,12 @@ pub enum InvalidValue {
     Header { entry: String },
     #[error("is no value of a header field")]
     HeaderValue,
+    #[error("is no coding of content")]
+    Coding { entry: String },
+    #[error("is no media type")]
+    MediaType { entry: String },
+    #[error("is not a size")]
+    Size,
     #[error("is not supported yet")]
     Unsupported,
 }
@@ -66,7 +73,9 @@ impl InvalidValue {
             Self::Host { entry, .. }
             | Self::Path { entry, .. }
             | Self::Status { entry }
-            | Self::Header { entry } => Some(entry),
+            | Self::Header { entry }
+            | Self::Coding { entry }
+            | Self::MediaType { entry } => Some(entry),
             Self::Empty
             | Self::Boolean
             | Self::Port
@@ -84,6 +93,7 @@ impl InvalidValue {
             | Self::HeaderName
             | Self::CookieName
             | Self::HeaderValue
+            | Self::Size
             | Self::Unsupported => None,
         }
     }
@@ -115,6 +125,9 @@ impl InvalidValue {
             | Self::CookieName
             | Self::Header { .. }
             | Self::HeaderValue
+            | Self::Coding { .. }
+            | Self::MediaType { .. }
+            | Self::Size
             | Self::Unsupported => None,
         }
     }
@@ -226,6 +239,16 @@ pub fn scheme(written: &str) -> Result<Scheme, InvalidValue> {
         other => {
             Err(InvalidValue::Word { meant: near(other, ["http", "https", "h2c"].into_iter()) })
         }
+    }
+}
+
+pub fn proxy_protocol(written: &str) -> Result<Version, InvalidValue> {
+    match written.trim().to_ascii_lowercase().as_str() {
+        "v1" => Ok(Version::V1),
+        "v2" => Ok(Version::V2),
+        "1" => Err(InvalidValue::Word { meant: Some("v1") }),
+        "2" => Err(InvalidValue::Word { meant: Some("v2") }),
+        _ => Err(InvalidValue::Word { meant: None }),
     }
 }
 

@@ -63,6 +63,7 @@ impl<'a> Wish<'a> {
             wish.closed |= known.label.guard && !usable;
         }
         wish.settle_check(group, voice);
+        Self::settle_compression(group, voice);
         wish.settings.middlewares = std::mem::take(&mut wish.middlewares).into_list();
         wish
     }
@@ -72,11 +73,23 @@ impl<'a> Wish<'a> {
     fn settle_check(&mut self, group: &Group<'a>, voice: &mut Voice) {
         let check = std::mem::take(&mut self.check);
         let path = self.health_path.take();
-        self.settings.health = path.map(|path| Arc::new(HealthCheck { path, ..check }));
+        let proxy_protocol = self.settings.proxy_protocol;
+        self.settings.health =
+            path.map(|path| Arc::new(HealthCheck { path, proxy_protocol, ..check }));
         let is_path = |known: &Known<'_>| known.label.setting == Some(Setting::HealthPath);
         if !group.labels.iter().any(is_path) {
             for known in group.labels.iter().filter(|known| known.label.head() == "health") {
                 voice.without_path(known, &group.stem);
+            }
+        }
+    }
+
+    /// Labels that say how to compress, where none says that anything is.
+    fn settle_compression(group: &Group<'a>, voice: &mut Voice) {
+        let is_main = |known: &Known<'_>| known.label.setting == Some(Setting::Compress);
+        if !group.labels.iter().any(is_main) {
+            for known in group.labels.iter().filter(|known| known.label.head() == "compress") {
+                voice.without_compress(known, &group.stem);
             }
         }
     }
@@ -130,11 +143,17 @@ impl<'a> Wish<'a> {
             Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
             Setting::TimeoutIdle => timeouts.idle = value::duration(written, &SILENCE)?,
             Setting::TimeoutTunnel => timeouts.tunnel = value::duration(written, &SILENCE)?,
+            Setting::Compress => middlewares.compression.take_codings(written)?,
+            Setting::CompressMin => middlewares.compression.take_min(written)?,
+            Setting::CompressTypes => middlewares.compression.take_types(written)?,
             Setting::HeadersRequest => {
                 edit_header(&mut middlewares.request_headers, known.name, written)?;
             }
             Setting::HeadersResponse => {
                 edit_header(&mut middlewares.response_headers, known.name, written)?;
+            }
+            Setting::ProxyProtocol => {
+                self.settings.proxy_protocol = Some(value::proxy_protocol(written)?);
             }
         }
         Ok(())

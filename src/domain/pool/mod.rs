@@ -27,6 +27,7 @@ use crate::domain::balance::Policy;
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::middleware::Middleware;
 use crate::domain::names::PoolName;
+use crate::domain::proxy_protocol::Version;
 use crate::domain::retry::Budget;
 use crate::domain::world::WorkloadId;
 
@@ -95,6 +96,8 @@ pub struct PoolSettings {
     pub slow_start: Duration,
     /// In the order in which requests meet them.
     pub middlewares: Arc<[Middleware]>,
+    /// Connections to replicas begin with a PROXY header.
+    pub proxy_protocol: Option<Version>,
 }
 
 /// Limits of the waits for a replica.
@@ -143,6 +146,7 @@ impl Default for PoolSettings {
             health: None,
             slow_start: Duration::ZERO,
             middlewares: Arc::default(),
+            proxy_protocol: None,
         }
     }
 }

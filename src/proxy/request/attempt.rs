@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::domain::http::hop_by_hop;
 use crate::domain::pool::{Endpoint, Timeouts};
+use crate::domain::proxy_protocol::{self, Header};
 use crate::domain::retry::{Again, Cause, Failed, is_hopeless};
 use crate::proxy::bell::Ongoing;
 use crate::proxy::error::ProxyError;
@@ -48,6 +49,8 @@ pub(super) struct Attempt<'a> {
     pub(super) admission: &'a Admission,
     /// How long its answer takes is noted.
     pub(super) timed: bool,
+    /// Connections begin with a PROXY header.
+    pub(super) proxy_protocol: Option<proxy_protocol::Version>,
 }
 
 impl Attempt<'_> {
@@ -73,13 +76,15 @@ impl Attempt<'_> {
         exchange.attempt(self.endpoint);
         let ongoing = self.resources.bell().attempt(&self.endpoint.vitals);
         let address = self.endpoint.id.address;
+        let greeting =
+            self.proxy_protocol.map(|it| Header::Forwarded(prepared.ends()).to_bytes(it));
         let mut reuse = if prepared.is_idempotent() { Reuse::Any } else { Reuse::Young };
         loop {
             let failed = |cause, reused| {
                 let (idempotent, whole) = (prepared.is_idempotent(), prepared.upload().is_whole());
                 Failed { cause, reused, idempotent, whole }.again()
             };
-            let connected = self.connect(reuse, &ongoing, exchange).await;
+            let connected = self.connect(reuse, greeting.as_deref(), &ongoing, exchange).await;
             let mut connection =
                 connected.map_err(|error| (error, failed(Cause::NoConnection, false)))?;
             let terms = Terms {
@@ -121,6 +126,7 @@ impl Attempt<'_> {
     async fn connect(
         &self,
         reuse: Reuse,
+        greeting: Option<&[u8]>,
         ongoing: &Ongoing,
         exchange: &mut Exchange,
     ) -> Result<Connection, ProxyError> {
@@ -128,9 +134,10 @@ impl Attempt<'_> {
         let endpoint = self.endpoint.id.address;
         let served = !self.leaves();
         let idle = self.resources.idle();
+        let connection = Connection::to(self.endpoint, idle, reuse, greeting, self.timeouts);
         let connected = tokio::select! {
             biased;
-            connected = Connection::to(self.endpoint, idle, reuse, self.timeouts) => {
+            connected = connection => {
                 connected.map_err(|source| ProxyError::Connect { endpoint, source })
             }
             () = ongoing.watch.until(|vitals| is_hopeless(vitals.state(), true)) => {

@@ -73,9 +73,14 @@ pub(super) async fn serve(
             return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
         };
         let mark = Tried::mark(endpoint);
-        let timeouts = &settings.timeouts;
-        let timed = settings.policy == Policy::PeakEwma;
-        let attempt = Attempt { resources, endpoint, timeouts, admission, timed };
+        let attempt = Attempt {
+            resources,
+            endpoint,
+            timeouts: &settings.timeouts,
+            proxy_protocol: settings.proxy_protocol,
+            admission,
+            timed: settings.policy == Policy::PeakEwma,
+        };
         let (error, again) = match attempt.make(prepared, exchange).await {
             Ok(mut answered) => {
                 let is_secure = || prepared.is_secure();

@@ -1,5 +1,7 @@
 //! A pool's middlewares, run over one request and its answer.
 
+mod compress;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -72,7 +74,9 @@ impl Admission {
     ) -> Result<Verdict, ProxyError> {
         for middleware in self.middlewares() {
             match middleware {
-                Middleware::RequestHeaders(_) | Middleware::ResponseHeaders(_) => {}
+                Middleware::Compress(_)
+                | Middleware::RequestHeaders(_)
+                | Middleware::ResponseHeaders(_) => {}
             }
         }
         Ok(Verdict::Pass)
@@ -89,7 +93,7 @@ impl Admission {
         for middleware in self.middlewares() {
             match middleware {
                 Middleware::RequestHeaders(edits) => edits.apply(headers),
-                Middleware::ResponseHeaders(_) => {}
+                Middleware::Compress(_) | Middleware::ResponseHeaders(_) => {}
             }
         }
     }
@@ -99,7 +103,7 @@ impl Admission {
     pub(super) async fn finish(
         &self,
         _resources: &Rc<Resources>,
-        _prepared: &Prepared,
+        prepared: &Prepared,
         mut response: Response<ResponseBody>,
     ) -> Response<ResponseBody> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -107,6 +111,7 @@ impl Admission {
         }
         for middleware in self.middlewares().iter().rev() {
             match middleware {
+                Middleware::Compress(settings) => compress::over(settings, prepared, &mut response),
                 Middleware::ResponseHeaders(edits) => edits.apply(response.headers_mut()),
                 Middleware::RequestHeaders(_) => {}
             }
