@@ -141,6 +141,8 @@ fn check() -> Command {
         | Key::Constraint
         | Key::TrustedProxies
         | Key::HttpsPublicPort
+        | Key::StickyKeyFile
+        | Key::ProxyProtocol
         | Key::Localhost
         | Key::Log
         | Key::AccessLog

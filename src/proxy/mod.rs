@@ -4,6 +4,7 @@ mod bell;
 mod connection;
 mod error;
 pub mod http1;
+mod introduction;
 mod listener;
 mod request;
 mod resources;

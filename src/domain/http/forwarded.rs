@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::HeaderMap;
 use http::header::{HOST, HeaderName, HeaderValue};
 
-use super::host;
+use super::{host, token};
 
 /// The downstream end of a connection, its header values made once and shared
 /// by all its requests.
@@ -117,16 +117,6 @@ impl Scheme {
     }
 }
 
-/// How the client came, as the fields say that [`Downstream::apply`] has left:
-/// as the first of several proxies that are believed has it, else as it reached us.
-pub fn scheme(headers: &HeaderMap) -> Scheme {
-    let value = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes).unwrap_or_default();
-    let first = value.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
-    // A WebSocket's, as some proxies have it.
-    let secure = [&b"https"[..], b"wss"].iter().any(|it| first.eq_ignore_ascii_case(it));
-    if secure { Scheme::Https } else { Scheme::Http }
-}
-
 /// The client: the rightmost entry of `X-Forwarded-For` that is not itself a
 /// trusted proxy, if `peer` is one, else `peer`. An entry that is no address
 /// ends the walk at the proxy that wrote it down.
@@ -139,6 +129,21 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> boo
         client = address;
     }
     client
+}
+
+/// Whether the client came by https, by the fields as [`Downstream::apply`]
+/// leaves them. Of several proxies the first one met the client.
+pub fn is_https(headers: &HeaderMap) -> bool {
+    let first = headers.get(X_FORWARDED_PROTO).and_then(|it| token::list(it.as_bytes()).next());
+    // A WebSocket's, as some proxies have it.
+    let secure =
+        |scheme: &[u8]| [&b"https"[..], b"wss"].iter().any(|it| it.eq_ignore_ascii_case(scheme));
+    first.is_some_and(secure)
+}
+
+/// As [`is_https`].
+pub fn scheme(headers: &HeaderMap) -> Scheme {
+    if is_https(headers) { Scheme::Https } else { Scheme::Http }
 }
 
 /// An address as proxies write it: alone, in brackets, with a port.
@@ -220,6 +225,21 @@ mod tests {
             let headers =
                 map(&lines.iter().map(|line| ("x-forwarded-for", *line)).collect::<Vec<_>>());
             assert_eq!(super::client(ip("10.0.0.1"), &headers, ours), ip(client), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_came_by_https_if_the_first_proxy_says_so() {
+        for (told, https) in [
+            (Some("https"), true),
+            (Some("HTTPS, http"), true),
+            (Some("http"), false),
+            (Some("http, https"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let fields = told.iter().map(|told| ("x-forwarded-proto", *told)).collect::<Vec<_>>();
+            assert_eq!(is_https(&map(&fields)), https, "{told:?}");
         }
     }
 

@@ -6,6 +6,7 @@ use http::header::{EXPECT, HOST, TRAILER};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::domain::http::{hop_by_hop, host};
+use crate::domain::labels::compress::CompressionWish;
 use crate::domain::labels::cors::CorsLabels;
 use crate::domain::labels::group::Group;
 use crate::domain::labels::own::Known;
@@ -21,6 +22,7 @@ use crate::domain::rule::Rule;
 /// What the labels of one group say of middlewares: a field for each of them.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Middlewares {
+    pub(super) compression: CompressionWish,
     pub(super) redirect_https: bool,
     pub(super) clients: Clients,
     pub(super) cors: CorsLabels,
@@ -45,6 +47,7 @@ impl Middlewares {
         let rewrite = Some(Rewrite { strip, add: self.add }).filter(|it| !it.is_empty());
         let clients = Some(self.clients).filter(|it| !it.is_empty());
         let list = [
+            self.compression.into_settings().map(Middleware::Compress),
             self.redirect_https.then_some(Middleware::RedirectHttps),
             clients.map(Middleware::Clients),
             self.cors.into_cors().map(Middleware::Cors),

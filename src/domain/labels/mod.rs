@@ -1,5 +1,7 @@
 //! What a container asks for, read from its labels.
 
+mod choice;
+mod compress;
 mod conditions;
 mod cors;
 mod group;

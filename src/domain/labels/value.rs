@@ -4,11 +4,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::balance::Policy;
 use crate::domain::labels::path::{self, InvalidPath};
 use crate::domain::labels::unknown::near;
 use crate::domain::middleware::InvalidTarget;
 use crate::domain::names::{HostPattern, PoolName};
+use crate::domain::proxy_protocol::Version;
 use crate::domain::units::{self, InvalidUnit};
 
 /// Why a value cannot be used. `Display` continues "…, which", said of the
@@ -47,10 +47,22 @@ pub enum InvalidValue {
     TooMany,
     #[error("is not one of its values")]
     Word { meant: Option<&'static str> },
+    #[error("hashes nothing that we know")]
+    HashKey,
+    #[error("names no header")]
+    HeaderName,
+    #[error("names no cookie")]
+    CookieName,
     #[error("may not be set")]
     Header { entry: String },
     #[error("is no value of a header field")]
     HeaderValue,
+    #[error("is no coding of content")]
+    Coding { entry: String },
+    #[error("is no media type")]
+    MediaType { entry: String },
+    #[error("is not a size")]
+    Size,
     #[error("{0}")]
     Target(InvalidTarget),
     #[error("{fault}")]
@@ -81,7 +93,9 @@ impl InvalidValue {
             Self::Host { entry, .. }
             | Self::Path { entry, .. }
             | Self::Status { entry }
-            | Self::Header { entry } => Some(entry),
+            | Self::Header { entry }
+            | Self::Coding { entry }
+            | Self::MediaType { entry } => Some(entry),
             Self::Other { entry, .. } => entry.as_deref(),
             Self::Empty
             | Self::Boolean
@@ -96,7 +110,11 @@ impl InvalidValue {
             | Self::TooMany
             | Self::TooManyStatuses
             | Self::Word { .. }
+            | Self::HashKey
+            | Self::HeaderName
+            | Self::CookieName
             | Self::HeaderValue
+            | Self::Size
             | Self::Target(_)
             | Self::Unsupported => None,
         }
@@ -109,6 +127,9 @@ impl InvalidValue {
             Self::Path { fault, .. } => Some(fault.remedy().to_owned()),
             Self::Other { remedy: Some(remedy), .. } => Some((*remedy).to_owned()),
             Self::Word { meant: Some(meant) } => Some(format!("did you mean `{meant}`?")),
+            Self::HashKey => {
+                Some("write `hash:header:X-User`, `hash:cookie:session` or `hash:uri`".to_owned())
+            }
             Self::Empty
             | Self::Boolean
             | Self::Port
@@ -123,8 +144,13 @@ impl InvalidValue {
             | Self::TooMany
             | Self::TooManyStatuses
             | Self::Word { meant: None }
+            | Self::HeaderName
+            | Self::CookieName
             | Self::Header { .. }
             | Self::HeaderValue
+            | Self::Coding { .. }
+            | Self::MediaType { .. }
+            | Self::Size
             | Self::Target(_)
             | Self::Other { remedy: None, .. }
             | Self::Unsupported => None,
@@ -221,17 +247,6 @@ pub fn paths(written: &str) -> (Vec<Arc<str>>, Option<InvalidValue>) {
     list(written, |entry| path(entry, path::exact))
 }
 
-pub fn policy(written: &str) -> Result<Policy, InvalidValue> {
-    let wanted = written.trim().to_ascii_lowercase().replace('-', "_");
-    if let Some(policy) = Policy::ALL.iter().find(|policy| policy.as_str() == wanted) {
-        return Ok(*policy);
-    }
-    if wanted == "peak_ewma" || wanted.starts_with("hash:") {
-        return Err(InvalidValue::Unsupported);
-    }
-    Err(InvalidValue::Word { meant: near(&wanted, Policy::ALL.into_iter().map(Policy::as_str)) })
-}
-
 /// Whether HEALTHCHECK's verdict is waited for in any case.
 pub fn ready_strict(written: &str) -> Result<bool, InvalidValue> {
     match written.trim().to_ascii_lowercase().as_str() {
@@ -249,6 +264,16 @@ pub fn scheme(written: &str) -> Result<Scheme, InvalidValue> {
         other => {
             Err(InvalidValue::Word { meant: near(other, ["http", "https", "h2c"].into_iter()) })
         }
+    }
+}
+
+pub fn proxy_protocol(written: &str) -> Result<Version, InvalidValue> {
+    match written.trim().to_ascii_lowercase().as_str() {
+        "v1" => Ok(Version::V1),
+        "v2" => Ok(Version::V2),
+        "1" => Err(InvalidValue::Word { meant: Some("v1") }),
+        "2" => Err(InvalidValue::Word { meant: Some("v2") }),
+        _ => Err(InvalidValue::Word { meant: None }),
     }
 }
 
@@ -341,14 +366,6 @@ mod tests {
         let most = vec!["/x"; LIST_MAX].join(",");
         assert_eq!(paths(&most), (vec!["/x".into()], None));
         assert_eq!(paths(&format!("{most},/y")).1, Some(InvalidValue::TooMany));
-    }
-
-    #[test]
-    fn a_policy_to_come_is_told_from_a_typo() {
-        assert_eq!(policy("Least-Request"), Ok(Policy::LeastRequest));
-        assert_eq!(policy("hash:header:X-User"), Err(InvalidValue::Unsupported));
-        assert_eq!(policy("roundrobin"), Err(InvalidValue::Word { meant: Some("round_robin") }));
-        assert_eq!(policy("fastest"), Err(InvalidValue::Word { meant: None }));
     }
 
     #[test]

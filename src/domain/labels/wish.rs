@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::labels::choice;
 use crate::domain::labels::group::Group;
 use crate::domain::labels::health;
 use crate::domain::labels::middlewares::{Middlewares, edit_header, hsts};
@@ -66,6 +67,7 @@ impl<'a> Wish<'a> {
         let conditions = std::mem::take(&mut wish.conditions);
         wish.rule.conditions = (!conditions.is_empty()).then(|| Arc::new(conditions));
         wish.settle_check(group, voice);
+        Self::settle_compression(group, voice);
         wish.settle_middlewares(group, voice);
         wish
     }
@@ -75,7 +77,9 @@ impl<'a> Wish<'a> {
     fn settle_check(&mut self, group: &Group<'a>, voice: &mut Voice) {
         let check = std::mem::take(&mut self.check);
         let path = self.health_path.take();
-        self.settings.health = path.map(|path| Arc::new(HealthCheck { path, ..check }));
+        let proxy_protocol = self.settings.proxy_protocol;
+        self.settings.health =
+            path.map(|path| Arc::new(HealthCheck { path, proxy_protocol, ..check }));
         let is_path = |known: &Known<'_>| known.label.setting == Some(Setting::HealthPath);
         if !group.labels.iter().any(is_path) {
             for known in group.labels.iter().filter(|known| known.label.head() == "health") {
@@ -93,6 +97,16 @@ impl<'a> Wish<'a> {
         }
     }
 
+    /// Labels that say how to compress, where none says that anything is.
+    fn settle_compression(group: &Group<'a>, voice: &mut Voice) {
+        let is_main = |known: &Known<'_>| known.label.setting == Some(Setting::Compress);
+        if !group.labels.iter().any(is_main) {
+            for known in group.labels.iter().filter(|known| known.label.head() == "compress") {
+                voice.without_compress(known, &group.stem);
+            }
+        }
+    }
+
     fn take(
         &mut self,
         known: &Known<'a>,
@@ -101,6 +115,7 @@ impl<'a> Wish<'a> {
     ) -> Result<(), InvalidValue> {
         let written = known.own.value;
         let timeouts = &mut self.settings.timeouts;
+        let affinity = &mut self.settings.affinity;
         let check = &mut self.check;
         let middlewares = &mut self.middlewares;
         let conditions = &mut self.conditions;
@@ -124,7 +139,10 @@ impl<'a> Wish<'a> {
             Setting::Query => conditions::query(conditions, known.name, written)?,
             Setting::Client => fill(&mut conditions.clients, conditions::clients(written))?,
             Setting::Priority => self.rule.priority = value::priority(written)?,
-            Setting::Balance => self.settings.policy = value::policy(written)?,
+            Setting::Balance => self.settings.policy = choice::policy(written)?,
+            Setting::Sticky => affinity.sticky = choice::sticky(written)?,
+            Setting::PinHeader => affinity.pin_header = Some(choice::header(written)?),
+            Setting::PinCookie => affinity.pin_cookie = Some(choice::cookie(written)?),
             Setting::HealthPath => self.health_path = Some(health::path(written)?),
             Setting::HealthInterval => check.interval = value::duration(written, &INTERVAL)?,
             Setting::HealthTimeout => check.timeout = value::duration(written, &CHECK_TIMEOUT)?,
@@ -143,6 +161,9 @@ impl<'a> Wish<'a> {
             Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
             Setting::TimeoutIdle => timeouts.idle = value::duration(written, &SILENCE)?,
             Setting::TimeoutTunnel => timeouts.tunnel = value::duration(written, &SILENCE)?,
+            Setting::Compress => middlewares.compression.take_codings(written)?,
+            Setting::CompressMin => middlewares.compression.take_min(written)?,
+            Setting::CompressTypes => middlewares.compression.take_types(written)?,
             Setting::RedirectHttps => middlewares.redirect_https = value::boolean(written)?,
             Setting::Allow => {
                 fill(&mut middlewares.clients.allow, conditions::clients(written))?;
@@ -166,6 +187,9 @@ impl<'a> Wish<'a> {
             }
             Setting::HeadersResponse => {
                 edit_header(&mut middlewares.response_headers, known.name, written)?;
+            }
+            Setting::ProxyProtocol => {
+                self.settings.proxy_protocol = Some(value::proxy_protocol(written)?);
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What a pool does to requests and answers beside forwarding them.
 
 mod clients;
+mod compress;
 mod cors;
 mod headers;
 mod redirect;
@@ -10,6 +11,7 @@ mod security;
 use http::HeaderValue;
 
 pub use clients::Clients;
+pub use compress::{Asked, Coding, Compression, MediaType, MediaTypes};
 pub use cors::{Cors, METHODS, Origin, Origins};
 pub use headers::HeaderEdits;
 pub use redirect::{InvalidTarget, Redirect, Target, Url, to_https};
@@ -20,6 +22,8 @@ pub use security::{HSTS, insist_on_https, secure};
 /// variants, since labels have none; an answer in the reverse order.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Middleware {
+    /// `compress`: the last to see an answer, as all of its head matters.
+    Compress(Compression),
     /// `redirect_https`
     RedirectHttps,
     /// `allow`, `deny`
@@ -45,7 +49,8 @@ impl Middleware {
     pub fn is_guard(&self) -> bool {
         match self {
             Self::RedirectHttps | Self::Clients(_) => true,
-            Self::Cors(_)
+            Self::Compress(_)
+            | Self::Cors(_)
             | Self::Redirect(_)
             | Self::Rewrite(_)
             | Self::RequestHeaders(_)

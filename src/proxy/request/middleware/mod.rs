@@ -1,5 +1,6 @@
 //! A pool's middlewares, run over one request and its answer.
 
+mod compress;
 mod redirect;
 mod rewrite;
 
@@ -102,7 +103,8 @@ impl Admission {
                     *target = rewrite::rewrite(how, prepared, granted);
                     None
                 }
-                Middleware::Clients(_)
+                Middleware::Compress(_)
+                | Middleware::Clients(_)
                 | Middleware::RequestHeaders(_)
                 | Middleware::ResponseHeaders(_)
                 | Middleware::Hsts(_)
@@ -129,7 +131,8 @@ impl Admission {
         for middleware in self.middlewares() {
             match middleware {
                 Middleware::RequestHeaders(edits) => edits.apply(headers),
-                Middleware::RedirectHttps
+                Middleware::Compress(_)
+                | Middleware::RedirectHttps
                 | Middleware::Clients(_)
                 | Middleware::Cors(_)
                 | Middleware::Redirect(_)
@@ -152,18 +155,20 @@ impl Admission {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return response;
         }
-        let headers = response.headers_mut();
         let asked = prepared.asked(prepared.path());
         for middleware in self.middlewares().iter().rev() {
             match middleware {
-                Middleware::SecurityHeaders => middleware::secure(headers),
+                Middleware::SecurityHeaders => middleware::secure(response.headers_mut()),
                 Middleware::Hsts(value) => {
                     if forwarded::scheme(asked.headers) == Scheme::Https {
-                        middleware::insist_on_https(headers, value);
+                        middleware::insist_on_https(response.headers_mut(), value);
                     }
                 }
-                Middleware::ResponseHeaders(edits) => edits.apply(headers),
-                Middleware::Cors(cors) => cors.mark(asked.method, asked.headers, headers),
+                Middleware::ResponseHeaders(edits) => edits.apply(response.headers_mut()),
+                Middleware::Cors(cors) => {
+                    cors.mark(asked.method, asked.headers, response.headers_mut());
+                }
+                Middleware::Compress(settings) => compress::over(settings, prepared, &mut response),
                 Middleware::RedirectHttps
                 | Middleware::Clients(_)
                 | Middleware::Redirect(_)
