@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod balance;
+pub mod files;
 pub mod http;
 pub mod labels;
 pub mod lifecycle;

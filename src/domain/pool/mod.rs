@@ -15,6 +15,7 @@ pub use vitals::{InFlight, Ticket, Vitals};
 
 use crate::domain::balance::{self, Policy};
 use crate::domain::lifecycle::{HealthCheck, Probe, Share, State};
+use crate::domain::limit;
 use crate::domain::middleware::Middleware;
 use crate::domain::names::PoolName;
 use crate::domain::retry::Budget;
@@ -100,6 +101,8 @@ pub struct PoolState {
     turn: Turn,
     pub tally: Tally,
     pub budget: Budget,
+    /// Of `lb.rate`.
+    pub limit: limit::Lazy,
     waiting: AtomicU32,
 }
 

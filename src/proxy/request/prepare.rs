@@ -87,6 +87,20 @@ impl Prepared {
         self.target.path()
     }
 
+    /// As it is forwarded.
+    pub(super) fn target(&self) -> &PathAndQuery {
+        &self.target
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// As they are forwarded, but for what a replica is given beside them.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     pub(super) fn upload(&self) -> &Rc<Upload> {
         &self.upload
     }
