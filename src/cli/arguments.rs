@@ -141,6 +141,8 @@ fn check() -> Command {
         | Key::LabelFiles
         | Key::Constraint
         | Key::TrustedProxies
+        | Key::StickyKeyFile
+        | Key::ProxyProtocol
         | Key::Localhost
         | Key::Log
         | Key::AccessLog

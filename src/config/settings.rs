@@ -34,6 +34,8 @@ pub enum Key {
     LabelFiles,
     Constraint,
     TrustedProxies,
+    StickyKeyFile,
+    ProxyProtocol,
     Localhost,
     Log,
     AccessLog,
@@ -99,7 +101,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 16] = [
+pub static SETTINGS: [Setting; 18] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -234,6 +236,31 @@ pub static SETTINGS: [Setting; 16] = [
         help: "Whose X-Forwarded-* headers are believed",
         more: "Networks or single addresses, such as `10.0.0.0/8,192.168.1.1`. From anyone else \
                these headers are dropped.",
+        example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
+    },
+    Setting {
+        key: Key::StickyKeyFile,
+        name: "sticky_key_file",
+        arity: Arity::One,
+        value: "PATH",
+        absent: Absent::Meaning("a key of its own at each start"),
+        help: "The file with the key that signs the cookies of `sticky=cookie`",
+        more: "Any text of at least 16 bytes. Without it a restart of the balancer forgets which \
+               replica a client belongs to; several balancers before the same replicas need the \
+               same file. It is read at start, before root is given up.",
+        example: r#""/run/secrets/evenkeel-sticky-key""#,
+    },
+    Setting {
+        key: Key::ProxyProtocol,
+        name: "proxy_protocol",
+        arity: Arity::List,
+        value: "CIDR",
+        absent: Absent::Meaning("none"),
+        help: "Whose connections begin with a PROXY header",
+        more: "Networks or single addresses. A connection from there must begin with a header of \
+               version 1 or 2, whose source is the client then; without one it is closed. From \
+               anyone else a header is no HTTP and refused. Replicas are sent one with the label \
+               `lb.proxy_protocol`.",
         example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
     },
     Setting {

@@ -12,6 +12,7 @@ pub mod names;
 pub mod plan;
 pub mod pool;
 pub mod problem;
+pub mod proxy_protocol;
 pub mod retry;
 pub mod routing;
 pub mod rule;

@@ -5,6 +5,7 @@ mod connection;
 mod errand;
 mod error;
 pub mod http1;
+mod introduction;
 mod listener;
 mod passwords;
 mod request;

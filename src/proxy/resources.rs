@@ -29,6 +29,8 @@ pub struct Parts {
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Arc<[IpNet]>,
     pub passwords: Verifier,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: Arc<[IpNet]>,
     /// What the seconds of retry budgets are counted from.
     pub epoch: Instant,
     /// Client connections that one worker takes at once.
@@ -81,8 +83,12 @@ impl Resources {
 
     /// Whether `address` is a proxy whose word about the client is believed.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.parts.trusted_proxies.iter().any(|network| network.contains(&address))
+        is_in(&self.parts.trusted_proxies, address)
+    }
+
+    /// Whether connections from `address` begin with a PROXY header.
+    pub(super) fn is_introduced(&self, address: IpAddr) -> bool {
+        is_in(&self.parts.proxy_protocol, address)
     }
 
     /// For how long, and beside how many others, a request waits that has no
@@ -106,6 +112,11 @@ impl Resources {
     pub(super) fn bell(&self) -> &Rc<Bell> {
         &self.bell
     }
+}
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 impl Deref for Table {

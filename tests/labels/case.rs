@@ -155,6 +155,7 @@ fn workload(name: &str, place: Place) -> Workload {
         created: 0,
         place,
         oneoff: false,
+        host_name: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use evenkeel::domain::lifecycle::HealthCheck;
 use evenkeel::domain::plan::{Member, Plan};
-use evenkeel::domain::pool::{PoolSettings, Timeouts};
+use evenkeel::domain::pool::{Affinity, PoolSettings, Timeouts};
 use evenkeel::domain::rule::Access;
 use evenkeel::domain::world::Health;
 
@@ -40,6 +40,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     let usual = PoolSettings::default();
     let PoolSettings {
         policy,
+        affinity,
         timeouts,
         hold,
         hold_max,
@@ -49,6 +50,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
         health,
         slow_start,
         middlewares,
+        proxy_protocol,
     } = settings;
     let Timeouts { connect, response, idle, tunnel } = timeouts;
     let mut lines = Vec::new();
@@ -57,7 +59,11 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
             lines.push(format!("{name} {value}"));
         }
     };
-    line("balance", *policy != usual.policy, format!("{policy:?}"));
+    line("balance", *policy != usual.policy, policy.to_string());
+    let Affinity { pin_header, pin_cookie, sticky } = affinity;
+    line("pin.header", pin_header.is_some(), pin_header.iter().map(ToString::to_string).collect());
+    line("pin.cookie", pin_cookie.is_some(), pin_cookie.iter().map(ToString::to_string).collect());
+    line("sticky", sticky.is_some(), sticky.iter().map(|it| format!("{it:?}")).collect());
     line("connect", *connect != usual.timeouts.connect, format!("{connect:?}"));
     line("response", *response != usual.timeouts.response, format!("{response:?}"));
     line("idle", *idle != usual.timeouts.idle, format!("{idle:?}"));
@@ -68,6 +74,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     line("drain", *drain != usual.drain, format!("{drain:?}"));
     line("ready", *ready_strict, "strict".to_owned());
     line("slow_start", *slow_start != usual.slow_start, format!("{slow_start:?}"));
+    line("proxy_protocol", proxy_protocol.is_some(), format!("{proxy_protocol:?}"));
     lines.extend(health.as_ref().map(|check| self::check(check)));
     lines.extend(middlewares.iter().map(|middleware| format!("{middleware:?}")));
     lines
@@ -75,7 +82,8 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
 
 fn check(check: &HealthCheck) -> String {
     let usual = HealthCheck::default();
-    let HealthCheck { path, interval, timeout, rise, fall, statuses, port, host } = check;
+    let HealthCheck { path, interval, timeout, rise, fall, statuses, port, host, proxy_protocol } =
+        check;
     let mut text = format!("health {path}");
     let mut add = |name: &str, differs: bool, value: String| {
         if differs {
@@ -89,6 +97,7 @@ fn check(check: &HealthCheck) -> String {
     add("status", *statuses != usual.statuses, format!("{statuses:?}"));
     add("port", *port != usual.port, format!("{port:?}"));
     add("host", *host != usual.host, host.as_deref().unwrap_or("none").to_owned());
+    add("proxy_protocol", proxy_protocol.is_some(), format!("{proxy_protocol:?}"));
     text
 }
 
@@ -97,6 +106,7 @@ fn member(member: &Member) -> String {
         workload,
         name,
         service: _,
+        host_name: _,
         run,
         drained,
         health,

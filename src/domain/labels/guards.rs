@@ -246,7 +246,7 @@ pub(super) fn page(
 
 fn header(name: &str) -> Result<HeaderName, InvalidValue> {
     HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| InvalidValue::HeaderName { entry: name.to_owned() })
+        .map_err(|_| InvalidValue::FieldName { entry: name.to_owned() })
 }
 
 fn no_text(path: &str) -> InvalidValue {
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(by("Client"), Ok(RateBy::Client));
         assert_eq!(by("header:X-Key"), Ok(RateBy::Header(HeaderName::from_static("x-key"))));
         assert_eq!(by("cookie: Session"), Ok(RateBy::Cookie("Session".into())));
-        assert_eq!(by("header:"), Err(InvalidValue::HeaderName { entry: String::new() }));
+        assert_eq!(by("header:"), Err(InvalidValue::FieldName { entry: String::new() }));
         assert_eq!(by("ip"), Err(InvalidValue::Word { meant: None }));
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::domain::labels::compress::CompressionWish;
 use crate::domain::labels::guards::Guards;
 use crate::domain::labels::value::InvalidValue;
 use crate::domain::middleware::{HeaderEdits, Middleware};
@@ -11,6 +12,7 @@ use crate::domain::middleware::{HeaderEdits, Middleware};
 /// What the labels of one group say of middlewares: a field for each of them.
 #[derive(Debug, Default)]
 pub(super) struct Middlewares {
+    pub(super) compression: CompressionWish,
     pub(super) request_headers: HeaderEdits,
     pub(super) response_headers: HeaderEdits,
     pub(super) guards: Guards,
@@ -22,6 +24,7 @@ impl Middlewares {
         let edits = |edits: HeaderEdits| (!edits.is_empty()).then_some(edits);
         let guards = self.guards;
         let list = [
+            self.compression.into_settings().map(Middleware::Compress),
             guards.rate(),
             guards.basic(),
             guards.forward(),

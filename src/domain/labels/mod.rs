@@ -1,5 +1,7 @@
 //! What a container asks for, read from its labels.
 
+mod choice;
+mod compress;
 mod group;
 mod guards;
 mod health;

@@ -46,6 +46,9 @@ pub enum Setting {
     PathExact,
     Priority,
     Balance,
+    Sticky,
+    PinHeader,
+    PinCookie,
     HealthPath,
     HealthInterval,
     HealthTimeout,
@@ -73,8 +76,12 @@ pub enum Setting {
     BodyLimit,
     ErrorPage,
     ErrorPageOn,
+    Compress,
+    CompressMin,
+    CompressTypes,
     HeadersRequest,
     HeadersResponse,
+    ProxyProtocol,
 }
 
 impl Label {
@@ -103,7 +110,13 @@ impl Setting {
             Self::Host => "host names, separated by commas, such as `example.com,*.example.com`",
             Self::Path | Self::PathExact => "paths, separated by commas, such as `/api,/static`",
             Self::Priority => "a whole number, such as `10` or `-10`",
-            Self::Balance => "`round_robin`, `least_request`, `p2c`, `random` or `ip_hash`",
+            Self::Balance => {
+                "`round_robin`, `least_request`, `p2c`, `peak_ewma`, `random`, `ip_hash`, \
+                 `hash:header:NAME`, `hash:cookie:NAME` or `hash:uri`"
+            }
+            Self::Sticky => "`cookie`, `cookie:NAME`, `ip` or `off`",
+            Self::PinHeader => "the name of a header, such as `X-Replica`",
+            Self::PinCookie => "the name of a cookie, such as `app`",
             Self::HealthPath => "a path, perhaps with a query, such as `/healthz`",
             Self::HealthInterval => "a duration such as `500ms` or `5s`, from `100ms` to `1h`",
             Self::HealthTimeout => "a duration such as `500ms` or `2s`, from `1ms` to `1m`",
@@ -135,9 +148,17 @@ impl Setting {
             Self::TimeoutResponse | Self::TimeoutIdle | Self::TimeoutTunnel => {
                 "a duration such as `10s` or `1m30s`, from `1ms` to `24h`"
             }
+            Self::Compress => {
+                "`true`, or of `zstd`, `br` and `gzip` those to use, the preferred first"
+            }
+            Self::CompressMin => "a size such as `256B` or `1KiB`, at most `1GiB`",
+            Self::CompressTypes => {
+                "media types, separated by commas, such as `text/*,application/json,+xml`"
+            }
             Self::HeadersRequest | Self::HeadersResponse => {
                 "a value of visible ASCII, such as `max-age=60`, under a name that frames no message"
             }
+            Self::ProxyProtocol => "`v1` or `v2`",
         }
     }
 }
@@ -224,9 +245,9 @@ labels! {
     Pool plain later "redirect" "answer with a redirect to this target, with `{scheme}` `{host}` `{path}` `{query}`" "";
     Pool plain later "redirect.status" "the status of the redirect" "308";
     Pool plain Balance "balance" "who gets the next request" "round_robin";
-    Pool plain later "sticky" "`cookie`, `cookie:NAME` or `ip`" "off";
-    Pool plain later "pin.header" "a request header naming the replica" "off";
-    Pool plain later "pin.cookie" "a cookie naming the replica" "off";
+    Pool plain Sticky "sticky" "how a client comes back to the replica that it met: by a signed cookie, or by its address" "off";
+    Pool plain PinHeader "pin.header" "a request header that names a replica by service, container or host name; who is unknown or not ready is passed over" "off";
+    Pool plain PinCookie "pin.cookie" "a cookie that does the same" "off";
     Pool plain later "max_fails" "failures in the window that eject a replica" "3";
     Pool plain later "fail_timeout" "that window, and for how long it is ejected" "10s";
     Pool plain HealthPath "health.path" "the path to ask whether a replica can serve; it must pass before the first request" "off";
@@ -237,7 +258,7 @@ labels! {
     Pool plain HealthStatus "health.status" "statuses that pass" "200-399";
     Pool plain HealthPort "health.port" "another port to ask" "the one that takes requests";
     Pool plain HealthHost "health.host" "the `Host` to ask for" "the first name of `host`, else the address";
-    Pool plain SlowStart "slow_start" "how long a new replica's share grows, from a tenth to all of it; not with `ip_hash`" "0s";
+    Pool plain SlowStart "slow_start" "how long a new replica's share grows, from a tenth to all of it; not with a hash or `sticky=ip`" "0s";
     Pool plain Retries "retries" "attempts after a replica failed one; those where it could not be reached, or was stopping, are not counted" "2";
     Pool plain later "retry.on" "retry on these statuses too" "connection failures only";
     Pool plain Ready "ready" "`strict`: never before HEALTHCHECK's verdict" "auto";
@@ -249,9 +270,9 @@ labels! {
     Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer" "60s";
     Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body" "60s";
     Pool plain TimeoutTunnel "timeout.tunnel" "time that a WebSocket or tunnel may be silent" "1h";
-    Pool plain later "compress" "`true`, or a list of `zstd`, `br`, `gzip`" "off";
-    Pool plain later "compress.min" "from what size" "256B";
-    Pool plain later "compress.types" "media types" "the usual text types";
+    Pool plain Compress "compress" "compress answers as their clients prefer; of what they like alike, the first that is listed" "off";
+    Pool plain CompressMin "compress.min" "from what size" "256B";
+    Pool plain CompressTypes "compress.types" "which media types; `+xml` is every type that ends so" "the usual text types";
     Pool plain HeadersRequest "headers.request.<Name>" "set a request header; empty: remove it" "";
     Pool plain HeadersResponse "headers.response.<Name>" "set a response header; empty: remove it" "";
     Pool plain later "security_headers" "the usual four headers against framing and sniffing" "off";
@@ -275,7 +296,7 @@ labels! {
     Pool plain later "cors.max_age" "how long a browser may remember" "";
     Pool plain ErrorPage "error_page" "a page of HTML for requests that fail, from a file with `{status}` `{message}` `{request_id}`, or from another pool" "built-in page";
     Pool plain ErrorPageOn "error_page.on" "statuses of replicas that it replaces too" "only ours";
-    Pool plain later "proxy_protocol" "`v1` or `v2` towards replicas" "off";
+    Pool plain ProxyProtocol "proxy_protocol" "begin each connection to a replica with a PROXY header that names the client; none is then used twice" "off";
 }
 
 const CHAPTERS: &[(Scope, &str, &str)] = &[

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::auth::InvalidUser;
-use crate::domain::balance::Policy;
 use crate::domain::files::InvalidFilePath;
 use crate::domain::labels::path::{self, InvalidPath};
 use crate::domain::labels::unknown::near;
 use crate::domain::middleware::InvalidAuthUrl;
 use crate::domain::names::{HostPattern, PoolName};
+use crate::domain::proxy_protocol::Version;
 use crate::domain::units::{self, InvalidUnit};
 
 /// Why a value cannot be used. `Display` continues "…, which", said of the
@@ -49,12 +49,18 @@ pub enum InvalidValue {
     TooMany,
     #[error("is not one of its values")]
     Word { meant: Option<&'static str> },
+    #[error("hashes nothing that we know")]
+    HashKey,
+    #[error("names no header")]
+    HeaderName,
+    #[error("names no cookie")]
+    CookieName,
     #[error("may not be set")]
     Header { entry: String },
     #[error("is no value of a header field")]
     HeaderValue,
     #[error("is no name of a header or cookie")]
-    HeaderName { entry: String },
+    FieldName { entry: String },
     #[error("is not a number in a time")]
     Rate,
     #[error("is not a size")]
@@ -78,6 +84,10 @@ pub enum InvalidValue {
     NoText { entry: String },
     #[error("is no status of a failure")]
     NoFailure { entry: String },
+    #[error("is no coding of content")]
+    Coding { entry: String },
+    #[error("is no media type")]
+    MediaType { entry: String },
     #[error("is not supported yet")]
     Unsupported,
 }
@@ -89,7 +99,7 @@ impl InvalidValue {
             Self::Host { entry, .. }
             | Self::Path { entry, .. }
             | Self::Status { entry }
-            | Self::HeaderName { entry }
+            | Self::FieldName { entry }
             | Self::User { entry, .. }
             | Self::NoUsers { entry }
             | Self::Base64 { entry }
@@ -98,7 +108,9 @@ impl InvalidValue {
             | Self::File { entry, .. }
             | Self::NoText { entry }
             | Self::NoFailure { entry }
-            | Self::Header { entry } => Some(entry),
+            | Self::Header { entry }
+            | Self::Coding { entry }
+            | Self::MediaType { entry } => Some(entry),
             Self::Empty
             | Self::Boolean
             | Self::Port
@@ -112,6 +124,9 @@ impl InvalidValue {
             | Self::TooMany
             | Self::TooManyStatuses
             | Self::Word { .. }
+            | Self::HashKey
+            | Self::HeaderName
+            | Self::CookieName
             | Self::HeaderValue
             | Self::Rate
             | Self::Size
@@ -139,6 +154,9 @@ impl InvalidValue {
                 "put a file there, of at most 1 MiB and no link, that the balancer may read"
                     .to_owned(),
             ),
+            Self::HashKey => {
+                Some("write `hash:header:X-User`, `hash:cookie:session` or `hash:uri`".to_owned())
+            }
             Self::Empty
             | Self::Boolean
             | Self::Port
@@ -153,15 +171,19 @@ impl InvalidValue {
             | Self::TooMany
             | Self::TooManyStatuses
             | Self::Word { meant: None }
+            | Self::HeaderName
+            | Self::CookieName
             | Self::Header { .. }
             | Self::HeaderValue
-            | Self::HeaderName { .. }
+            | Self::FieldName { .. }
             | Self::Rate
             | Self::Size
             | Self::Base64 { .. }
             | Self::Unread
             | Self::NoText { .. }
             | Self::NoFailure { .. }
+            | Self::Coding { .. }
+            | Self::MediaType { .. }
             | Self::Unsupported => None,
         }
     }
@@ -256,17 +278,6 @@ pub fn paths(written: &str) -> (Vec<Arc<str>>, Option<InvalidValue>) {
     list(written, |entry| path(entry, path::exact))
 }
 
-pub fn policy(written: &str) -> Result<Policy, InvalidValue> {
-    let wanted = written.trim().to_ascii_lowercase().replace('-', "_");
-    if let Some(policy) = Policy::ALL.iter().find(|policy| policy.as_str() == wanted) {
-        return Ok(*policy);
-    }
-    if wanted == "peak_ewma" || wanted.starts_with("hash:") {
-        return Err(InvalidValue::Unsupported);
-    }
-    Err(InvalidValue::Word { meant: near(&wanted, Policy::ALL.into_iter().map(Policy::as_str)) })
-}
-
 /// Whether HEALTHCHECK's verdict is waited for in any case.
 pub fn ready_strict(written: &str) -> Result<bool, InvalidValue> {
     match written.trim().to_ascii_lowercase().as_str() {
@@ -284,6 +295,16 @@ pub fn scheme(written: &str) -> Result<Scheme, InvalidValue> {
         other => {
             Err(InvalidValue::Word { meant: near(other, ["http", "https", "h2c"].into_iter()) })
         }
+    }
+}
+
+pub fn proxy_protocol(written: &str) -> Result<Version, InvalidValue> {
+    match written.trim().to_ascii_lowercase().as_str() {
+        "v1" => Ok(Version::V1),
+        "v2" => Ok(Version::V2),
+        "1" => Err(InvalidValue::Word { meant: Some("v1") }),
+        "2" => Err(InvalidValue::Word { meant: Some("v2") }),
+        _ => Err(InvalidValue::Word { meant: None }),
     }
 }
 
@@ -376,14 +397,6 @@ mod tests {
         let most = vec!["/x"; LIST_MAX].join(",");
         assert_eq!(paths(&most), (vec!["/x".into()], None));
         assert_eq!(paths(&format!("{most},/y")).1, Some(InvalidValue::TooMany));
-    }
-
-    #[test]
-    fn a_policy_to_come_is_told_from_a_typo() {
-        assert_eq!(policy("Least-Request"), Ok(Policy::LeastRequest));
-        assert_eq!(policy("hash:header:X-User"), Err(InvalidValue::Unsupported));
-        assert_eq!(policy("roundrobin"), Err(InvalidValue::Word { meant: Some("round_robin") }));
-        assert_eq!(policy("fastest"), Err(InvalidValue::Word { meant: None }));
     }
 
     #[test]

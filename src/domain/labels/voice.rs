@@ -160,6 +160,12 @@ impl Voice {
         self.tell(known.own, &what, format!("add `{stem}.{needed}`, or remove it{closed}"));
     }
 
+    /// A label of the compression, where nothing says that there is any.
+    pub(super) fn without_compress(&mut self, known: &Known<'_>, stem: &str) {
+        let hint = format!("add `{stem}.compress=true`, or remove it");
+        self.tell(known.own, &format!("has no effect without `{stem}.compress`"), hint);
+    }
+
     /// A scheme that we do not speak.
     pub(super) fn unspoken(&mut self, own: Own<'_>, known: bool) {
         let value = shown(own.value);

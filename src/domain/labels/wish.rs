@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::labels::choice;
 use crate::domain::labels::group::Group;
 use crate::domain::labels::health;
 use crate::domain::labels::middlewares::{Middlewares, edit_header};
@@ -68,6 +69,7 @@ impl<'a> Wish<'a> {
             voice.without(known, &group.stem, needed);
             wish.closed |= known.label.guard;
         }
+        Self::settle_compression(group, voice);
         wish.settings.middlewares = std::mem::take(&mut wish.middlewares).into_list();
         wish
     }
@@ -77,11 +79,23 @@ impl<'a> Wish<'a> {
     fn settle_check(&mut self, group: &Group<'a>, voice: &mut Voice) {
         let check = std::mem::take(&mut self.check);
         let path = self.health_path.take();
-        self.settings.health = path.map(|path| Arc::new(HealthCheck { path, ..check }));
+        let proxy_protocol = self.settings.proxy_protocol;
+        self.settings.health =
+            path.map(|path| Arc::new(HealthCheck { path, proxy_protocol, ..check }));
         let is_path = |known: &Known<'_>| known.label.setting == Some(Setting::HealthPath);
         if !group.labels.iter().any(is_path) {
             for known in group.labels.iter().filter(|known| known.label.head() == "health") {
                 voice.without_path(known, &group.stem);
+            }
+        }
+    }
+
+    /// Labels that say how to compress, where none says that anything is.
+    fn settle_compression(group: &Group<'a>, voice: &mut Voice) {
+        let is_main = |known: &Known<'_>| known.label.setting == Some(Setting::Compress);
+        if !group.labels.iter().any(is_main) {
+            for known in group.labels.iter().filter(|known| known.label.head() == "compress") {
+                voice.without_compress(known, &group.stem);
             }
         }
     }
@@ -95,6 +109,7 @@ impl<'a> Wish<'a> {
     ) -> Result<(), InvalidValue> {
         let written = known.own.value;
         let timeouts = &mut self.settings.timeouts;
+        let affinity = &mut self.settings.affinity;
         let check = &mut self.check;
         let middlewares = &mut self.middlewares;
         let guards = &mut middlewares.guards;
@@ -114,7 +129,10 @@ impl<'a> Wish<'a> {
             Setting::Path => fill(&mut self.rule.prefixes, value::prefixes(written))?,
             Setting::PathExact => fill(&mut self.rule.exact, value::paths(written))?,
             Setting::Priority => self.rule.priority = value::priority(written)?,
-            Setting::Balance => self.settings.policy = value::policy(written)?,
+            Setting::Balance => self.settings.policy = choice::policy(written)?,
+            Setting::Sticky => affinity.sticky = choice::sticky(written)?,
+            Setting::PinHeader => affinity.pin_header = Some(choice::header(written)?),
+            Setting::PinCookie => affinity.pin_cookie = Some(choice::cookie(written)?),
             Setting::HealthPath => self.health_path = Some(health::path(written)?),
             Setting::HealthInterval => check.interval = value::duration(written, &INTERVAL)?,
             Setting::HealthTimeout => check.timeout = value::duration(written, &CHECK_TIMEOUT)?,
@@ -142,11 +160,17 @@ impl<'a> Wish<'a> {
             Setting::BodyLimit => guards.body_limit = Some(guards::size(written)?),
             Setting::ErrorPage => guards.page = guards::page(written, known, voice)?,
             Setting::ErrorPageOn => guards.page_on = guards::failures(written)?,
+            Setting::Compress => middlewares.compression.take_codings(written)?,
+            Setting::CompressMin => middlewares.compression.take_min(written)?,
+            Setting::CompressTypes => middlewares.compression.take_types(written)?,
             Setting::HeadersRequest => {
                 edit_header(&mut middlewares.request_headers, known.name, written)?;
             }
             Setting::HeadersResponse => {
                 edit_header(&mut middlewares.response_headers, known.name, written)?;
+            }
+            Setting::ProxyProtocol => {
+                self.settings.proxy_protocol = Some(value::proxy_protocol(written)?);
             }
         }
         Ok(())

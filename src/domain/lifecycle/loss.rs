@@ -138,6 +138,7 @@ mod tests {
                 exposed: None,
             },
             oneoff: false,
+            host_name: None,
         }
     }
 }

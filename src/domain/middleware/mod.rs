@@ -1,5 +1,6 @@
 //! What a pool does to requests and answers beside forwarding them.
 
+mod compress;
 mod error_page;
 mod forward_auth;
 mod headers;
@@ -7,6 +8,7 @@ mod rate;
 
 use std::sync::Arc;
 
+pub use compress::{Asked, Coding, Compression, MediaType, MediaTypes};
 pub use error_page::{ErrorPage, Page, Template};
 pub use forward_auth::{AuthUrl, ForwardAuth, InvalidAuthUrl};
 pub use headers::HeaderEdits;
@@ -18,6 +20,8 @@ use crate::domain::auth::Users;
 /// variants, since labels have none; an answer in the reverse order.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Middleware {
+    /// `compress`: the last to see an answer, as all of its head matters.
+    Compress(Compression),
     /// `rate`
     Rate(RateLimit),
     /// `auth.basic`

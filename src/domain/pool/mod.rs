@@ -1,23 +1,34 @@
 //! What a request can be sent to.
 
+mod affinity;
+mod latency;
+mod pick;
+mod pin;
+mod session;
 mod tally;
 mod tiers;
 mod vitals;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+pub use affinity::{Affinity, Sticky, Wanted};
+pub use latency::{Latency, PENALTY};
+pub use pick::{Draw, Mark, Tried};
+pub use pin::Names;
+pub use session::{KEY_BYTES_MIN, Sessions, StickyKey};
 pub use tally::{BUCKETS, Histogram, StatusClass, Tally};
 pub use tiers::{Tier, Tiers};
 pub use vitals::{InFlight, Ticket, Vitals};
 
-use crate::domain::balance::{self, Policy};
-use crate::domain::lifecycle::{HealthCheck, Probe, Share, State};
+use crate::domain::balance::Policy;
+use crate::domain::lifecycle::HealthCheck;
 use crate::domain::limit;
 use crate::domain::middleware::Middleware;
 use crate::domain::names::PoolName;
+use crate::domain::proxy_protocol::Version;
 use crate::domain::retry::Budget;
 use crate::domain::world::WorkloadId;
 
@@ -31,6 +42,10 @@ pub struct Pool {
     pub settings: PoolSettings,
     pub endpoints: Vec<Endpoint>,
     pub tiers: Tiers,
+    /// Who answers to a name; none where requests cannot name a replica.
+    pub names: Option<Box<Names>>,
+    /// The cookies of its endpoints; none where it sets none.
+    pub sessions: Option<Box<Sessions>>,
     pub state: Arc<PoolState>,
 }
 
@@ -63,6 +78,8 @@ pub struct EndpointId {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PoolSettings {
     pub policy: Policy,
+    /// Which requests go where they belong instead.
+    pub affinity: Affinity,
     pub timeouts: Timeouts,
     /// How long a request waits in all for a ready replica. 0 to 1 h.
     pub hold: Duration,
@@ -80,6 +97,8 @@ pub struct PoolSettings {
     pub slow_start: Duration,
     /// In the order in which requests meet them.
     pub middlewares: Arc<[Middleware]>,
+    /// Connections to replicas begin with a PROXY header.
+    pub proxy_protocol: Option<Version>,
 }
 
 /// Limits of the waits for a replica.
@@ -106,178 +125,21 @@ pub struct PoolState {
     waiting: AtomicU32,
 }
 
-/// The round-robin counter, alone on its cache lines, since every worker
-/// writes it.
+/// A round-robin counter, alone on its cache lines, since every worker writes
+/// it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Turn(AtomicU64);
-
-/// What the choice of an endpoint may depend on.
-#[derive(Clone, Copy, Debug)]
-pub struct Draw {
-    /// Uniform random bits.
-    pub random: u64,
-    pub client: IpAddr,
-    /// When the request began.
-    pub now: Instant,
-}
-
-/// The endpoints that this request has been sent to, each with how often it had
-/// been ready by then: one that is ready anew has not been tried.
-#[derive(Clone, Debug, Default)]
-pub struct Tried(Vec<Mark>);
-
-/// An endpoint as it was when it was tried.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Mark(u64, u32);
 
 /// One of the waiting requests of a pool; it leaves when dropped.
 #[derive(Debug)]
 pub struct Waiting(Arc<PoolState>);
 
-impl Pool {
-    /// Chooses an endpoint that is ready and has not been tried: one of the
-    /// first tier that has any. The endpoint's live state counts, which may be
-    /// newer than this table.
-    pub fn pick(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
-        let serves = |it: &Endpoint| it.vitals.state().serves();
-        let serves_at_last = |it: &Endpoint| it.vitals.state().serves_at_last();
-        self.pick_from(&self.tiers.primary, draw, tried, serves)
-            .or_else(|| self.pick_from(&self.tiers.backup, draw, tried, serves))
-            .or_else(|| self.pick_from(&self.tiers.last, draw, tried, serves_at_last))
-    }
-
-    /// Chooses an endpoint that was ready until its stop signal came, and may
-    /// still accept: better than no answer at all.
-    pub fn pick_leaving(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
-        let accepts = |it: &Endpoint| {
-            let vitals = &it.vitals;
-            vitals.state() == State::Draining
-                && vitals.probe() != Probe::Failed
-                && vitals.times_ready() > 0
-                && !vitals.is_cut()
-        };
-        self.pick_from(&self.tiers.leaving, draw, tried, accepts)
-    }
-
-    /// Chooses an endpoint whose HEALTHCHECK has not spoken yet but that
-    /// accepts connections, for a request that has waited long enough. A health
-    /// check of ours speaks soon after it starts: it is waited for.
-    pub fn pick_starting(&self, draw: Draw, tried: &Tried) -> Option<&Endpoint> {
-        if self.settings.ready_strict {
-            return None;
-        }
-        let accepts = |it: &Endpoint| {
-            it.check.is_none()
-                && it.vitals.state() == State::Starting
-                && it.vitals.probe() == Probe::Passed
-        };
-        self.pick_from(&self.tiers.starting, draw, tried, accepts)
-    }
-
-    /// Whether any endpoint is ready.
-    pub fn is_ready(&self) -> bool {
-        self.endpoints.iter().any(|endpoint| endpoint.vitals.state().serves())
-    }
-
-    fn pick_from(
-        &self,
-        tier: &Tier,
-        draw: Draw,
-        tried: &Tried,
-        serves: fn(&Endpoint) -> bool,
-    ) -> Option<&Endpoint> {
-        if tier.is_empty() {
-            return None;
-        }
-        let at = |slot: u16| self.endpoints.get(usize::from(slot));
-        let usable = |slot: u16| at(slot).is_some_and(|it| serves(it) && !tried.contains(it));
-        let slot = if self.settings.slow_start.is_zero() {
-            self.choose(tier, draw, usable, |_| true, |_| Share::FULL)
-        } else {
-            let share = |slot: u16| self.share(slot, draw.now);
-            let most = self.most_share(tier, usable, share);
-            let takes = |slot: u16| {
-                let random = balance::mix(draw.random ^ balance::mix(u64::from(slot)));
-                share(slot).takes(most, random)
-            };
-            self.choose(tier, draw, usable, takes, share)
-        }?;
-        at(slot)
-    }
-
-    /// The slot that the policy chooses. One that does not take the request
-    /// stands back; the caller sees to it that some usable one takes it. A hash
-    /// knows no standing back, since its keys would stray.
-    fn choose(
-        &self,
-        tier: &Tier,
-        draw: Draw,
-        usable: impl Fn(u16) -> bool,
-        takes: impl Fn(u16) -> bool,
-        share: impl Fn(u16) -> Share,
-    ) -> Option<u16> {
-        let at = |slot: u16| self.endpoints.get(usize::from(slot));
-        let load = |slot: u16| {
-            at(slot).map_or(balance::Load::MAX, |it| balance::Load {
-                in_flight: share(slot).scale(it.vitals.in_flight()),
-                weight: it.weight,
-            })
-        };
-        let willing = |slot: u16| usable(slot) && takes(slot);
-        match self.settings.policy {
-            Policy::RoundRobin => {
-                // Who stands back loses its turn; were it passed on, one
-                // neighbour would have all of them.
-                let turn = || balance::round_robin(&tier.ring, self.state.next_turn(), &usable);
-                let taken = (0..TURNS_MAX).map_while(|_| turn()).find(|&slot| takes(slot));
-                taken.or_else(|| balance::round_robin(&tier.ring, self.state.next_turn(), willing))
-            }
-            Policy::LeastRequest => {
-                balance::least_request(&tier.ring, load, self.state.next_turn(), willing)
-            }
-            Policy::P2c => balance::p2c(&tier.ring, load, draw.random, willing),
-            Policy::Random => balance::random(&tier.ring, draw.random, willing),
-            Policy::IpHash => {
-                let score = |slot: u16| at(slot).map_or((0, 0), |it| (it.seed, it.weight));
-                balance::hash(&tier.members, balance::client_key(draw.client), score, usable)
-            }
-        }
-    }
-
-    fn share(&self, slot: u16, now: Instant) -> Share {
-        let endpoint = self.endpoints.get(usize::from(slot));
-        let ready_for = endpoint.map(|it| it.vitals.ready_for(now)).unwrap_or_default();
-        Share::after(ready_for, self.settings.slow_start)
-    }
-
-    /// The share of the endpoint that is furthest up, against which those of
-    /// the others are measured.
-    fn most_share(
-        &self,
-        tier: &Tier,
-        usable: impl Fn(u16) -> bool,
-        share: impl Fn(u16) -> Share,
-    ) -> Share {
-        let mut most = Share::FLOOR;
-        for &slot in tier.members.iter().filter(|&&slot| usable(slot)) {
-            most = most.max(share(slot));
-            if most == Share::FULL {
-                break;
-            }
-        }
-        most
-    }
-}
-
-/// Turns that one request may take while replicas stand back; with all but one
-/// of a large pool new, it is still likely that one takes it.
-const TURNS_MAX: usize = 32;
-
 impl Default for PoolSettings {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
+            affinity: Affinity::default(),
             timeouts: Timeouts::default(),
             hold: Duration::from_secs(10),
             hold_max: 16_384,
@@ -287,6 +149,7 @@ impl Default for PoolSettings {
             health: None,
             slow_start: Duration::ZERO,
             middlewares: Arc::default(),
+            proxy_protocol: None,
         }
     }
 }
@@ -302,11 +165,13 @@ impl Default for Timeouts {
     }
 }
 
-impl PoolState {
-    fn next_turn(&self) -> u64 {
-        self.turn.0.fetch_add(1, Ordering::Relaxed)
+impl Turn {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
     }
+}
 
+impl PoolState {
     /// Takes a place among the waiting; none when `most` are taken.
     pub fn wait(self: &Arc<Self>, most: u32) -> Option<Waiting> {
         let taken = |waiting| (waiting < most).then(|| waiting + 1);
@@ -322,21 +187,6 @@ impl PoolState {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Tried {
-    /// What is added if an attempt that begins now fails.
-    pub fn mark(endpoint: &Endpoint) -> Mark {
-        Mark(endpoint.vitals.serial(), endpoint.vitals.times_ready())
-    }
-
-    pub fn add(&mut self, mark: Mark) {
-        self.0.push(mark);
-    }
-
-    pub fn contains(&self, endpoint: &Endpoint) -> bool {
-        !self.0.is_empty() && self.0.contains(&Self::mark(endpoint))
     }
 }
 

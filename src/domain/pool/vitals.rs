@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::domain::lifecycle::{Fault, Probe, State};
+use crate::domain::pool::Latency;
 
 /// The signs of life of an endpoint. They outlive the table that lists it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Vitals {
     in_flight: AtomicU32,
     attempts: AtomicU64,
     failures: AtomicU64,
+    /// Kept only while a pool balances by it.
+    pub latency: Latency,
 }
 
 /// What was held of an endpoint when a probe of it began. Where it has been
@@ -50,6 +53,7 @@ impl Vitals {
             in_flight: AtomicU32::new(0),
             attempts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            latency: Latency::default(),
         }
     }
 

@@ -4,12 +4,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Response, StatusCode, Version};
+use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::domain::http::hop_by_hop;
 use crate::domain::pool::{Endpoint, Timeouts};
+use crate::domain::proxy_protocol::{self, Header};
 use crate::domain::retry::{Again, Cause, Failed, is_hopeless};
 use crate::proxy::bell::Ongoing;
 use crate::proxy::error::ProxyError;
@@ -18,6 +19,7 @@ use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::middleware::{Admission, Reply};
 use crate::proxy::request::prepare::Prepared;
+use crate::proxy::request::stopwatch::Stopwatch;
 use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
 use crate::proxy::shortage::is_shortage;
@@ -45,6 +47,10 @@ pub(super) struct Attempt<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) timeouts: &'a Timeouts,
     pub(super) admission: &'a Admission,
+    /// How long its answer takes is noted.
+    pub(super) timed: bool,
+    /// Connections begin with a PROXY header.
+    pub(super) proxy_protocol: Option<proxy_protocol::Version>,
 }
 
 impl Attempt<'_> {
@@ -54,16 +60,31 @@ impl Attempt<'_> {
         prepared: &Prepared,
         exchange: &mut Exchange,
     ) -> Result<Answered, (ProxyError, Again)> {
+        let stopwatch = self.timed.then(|| Stopwatch::start(&self.endpoint.vitals));
+        let answered = self.send(prepared, exchange).await;
+        if let Some(stopwatch) = stopwatch {
+            stopwatch.stop(answered.as_ref().map_err(|(error, _)| error));
+        }
+        answered
+    }
+
+    async fn send(
+        &self,
+        prepared: &Prepared,
+        exchange: &mut Exchange,
+    ) -> Result<Answered, (ProxyError, Again)> {
         exchange.attempt(self.endpoint);
         let ongoing = self.resources.bell().attempt(&self.endpoint.vitals);
         let address = self.endpoint.id.address;
+        let greeting =
+            self.proxy_protocol.map(|it| Header::Forwarded(prepared.ends()).to_bytes(it));
         let mut reuse = if prepared.is_idempotent() { Reuse::Any } else { Reuse::Young };
         loop {
             let failed = |cause, reused| {
                 let (idempotent, whole) = (prepared.is_idempotent(), prepared.upload().is_whole());
                 Failed { cause, reused, idempotent, whole }.again()
             };
-            let connected = self.connect(reuse, &ongoing, exchange).await;
+            let connected = self.connect(reuse, greeting.as_deref(), &ongoing, exchange).await;
             let mut connection =
                 connected.map_err(|error| (error, failed(Cause::NoConnection, false)))?;
             let terms = Terms {
@@ -105,6 +126,7 @@ impl Attempt<'_> {
     async fn connect(
         &self,
         reuse: Reuse,
+        greeting: Option<&[u8]>,
         ongoing: &Ongoing,
         exchange: &mut Exchange,
     ) -> Result<Connection, ProxyError> {
@@ -112,9 +134,10 @@ impl Attempt<'_> {
         let endpoint = self.endpoint.id.address;
         let served = !self.leaves();
         let idle = self.resources.idle();
+        let connection = Connection::to(self.endpoint, idle, reuse, greeting, self.timeouts);
         let connected = tokio::select! {
             biased;
-            connected = Connection::to(self.endpoint, idle, reuse, self.timeouts) => {
+            connected = connection => {
                 connected.map_err(|source| ProxyError::Connect { endpoint, source })
             }
             () = ongoing.watch.until(|vitals| is_hopeless(vitals.state(), true)) => {
@@ -204,6 +227,22 @@ impl Attempt<'_> {
 }
 
 impl Answered {
+    pub(super) fn headers_mut(&mut self) -> &mut HeaderMap {
+        match self {
+            Self::Ours(reply) => &mut reply.headers,
+            Self::Plain { response, .. } | Self::Switched { response, .. } => {
+                response.headers_mut()
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Ours(reply) => reply.status,
+            Self::Plain { response, .. } | Self::Switched { response, .. } => response.status(),
+        }
+    }
+
     /// The answer as the client gets it. The exchange lives as long as its body,
     /// or as the tunnel.
     pub(super) fn into_response(

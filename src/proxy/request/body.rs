@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,9 +15,11 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::domain::lifecycle::State;
+use crate::domain::middleware::Coding;
 use crate::domain::pool::Vitals;
 use crate::proxy::bell::Ongoing;
 use crate::proxy::request::GONE_SILENCE;
+use crate::proxy::request::compress::Compressed;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::{Connection, Upload};
@@ -31,14 +34,16 @@ pub(in crate::proxy) struct ResponseBody {
     failed: Option<&'static str>,
 }
 
-enum Content {
+/// Where the bytes of an answer come from.
+pub(super) enum Content {
     Whole(Bytes),
     Streamed(Box<Streamed>),
+    Compressed(Box<Compressed>),
     Done,
 }
 
 /// An answer that is still being read from its replica.
-struct Streamed {
+pub(super) struct Streamed {
     incoming: Incoming,
     /// Gone once the answer has been read to its end.
     lease: Option<Lease>,
@@ -64,6 +69,8 @@ pub(in crate::proxy) enum Broken {
     Silent(Duration),
     #[error("the time of the replica to finish is over")]
     Overdue,
+    #[error("the answer cannot be compressed")]
+    Compression(#[source] io::Error),
 }
 
 impl Broken {
@@ -73,6 +80,7 @@ impl Broken {
             Self::Upstream(_) => "upstream_broke_off",
             Self::Silent(_) => "upstream_silent",
             Self::Overdue => "drain_over",
+            Self::Compression(_) => "compression_failed",
         }
     }
 }
@@ -115,6 +123,16 @@ impl ResponseBody {
         };
         Self { content, exchange: Some(exchange), bytes: 0, failed: None }
     }
+
+    /// Its bytes from here on, in this coding. Nothing stays nothing.
+    pub(super) fn compress(&mut self, coding: Coding) {
+        if !self.is_end_stream() {
+            let length = self.size_hint().exact();
+            let source = mem::replace(&mut self.content, Content::Done);
+            let compressed = Compressed::new(source, coding, length);
+            self.content = Content::Compressed(Box::new(compressed));
+        }
+    }
 }
 
 impl Body for ResponseBody {
@@ -125,24 +143,7 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let frame = match &mut self.content {
-            Content::Done => None,
-            Content::Whole(content) => {
-                let content = mem::take(content);
-                self.content = Content::Done;
-                Some(Ok(Frame::data(content)))
-            }
-            Content::Streamed(streamed) => {
-                let frame = ready!(streamed.poll_frame(context));
-                let trailers =
-                    |it: &Result<Frame<Bytes>, _>| it.as_ref().is_ok_and(Frame::is_trailers);
-                if streamed.incoming.is_end_stream() || frame.as_ref().is_none_or(trailers) {
-                    streamed.end();
-                    self.content = Content::Done;
-                }
-                frame
-            }
-        };
+        let frame = ready!(self.content.poll_frame(context));
         if let Some(data) = data_of(&frame) {
             self.bytes += data.len() as u64;
         }
@@ -153,19 +154,11 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Done => true,
-            Content::Whole(_) => false,
-            Content::Streamed(streamed) => streamed.incoming.is_end_stream(),
-        }
+        self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Done => SizeHint::with_exact(0),
-            Content::Whole(content) => SizeHint::with_exact(content.len() as u64),
-            Content::Streamed(streamed) => streamed.incoming.size_hint(),
-        }
+        self.content.size_hint()
     }
 }
 
@@ -174,6 +167,58 @@ impl Drop for ResponseBody {
         let whole = self.is_end_stream();
         if let Some(mut exchange) = self.exchange.take() {
             exchange.body_ended(self.bytes, whole, self.failed);
+        }
+    }
+}
+
+impl Content {
+    pub(super) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let frame = match self {
+            Self::Done => None,
+            Self::Whole(content) => {
+                let content = mem::take(content);
+                *self = Self::Done;
+                Some(Ok(Frame::data(content)))
+            }
+            Self::Streamed(streamed) => {
+                let frame = ready!(streamed.poll_frame(context));
+                let trailers =
+                    |it: &Result<Frame<Bytes>, _>| it.as_ref().is_ok_and(Frame::is_trailers);
+                if streamed.incoming.is_end_stream() || frame.as_ref().is_none_or(trailers) {
+                    streamed.end();
+                    *self = Self::Done;
+                }
+                frame
+            }
+            Self::Compressed(compressed) => {
+                let frame = ready!(compressed.poll_frame(context));
+                if compressed.is_end_stream() {
+                    *self = Self::Done;
+                }
+                frame
+            }
+        };
+        Poll::Ready(frame)
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Done => true,
+            Self::Whole(_) => false,
+            Self::Streamed(streamed) => streamed.incoming.is_end_stream(),
+            Self::Compressed(compressed) => compressed.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Done => SizeHint::with_exact(0),
+            Self::Whole(content) => SizeHint::with_exact(content.len() as u64),
+            Self::Streamed(streamed) => streamed.incoming.size_hint(),
+            Self::Compressed(_) => SizeHint::default(),
         }
     }
 }

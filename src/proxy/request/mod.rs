@@ -3,6 +3,7 @@
 mod answer;
 mod attempt;
 mod body;
+mod compress;
 mod downstream;
 mod exchange;
 mod hold;
@@ -10,6 +11,7 @@ mod middleware;
 mod prepare;
 mod route;
 mod serve;
+mod stopwatch;
 mod tunnel;
 
 use std::convert::Infallible;

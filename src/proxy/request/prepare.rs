@@ -14,6 +14,8 @@ use crate::domain::http::refusal::Refusal;
 use crate::domain::http::upgrade::Upgrade;
 use crate::domain::http::{forwarded, hop_by_hop, host, target};
 use crate::domain::names::host_key;
+use crate::domain::pool::{Pool, Wanted};
+use crate::domain::proxy_protocol::Ends;
 use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
@@ -29,6 +31,7 @@ pub(super) struct Prepared {
     pub(super) client: IpAddr,
     /// The protocols that the client would change to.
     pub(super) upgrade: Option<Upgrade>,
+    ends: Ends,
     upload: Rc<Upload>,
     /// In normal form.
     target: PathAndQuery,
@@ -78,7 +81,8 @@ pub(super) fn prepare(
     let upload = Upload::new(incoming);
     exchange.upload = Some(Rc::clone(&upload));
     let (method, headers) = (parts.method, parts.headers);
-    Ok(Prepared { host, lenient_path, client, upgrade, upload, target, method, headers })
+    let ends = ends(downstream, client);
+    Ok(Prepared { host, lenient_path, client, upgrade, ends, upload, target, method, headers })
 }
 
 impl Prepared {
@@ -101,6 +105,11 @@ impl Prepared {
         &self.headers
     }
 
+    /// What a replica that wants PROXY headers is told of the client.
+    pub(super) fn ends(&self) -> Ends {
+        self.ends
+    }
+
     pub(super) fn upload(&self) -> &Rc<Upload> {
         &self.upload
     }
@@ -109,6 +118,16 @@ impl Prepared {
     /// section 9.2.2).
     pub(super) fn is_idempotent(&self) -> bool {
         self.method.is_idempotent()
+    }
+
+    /// Whether the client reached us, or a proxy that we trust, by https.
+    pub(super) fn is_secure(&self) -> bool {
+        forwarded::is_https(&self.headers)
+    }
+
+    /// What it says of where in `pool` it belongs.
+    pub(super) fn wanted<'a>(&self, pool: &'a Pool) -> Wanted<'a> {
+        pool.wanted(&self.headers, self.target.as_str())
     }
 
     /// The request as the replica at `endpoint` gets it, from its beginning. The
@@ -125,6 +144,16 @@ impl Prepared {
             request.headers_mut().insert(HOST, address);
         }
         request
+    }
+}
+
+/// Both ends of the client's connection. Of a client that a proxy speaks for,
+/// the port is not known.
+fn ends(downstream: &Downstream, client: IpAddr) -> Ends {
+    if client == downstream.from.peer() {
+        downstream.ends
+    } else {
+        Ends { source: SocketAddr::new(client, 0), ..downstream.ends }
     }
 }
 

@@ -4,9 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::SET_COOKIE;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::domain::pool::{Draw, Endpoint, Pool, Tried, Vitals};
+use crate::domain::balance::Policy;
+use crate::domain::pool::{Draw, Endpoint, Pool, Tried, Vitals, Wanted};
 use crate::domain::retry::Again;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::attempt::{Answered, Attempt};
@@ -26,7 +28,8 @@ pub(super) async fn serve(
     admission: &mut Admission,
 ) -> Result<Answered, ProxyError> {
     let now = exchange.began.into_std();
-    let draw = Draw { random: fastrand::u64(..), client: prepared.client, now };
+    let (random, client) = (fastrand::u64(..), prepared.client);
+    let draw = Draw { random, client, now, wanted: Wanted::default() };
     let mut tried = Tried::default();
     let mut retries = Retries::default();
     let mut last_failure = None;
@@ -58,6 +61,7 @@ pub(super) async fn serve(
         {
             return Ok(Answered::Ours(reply));
         }
+        let draw = Draw { wanted: prepared.wanted(pool), ..draw };
         let Some(endpoint) = pick(pool, draw, &tried, prepared, &hold) else {
             let again = hold.wait(resources, settings, &pool.state, &table, prepared.upload());
             let again = again.await?;
@@ -69,9 +73,22 @@ pub(super) async fn serve(
             return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
         };
         let mark = Tried::mark(endpoint);
-        let attempt = Attempt { resources, endpoint, timeouts: &settings.timeouts, admission };
+        let attempt = Attempt {
+            resources,
+            endpoint,
+            timeouts: &settings.timeouts,
+            proxy_protocol: settings.proxy_protocol,
+            admission,
+            timed: settings.policy == Policy::PeakEwma,
+        };
         let (error, again) = match attempt.make(prepared, exchange).await {
-            Ok(answered) => return Ok(answered),
+            Ok(mut answered) => {
+                let is_secure = || prepared.is_secure();
+                if let Some(cookie) = pool.cookie_for(endpoint, &draw.wanted, is_secure) {
+                    answered.headers_mut().append(SET_COOKIE, cookie);
+                }
+                return Ok(answered);
+            }
             Err(failed) => failed,
         };
         tried.add(mark);
@@ -110,7 +127,7 @@ fn pause(attempts: u32) -> Option<Duration> {
 /// be sent again, and is there for all who have waited, as is one that starts.
 fn pick<'a>(
     pool: &'a Pool,
-    draw: Draw,
+    draw: Draw<'_>,
     tried: &Tried,
     prepared: &Prepared,
     hold: &Hold,

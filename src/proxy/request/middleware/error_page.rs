@@ -13,7 +13,7 @@ use tracing::debug;
 
 use crate::domain::middleware::{ErrorPage, Page};
 use crate::domain::names::PoolName;
-use crate::domain::pool::{Draw, Tried};
+use crate::domain::pool::{Draw, Tried, Wanted};
 use crate::proxy::errand::Errands;
 use crate::proxy::request::answer::{self, Ours};
 use crate::proxy::request::body::ResponseBody;
@@ -72,7 +72,8 @@ async fn fetch(
     let named = |project: Option<&str>| table.pool(&PoolName::new(project, pool).ok()?);
     let pool = named(own.project.as_deref()).or_else(|| named(None))?;
     let now = tokio::time::Instant::now().into_std();
-    let draw = Draw { random: fastrand::u64(..), client: prepared.client, now };
+    let draw =
+        Draw { random: fastrand::u64(..), client: prepared.client, now, wanted: Wanted::default() };
     let endpoint = pool.pick(draw, &Tried::default())?;
     let mut request = Request::new(());
     *request.method_mut() = Method::GET;

@@ -1,5 +1,6 @@
 //! A pool's middlewares, run over one request and its answer.
 
+mod compress;
 mod error_page;
 mod forward_auth;
 mod guards;
@@ -94,7 +95,8 @@ impl Admission {
                     }
                 }
                 Middleware::BodyLimit(limit) => guards::body_limit(*limit, prepared, exchange)?,
-                Middleware::RequestHeaders(_)
+                Middleware::Compress(_)
+                | Middleware::RequestHeaders(_)
                 | Middleware::ErrorPage(_)
                 | Middleware::ResponseHeaders(_) => {}
             }
@@ -113,7 +115,8 @@ impl Admission {
         for middleware in self.middlewares() {
             match middleware {
                 Middleware::RequestHeaders(edits) => edits.apply(headers),
-                Middleware::Rate(_)
+                Middleware::Compress(_)
+                | Middleware::Rate(_)
                 | Middleware::BasicAuth(_)
                 | Middleware::ForwardAuth(_)
                 | Middleware::BodyLimit(_)
@@ -137,6 +140,7 @@ impl Admission {
         let Some((pool, middlewares)) = &self.of else { return response };
         for middleware in middlewares.iter().rev() {
             match middleware {
+                Middleware::Compress(settings) => compress::over(settings, prepared, &mut response),
                 Middleware::ResponseHeaders(edits) => edits.apply(response.headers_mut()),
                 Middleware::ErrorPage(page) => {
                     response = error_page::replace(page, pool, resources, prepared, response).await;
