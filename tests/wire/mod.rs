@@ -9,19 +9,25 @@
     reason = "a test stops where it fails, and its clock is the real one"
 )]
 
+mod auth;
 mod backend;
 pub(crate) mod balancer;
 mod balancing;
+mod body_limit;
 mod client;
 mod compression;
+mod error_page;
 mod failover;
+mod forward_auth;
 mod forwarding;
 mod hashing;
 mod headers;
+mod label_files;
 mod leaving;
 mod lifecycle;
 mod pin;
 mod proxy_protocol;
+mod rate;
 mod readiness;
 mod refusals;
 mod sticky;
@@ -52,11 +58,25 @@ fn before_all(backends: &[Backend]) -> Balancer {
 /// A balancer before replicas that are all ready, whose pool has `labels`, as
 /// lines of the settings file.
 fn before_with(backends: &[Backend], labels: &str) -> Balancer {
-    let servers: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
+    before_pools(&[("web", backends, labels)], &[])
+}
+
+/// A balancer before several pools, each with its labels, and with `args`.
+fn before_pools(pools: &[(&str, &[Backend], &str)], args: &[&str]) -> Balancer {
+    let (mut text, mut all) = (String::new(), Vec::new());
+    for (name, backends, labels) in pools {
+        let servers: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
+        text += &format!("[pools.{name}]\nservers = {servers:?}\n{labels}\n");
+        all.extend(servers);
+    }
     let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
-    std::fs::write(file.path(), format!("[pools.web]\nservers = {servers:?}\n{labels}")).unwrap();
-    let balancer = Balancer::start(&["--config", file.path().to_str().unwrap()]);
-    for server in &servers {
+    std::fs::write(file.path(), text).unwrap();
+    let args: Vec<_> = ["--config", file.path().to_str().unwrap()]
+        .into_iter()
+        .chain(args.iter().copied())
+        .collect();
+    let balancer = Balancer::start(&args);
+    for server in &all {
         balancer.logged(&format!("address={server}"));
     }
     balancer
