@@ -138,6 +138,7 @@ fn check() -> Command {
         | Key::Workers
         | Key::User
         | Key::LabelPrefix
+        | Key::LabelFiles
         | Key::Constraint
         | Key::TrustedProxies
         | Key::HttpsPublicPort

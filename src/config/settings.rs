@@ -31,6 +31,7 @@ pub enum Key {
     Workers,
     User,
     LabelPrefix,
+    LabelFiles,
     Constraint,
     TrustedProxies,
     HttpsPublicPort,
@@ -101,7 +102,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 18] = [
+pub static SETTINGS: [Setting; 19] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -203,6 +204,18 @@ pub static SETTINGS: [Setting; 18] = [
         help: "What the labels that are ours begin with",
         more: "Without the dot: `lb` reads `lb.pool`, `lb.port` and so on.",
         example: r#""lb""#,
+    },
+    Setting {
+        key: Key::LabelFiles,
+        name: "label_files",
+        arity: Arity::One,
+        value: "DIR",
+        absent: Absent::Value("/etc/evenkeel/labels"),
+        help: "Where the files stand that labels name as `file:PATH`",
+        more: "Only files beneath it are read, of at most 1 MiB and not by way of links, so that a \
+               label never reads a secret of the balancer. They are read again within 10 s of a \
+               change.",
+        example: r#""/etc/evenkeel/labels""#,
     },
     Setting {
         key: Key::Constraint,

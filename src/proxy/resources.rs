@@ -13,6 +13,8 @@ use crate::domain::pool::{PoolSettings, PoolState};
 use crate::domain::routing::RoutingTable;
 use crate::live::{Alarm, Reader};
 use crate::proxy::bell::Bell;
+use crate::proxy::errand::Errands;
+use crate::proxy::passwords::{Verified, Verifier};
 use crate::proxy::upstream::Idle;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
@@ -28,6 +30,7 @@ pub struct Parts {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Where clients reach our https, for redirects to it.
     pub https_public_port: u16,
+    pub passwords: Verifier,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol: Arc<[IpNet]>,
     /// What the seconds of retry budgets are counted from.
@@ -44,6 +47,8 @@ pub(super) struct Resources {
     table: RefCell<(Reader, Rc<Table>)>,
     idle: Idle,
     bell: Rc<Bell>,
+    errands: Errands,
+    verified: Verified,
     /// Those who wait for any table at all, as if for a pool of its own.
     unrouted: (PoolSettings, Arc<PoolState>),
 }
@@ -61,6 +66,8 @@ impl Resources {
             table: RefCell::new((reader, table)),
             idle: Idle::default(),
             bell: Rc::default(),
+            errands: Errands::default(),
+            verified: Verified::default(),
             unrouted: Default::default(),
         }
     }
@@ -94,6 +101,14 @@ impl Resources {
 
     pub(super) fn idle(&self) -> &Idle {
         &self.idle
+    }
+
+    pub(super) fn errands(&self) -> &Errands {
+        &self.errands
+    }
+
+    pub(super) fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     pub(super) fn bell(&self) -> &Rc<Bell> {

@@ -10,21 +10,27 @@
 )]
 
 mod access;
+mod auth;
 mod backend;
 pub(crate) mod balancer;
 mod balancing;
+mod body_limit;
 mod client;
 mod compression;
 mod conditions;
 mod cors;
+mod error_page;
 mod failover;
+mod forward_auth;
 mod forwarding;
 mod hashing;
 mod headers;
+mod label_files;
 mod leaving;
 mod lifecycle;
 mod pin;
 mod proxy_protocol;
+mod rate;
 mod readiness;
 mod refusals;
 mod rewriting;
@@ -56,12 +62,26 @@ fn before_all(backends: &[Backend]) -> Balancer {
 /// A balancer before replicas that are all ready, whose pool has `labels`, as
 /// lines of the settings file.
 fn before_with(backends: &[Backend], labels: &str) -> Balancer {
-    let servers: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
-    configured(&format!("[pools.web]\nservers = {servers:?}\n{labels}"), &[], backends)
+    before_pools(&[("web", backends, labels)], &[])
+}
+
+/// A balancer before several pools, each with its labels, and with `args`.
+fn before_pools(pools: &[(&str, &[Backend], &str)], args: &[&str]) -> Balancer {
+    let mut text = String::new();
+    for (name, backends, labels) in pools {
+        let servers: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
+        text += &format!("[pools.{name}]\nservers = {servers:?}\n{labels}\n");
+    }
+    let all = pools.iter().flat_map(|(_, backends, _)| backends.iter());
+    configured(&text, args, all)
 }
 
 /// A balancer with a settings file and flags, before replicas that are all ready.
-fn configured(settings: &str, flags: &[&str], backends: &[Backend]) -> Balancer {
+fn configured<'a>(
+    settings: &str,
+    flags: &[&str],
+    backends: impl IntoIterator<Item = &'a Backend>,
+) -> Balancer {
     let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
     std::fs::write(file.path(), settings).unwrap();
     let file = ["--config", file.path().to_str().unwrap()];

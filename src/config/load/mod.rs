@@ -17,6 +17,7 @@ use crate::config::settings::{Key, SETTINGS, Setting};
 use crate::config::sticky;
 use crate::config::value;
 use crate::config::{Config, Token};
+use crate::domain::files::Files;
 use crate::domain::names::PoolName;
 
 /// What was found, mistakes and all.
@@ -227,6 +228,10 @@ impl Reader {
             Key::LabelPrefix => {
                 let parse = |text: &str| value::label_prefix(text).map(Into::into);
                 self.one(group, parse, |config, prefix| config.labels.prefix = prefix);
+            }
+            Key::LabelFiles => {
+                let parse = |text: &str| value::folder(text).map(Files::beneath);
+                self.one(group, parse, |config, files| config.labels.files = files.into());
             }
             Key::Constraint => {
                 if let Some(constraints) = self.each(group, value::constraint) {

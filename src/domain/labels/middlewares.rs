@@ -9,6 +9,7 @@ use crate::domain::http::{hop_by_hop, host};
 use crate::domain::labels::compress::CompressionWish;
 use crate::domain::labels::cors::CorsLabels;
 use crate::domain::labels::group::Group;
+use crate::domain::labels::guards::Guards;
 use crate::domain::labels::own::Known;
 use crate::domain::labels::redirect::Strip;
 use crate::domain::labels::schema::Setting;
@@ -34,6 +35,7 @@ pub(super) struct Middlewares {
     pub(super) response_headers: HeaderEdits,
     pub(super) hsts: Option<HeaderValue>,
     pub(super) security_headers: bool,
+    pub(super) guards: Guards,
 }
 
 impl Middlewares {
@@ -41,6 +43,7 @@ impl Middlewares {
     /// pool with this rule.
     pub(super) fn into_list(self, rule: &Rule) -> Arc<[Middleware]> {
         let edits = |edits: HeaderEdits| (!edits.is_empty()).then_some(edits);
+        let guards = self.guards;
         let status = self.redirect_status.unwrap_or(StatusCode::PERMANENT_REDIRECT);
         let redirect = self.redirect.map(|target| Redirect { target, status });
         let strip = self.strip.map(|strip| strip.prefixes(rule)).unwrap_or_default();
@@ -50,13 +53,18 @@ impl Middlewares {
             self.compression.into_settings().map(Middleware::Compress),
             self.redirect_https.then_some(Middleware::RedirectHttps),
             clients.map(Middleware::Clients),
+            guards.rate(),
             self.cors.into_cors().map(Middleware::Cors),
+            guards.basic(),
+            guards.forward(),
+            guards.body_limit(),
             redirect.map(Middleware::Redirect),
             rewrite.map(Middleware::Rewrite),
             edits(self.request_headers).map(Middleware::RequestHeaders),
             edits(self.response_headers).map(Middleware::ResponseHeaders),
             self.hsts.map(Middleware::Hsts),
             self.security_headers.then_some(Middleware::SecurityHeaders),
+            guards.error_page(),
         ];
         list.into_iter().flatten().collect()
     }
@@ -71,7 +79,7 @@ impl Middlewares {
         {
             if find(setting).is_none() {
                 for known in group.labels.iter().filter(|known| below(head, known)) {
-                    voice.without(known, &group.stem, head, what);
+                    voice.alone(known, &group.stem, head, what);
                 }
             }
         }
@@ -79,7 +87,7 @@ impl Middlewares {
             && self.strip == Some(Strip::Matched)
             && find(Setting::Path).is_none()
         {
-            voice.without(known, &group.stem, "path", "the prefixes");
+            voice.alone(known, &group.stem, "path", "the prefixes");
         }
         let takes_preflights = rule.conditions.as_ref().is_none_or(|conditions| {
             conditions.methods.is_empty() || conditions.methods.contains(&Method::OPTIONS)

@@ -4,9 +4,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::auth::InvalidUser;
+use crate::domain::files::InvalidFilePath;
 use crate::domain::labels::path::{self, InvalidPath};
 use crate::domain::labels::unknown::near;
-use crate::domain::middleware::InvalidTarget;
+use crate::domain::middleware::{InvalidAuthUrl, InvalidTarget};
 use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::proxy_protocol::Version;
 use crate::domain::units::{self, InvalidUnit};
@@ -57,12 +59,35 @@ pub enum InvalidValue {
     Header { entry: String },
     #[error("is no value of a header field")]
     HeaderValue,
+    #[error("is no name of a header or cookie")]
+    FieldName { entry: String },
+    #[error("is not a number in a time")]
+    Rate,
+    #[error("is not a size")]
+    Size,
+    #[error("{fault}")]
+    User { entry: String, fault: InvalidUser },
+    #[error("has no users in it")]
+    NoUsers { entry: String },
+    #[error("is not a text in base 64")]
+    Base64 { entry: String },
+    #[error("{fault}")]
+    AuthUrl { entry: String, fault: InvalidAuthUrl },
+    #[error("{fault}")]
+    FilePath { entry: String, fault: InvalidFilePath },
+    #[error("cannot be read: {fault}")]
+    File { entry: String, fault: Arc<str> },
+    /// It will be as soon as somebody has looked.
+    #[error("has not been read yet")]
+    Unread,
+    #[error("is not a text in UTF-8")]
+    NoText { entry: String },
+    #[error("is no status of a failure")]
+    NoFailure { entry: String },
     #[error("is no coding of content")]
     Coding { entry: String },
     #[error("is no media type")]
     MediaType { entry: String },
-    #[error("is not a size")]
-    Size,
     #[error("{0}")]
     Target(InvalidTarget),
     #[error("{fault}")]
@@ -93,6 +118,15 @@ impl InvalidValue {
             Self::Host { entry, .. }
             | Self::Path { entry, .. }
             | Self::Status { entry }
+            | Self::FieldName { entry }
+            | Self::User { entry, .. }
+            | Self::NoUsers { entry }
+            | Self::Base64 { entry }
+            | Self::AuthUrl { entry, .. }
+            | Self::FilePath { entry, .. }
+            | Self::File { entry, .. }
+            | Self::NoText { entry }
+            | Self::NoFailure { entry }
             | Self::Header { entry }
             | Self::Coding { entry }
             | Self::MediaType { entry } => Some(entry),
@@ -114,8 +148,10 @@ impl InvalidValue {
             | Self::HeaderName
             | Self::CookieName
             | Self::HeaderValue
+            | Self::Rate
             | Self::Size
             | Self::Target(_)
+            | Self::Unread
             | Self::Unsupported => None,
         }
     }
@@ -127,6 +163,19 @@ impl InvalidValue {
             Self::Path { fault, .. } => Some(fault.remedy().to_owned()),
             Self::Other { remedy: Some(remedy), .. } => Some((*remedy).to_owned()),
             Self::Word { meant: Some(meant) } => Some(format!("did you mean `{meant}`?")),
+            Self::User { fault, .. } => Some(fault.remedy().to_owned()),
+            Self::AuthUrl { fault, .. } => fault.remedy().map(str::to_owned),
+            Self::FilePath { .. } => Some(
+                "put it beneath `--label-files DIR` and write its path there, without `..`"
+                    .to_owned(),
+            ),
+            Self::NoUsers { .. } => {
+                Some("add those who may pass, as `htpasswd -nB USER` prints them".to_owned())
+            }
+            Self::File { .. } => Some(
+                "put a file there, of at most 1 MiB and no link, that the balancer may read"
+                    .to_owned(),
+            ),
             Self::HashKey => {
                 Some("write `hash:header:X-User`, `hash:cookie:session` or `hash:uri`".to_owned())
             }
@@ -148,9 +197,15 @@ impl InvalidValue {
             | Self::CookieName
             | Self::Header { .. }
             | Self::HeaderValue
+            | Self::FieldName { .. }
+            | Self::Rate
+            | Self::Size
+            | Self::Base64 { .. }
+            | Self::Unread
+            | Self::NoText { .. }
+            | Self::NoFailure { .. }
             | Self::Coding { .. }
             | Self::MediaType { .. }
-            | Self::Size
             | Self::Target(_)
             | Self::Other { remedy: None, .. }
             | Self::Unsupported => None,

@@ -12,7 +12,7 @@ use crate::domain::labels::own::Known;
 use crate::domain::labels::schema::Setting;
 use crate::domain::labels::value::{self, InvalidValue, Scheme};
 use crate::domain::labels::voice::Voice;
-use crate::domain::labels::{conditions, cors, redirect};
+use crate::domain::labels::{LabelSettings, conditions, cors, guards, redirect};
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::pool::PoolSettings;
 use crate::domain::rule::{Conditions, Rule};
@@ -42,7 +42,7 @@ pub(super) struct Wish<'a> {
 }
 
 impl<'a> Wish<'a> {
-    pub(super) fn read(group: &Group<'a>, voice: &mut Voice) -> Self {
+    pub(super) fn read(group: &Group<'a>, settings: &LabelSettings, voice: &mut Voice) -> Self {
         let mut wish = Self { closed: group.doubted, ..Self::default() };
         for known in &group.labels {
             let usable = match (known.label.setting, known.contested) {
@@ -54,8 +54,9 @@ impl<'a> Wish<'a> {
                     voice.contested(known, other);
                     false
                 }
-                (Some(setting), None) => match wish.take(known, setting, voice) {
+                (Some(setting), None) => match wish.take(known, setting, settings, voice) {
                     Ok(()) => true,
+                    Err(InvalidValue::Unread) => false,
                     Err(fault) => {
                         voice.invalid(known, setting, &fault);
                         false
@@ -67,6 +68,10 @@ impl<'a> Wish<'a> {
         let conditions = std::mem::take(&mut wish.conditions);
         wish.rule.conditions = (!conditions.is_empty()).then(|| Arc::new(conditions));
         wish.settle_check(group, voice);
+        for (known, needed) in guards::alone(&group.labels) {
+            voice.without(known, &group.stem, needed);
+            wish.closed |= known.label.guard;
+        }
         Self::settle_compression(group, voice);
         wish.settle_middlewares(group, voice);
         wish
@@ -83,7 +88,7 @@ impl<'a> Wish<'a> {
         let is_path = |known: &Known<'_>| known.label.setting == Some(Setting::HealthPath);
         if !group.labels.iter().any(is_path) {
             for known in group.labels.iter().filter(|known| known.label.head() == "health") {
-                voice.without(known, &group.stem, "health.path", "the path to ask");
+                voice.alone(known, &group.stem, "health.path", "the path to ask");
             }
         }
     }
@@ -111,6 +116,7 @@ impl<'a> Wish<'a> {
         &mut self,
         known: &Known<'a>,
         setting: Setting,
+        settings: &LabelSettings,
         voice: &mut Voice,
     ) -> Result<(), InvalidValue> {
         let written = known.own.value;
@@ -119,6 +125,7 @@ impl<'a> Wish<'a> {
         let check = &mut self.check;
         let middlewares = &mut self.middlewares;
         let conditions = &mut self.conditions;
+        let guards = &mut middlewares.guards;
         match setting {
             // Whether a name that is none is a fault of the label or of the
             // whole group is not known here.
@@ -161,6 +168,15 @@ impl<'a> Wish<'a> {
             Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
             Setting::TimeoutIdle => timeouts.idle = value::duration(written, &SILENCE)?,
             Setting::TimeoutTunnel => timeouts.tunnel = value::duration(written, &SILENCE)?,
+            Setting::Rate => guards.pace = Some(guards::pace(written)?),
+            Setting::RateBurst => guards.burst = Some(guards::burst(written)?),
+            Setting::RateBy => guards.by = guards::by(written)?,
+            Setting::AuthBasic => guards.users = Some(guards::users(written, known, voice)?),
+            Setting::AuthForward => guards.auth_url = Some(guards::auth_url(written, settings)?),
+            Setting::AuthForwardHeaders => guards.auth_headers = guards::headers(written)?,
+            Setting::BodyLimit => guards.body_limit = Some(guards::size(written)?),
+            Setting::ErrorPage => guards.page = guards::page(written, known, voice)?,
+            Setting::ErrorPageOn => guards.page_on = guards::failures(written)?,
             Setting::Compress => middlewares.compression.take_codings(written)?,
             Setting::CompressMin => middlewares.compression.take_min(written)?,
             Setting::CompressTypes => middlewares.compression.take_types(written)?,

@@ -25,6 +25,7 @@ pub use vitals::{InFlight, Ticket, Vitals};
 
 use crate::domain::balance::Policy;
 use crate::domain::lifecycle::HealthCheck;
+use crate::domain::limit;
 use crate::domain::middleware::Middleware;
 use crate::domain::names::PoolName;
 use crate::domain::proxy_protocol::Version;
@@ -119,6 +120,8 @@ pub struct PoolState {
     turn: Turn,
     pub tally: Tally,
     pub budget: Budget,
+    /// Of `lb.rate`.
+    pub limit: limit::Lazy,
     waiting: AtomicU32,
 }
 

@@ -1,7 +1,9 @@
 //! What a client is sent.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::domain::lifecycle::State;
 use crate::domain::middleware::Coding;
@@ -95,6 +97,16 @@ impl ResponseBody {
         Self { content: Content::Done, exchange: None, bytes: 0, failed: None }
     }
 
+    /// Other content in place of what it was. A short rest of that is still
+    /// read, so that its connection can carry another request.
+    pub(super) fn replaced(mut self, content: Bytes) -> Self {
+        let content = if content.is_empty() { Content::Done } else { Content::Whole(content) };
+        if let Content::Streamed(rest) = mem::replace(&mut self.content, content) {
+            tokio::task::spawn_local(timeout(REST_TIME, rest.run_out()));
+        }
+        self
+    }
+
     /// A replica's answer.
     pub(super) fn streamed(
         incoming: Incoming,
@@ -116,7 +128,7 @@ impl ResponseBody {
     pub(super) fn compress(&mut self, coding: Coding) {
         if !self.is_end_stream() {
             let length = self.size_hint().exact();
-            let source = std::mem::replace(&mut self.content, Content::Done);
+            let source = mem::replace(&mut self.content, Content::Done);
             let compressed = Compressed::new(source, coding, length);
             self.content = Content::Compressed(Box::new(compressed));
         }
@@ -167,7 +179,7 @@ impl Content {
         let frame = match self {
             Self::Done => None,
             Self::Whole(content) => {
-                let content = std::mem::take(content);
+                let content = mem::take(content);
                 *self = Self::Done;
                 Some(Ok(Frame::data(content)))
             }
@@ -239,6 +251,22 @@ impl Streamed {
         Poll::Ready(Some(Err(Broken::Silent(idle))))
     }
 
+    /// Reads what is left of it, if that is not much.
+    async fn run_out(mut self: Box<Self>) {
+        let mut left = REST_BYTES_MAX;
+        while !self.incoming.is_end_stream() {
+            match poll_fn(|context| self.poll_frame(context)).await {
+                Some(Ok(frame)) => match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                    Some(rest) => left = rest,
+                    None => return,
+                },
+                Some(Err(_)) => return,
+                None => break,
+            }
+        }
+        self.end();
+    }
+
     fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.release();
@@ -266,3 +294,8 @@ impl fmt::Debug for ResponseBody {
 fn data_of<E>(frame: &Option<Result<Frame<Bytes>, E>>) -> Option<&Bytes> {
     frame.as_ref()?.as_ref().ok()?.data_ref()
 }
+
+/// What is read of an answer that nobody gets: less than another connection is
+/// worth.
+const REST_BYTES_MAX: usize = 64 * 1024;
+const REST_TIME: Duration = Duration::from_secs(1);

@@ -98,6 +98,20 @@ impl Prepared {
         Asked { host, path, query: target.query(), method, headers, client: *client }
     }
 
+    /// As it is forwarded.
+    pub(super) fn target(&self) -> &PathAndQuery {
+        &self.target
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// As they are forwarded, but for what a replica is given beside them.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// What a replica that wants PROXY headers is told of the client.
     pub(super) fn ends(&self) -> Ends {
         self.ends
@@ -105,14 +119,6 @@ impl Prepared {
 
     pub(super) fn upload(&self) -> &Rc<Upload> {
         &self.upload
-    }
-
-    pub(super) fn method(&self) -> &Method {
-        &self.method
-    }
-
-    pub(super) fn headers(&self) -> &HeaderMap {
-        &self.headers
     }
 
     /// Whether doing it twice does no more than doing it once (RFC 9110,

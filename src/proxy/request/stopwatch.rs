@@ -79,6 +79,10 @@ fn finding(error: &ProxyError) -> Finding {
         | ProxyError::NoRoute
         | ProxyError::Closed
         | ProxyError::Forbidden
+        | ProxyError::RateLimited { .. }
+        | ProxyError::Unauthorized
+        | ProxyError::AuthUnavailable(_)
+        | ProxyError::BodyTooLarge { .. }
         | ProxyError::HoldTimeout { .. }
         | ProxyError::QueueFull => Finding::GivenUp,
     }

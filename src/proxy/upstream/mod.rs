@@ -126,7 +126,7 @@ impl Connection {
             Err(failed) => failed,
         };
         if upload.is_broken() {
-            return Err(Failure { cause: Cause::Other, error: ProxyError::ClientBroke(None) });
+            return Err(Failure { cause: Cause::Other, error: upload.fault() });
         }
         let after = self.line.traffic.reading();
         // A replica may say goodbye to an idle connection, so what was not

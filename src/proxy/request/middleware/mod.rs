@@ -1,6 +1,9 @@
 //! A pool's middlewares, run over one request and its answer.
 
 mod compress;
+mod error_page;
+mod forward_auth;
+mod guards;
 mod redirect;
 mod rewrite;
 
@@ -83,11 +86,14 @@ impl Admission {
         &mut self,
         resources: &Rc<Resources>,
         prepared: &Prepared,
-        _exchange: &mut Exchange,
+        exchange: &mut Exchange,
     ) -> Result<Verdict, ProxyError> {
         let Self { of, granted, target } = self;
+        let Some((pool, middlewares)) = of else { return Ok(Verdict::Pass) };
+        // Of another pool, which the request has left.
+        prepared.upload().set_limit(None);
         let asked = prepared.asked(prepared.path());
-        for middleware in of.iter().flat_map(|(_, middlewares)| middlewares.iter()) {
+        for middleware in &**middlewares {
             let reply = match middleware {
                 Middleware::RedirectHttps => {
                     redirect::https(prepared, resources.parts.https_public_port)?
@@ -95,8 +101,23 @@ impl Admission {
                 Middleware::Clients(clients) if !clients.admit(prepared.client) => {
                     return Err(ProxyError::Forbidden);
                 }
+                Middleware::Rate(limit) => {
+                    guards::rate(limit, pool, resources, prepared, exchange)?;
+                    None
+                }
                 Middleware::Cors(cors) => {
                     cors.preflight(asked.method, asked.headers).map(Reply::preflight)
+                }
+                Middleware::BasicAuth(users) => {
+                    guards::basic(users, pool, resources, prepared, exchange).await?;
+                    None
+                }
+                Middleware::ForwardAuth(auth) => {
+                    forward_auth::admit(auth, resources, prepared, granted).await?
+                }
+                Middleware::BodyLimit(limit) => {
+                    guards::body_limit(*limit, prepared, exchange)?;
+                    None
                 }
                 Middleware::Redirect(to) => Some(redirect::elsewhere(prepared, to)?),
                 Middleware::Rewrite(how) => {
@@ -108,7 +129,8 @@ impl Admission {
                 | Middleware::RequestHeaders(_)
                 | Middleware::ResponseHeaders(_)
                 | Middleware::Hsts(_)
-                | Middleware::SecurityHeaders => None,
+                | Middleware::SecurityHeaders
+                | Middleware::ErrorPage(_) => None,
             };
             if let Some(reply) = reply {
                 return Ok(Verdict::Answer(reply));
@@ -139,7 +161,12 @@ impl Admission {
                 | Middleware::Rewrite(_)
                 | Middleware::ResponseHeaders(_)
                 | Middleware::Hsts(_)
-                | Middleware::SecurityHeaders => {}
+                | Middleware::SecurityHeaders
+                | Middleware::Rate(_)
+                | Middleware::BasicAuth(_)
+                | Middleware::ForwardAuth(_)
+                | Middleware::BodyLimit(_)
+                | Middleware::ErrorPage(_) => {}
             }
         }
     }
@@ -148,7 +175,7 @@ impl Admission {
     /// one of our own that stands for it.
     pub(super) async fn finish(
         &self,
-        _resources: &Rc<Resources>,
+        resources: &Rc<Resources>,
         prepared: &Prepared,
         mut response: Response<ResponseBody>,
     ) -> Response<ResponseBody> {
@@ -156,7 +183,8 @@ impl Admission {
             return response;
         }
         let asked = prepared.asked(prepared.path());
-        for middleware in self.middlewares().iter().rev() {
+        let Some((pool, middlewares)) = &self.of else { return response };
+        for middleware in middlewares.iter().rev() {
             match middleware {
                 Middleware::SecurityHeaders => middleware::secure(response.headers_mut()),
                 Middleware::Hsts(value) => {
@@ -169,10 +197,17 @@ impl Admission {
                     cors.mark(asked.method, asked.headers, response.headers_mut());
                 }
                 Middleware::Compress(settings) => compress::over(settings, prepared, &mut response),
+                Middleware::ErrorPage(page) => {
+                    response = error_page::replace(page, pool, resources, prepared, response).await;
+                }
                 Middleware::RedirectHttps
                 | Middleware::Clients(_)
                 | Middleware::Redirect(_)
                 | Middleware::Rewrite(_)
+                | Middleware::Rate(_)
+                | Middleware::BasicAuth(_)
+                | Middleware::ForwardAuth(_)
+                | Middleware::BodyLimit(_)
                 | Middleware::RequestHeaders(_) => {}
             }
         }
