@@ -28,6 +28,8 @@ pub(super) enum ProxyError {
     },
     #[error("too many requests wait for the pool")]
     QueueFull,
+    #[error("every replica had as many requests as it may for {hold:?}")]
+    QueueTimeout { hold: Duration },
     #[error("cannot connect to {endpoint}")]
     Connect {
         endpoint: SocketAddr,
@@ -64,9 +66,10 @@ impl ProxyError {
             Self::ClientBroke(Some(Fault::BodyTimeout)) => StatusCode::REQUEST_TIMEOUT,
             Self::AmbiguousPath | Self::ClientBroke(_) => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Closed | Self::HoldTimeout { .. } | Self::QueueFull => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Closed
+            | Self::HoldTimeout { .. }
+            | Self::QueueFull
+            | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect { .. }
             | Self::Reset { .. }
             | Self::Left { .. }
@@ -85,6 +88,7 @@ impl ProxyError {
             | Self::Closed
             | Self::HoldTimeout { .. }
             | Self::QueueFull
+            | Self::QueueTimeout { .. }
             | Self::Connect { .. }
             | Self::Reset { .. }
             | Self::Left { .. }
@@ -104,6 +108,7 @@ impl ProxyError {
                 after.as_ref().map_or("no_endpoint", |after| after.reason())
             }
             Self::QueueFull => "queue_full",
+            Self::QueueTimeout { .. } => "queue_timeout",
             Self::Connect { .. } => "connect_failed",
             Self::Reset { .. } => "upstream_reset",
             Self::Left { .. } => "upstream_gone",
@@ -121,7 +126,7 @@ impl ProxyError {
             }
             Self::NoRoute => "There is no service at this address.",
             Self::Closed => "This service is not configured correctly.",
-            Self::HoldTimeout { .. } | Self::QueueFull => {
+            Self::HoldTimeout { .. } | Self::QueueFull | Self::QueueTimeout { .. } => {
                 "The service is not ready. Please try again in a moment."
             }
             Self::Connect { .. }
@@ -135,7 +140,7 @@ impl ProxyError {
     /// Seconds after which it makes sense to try again.
     pub(super) fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::HoldTimeout { .. } | Self::QueueFull => Some(1),
+            Self::HoldTimeout { .. } | Self::QueueFull | Self::QueueTimeout { .. } => Some(1),
             Self::Refused(_)
             | Self::AmbiguousPath
             | Self::NoRoute
@@ -165,6 +170,7 @@ pub const REASONS: &[&str] = &[
     "guard_unreadable",
     "no_endpoint",
     "queue_full",
+    "queue_timeout",
     "connect_failed",
     "upstream_reset",
     "upstream_gone",

@@ -176,6 +176,7 @@ mod tests {
             address: None,
             weight: 1,
             backup: false,
+            max_conns: None,
             check: None,
         }
     }

@@ -1,17 +1,26 @@
 //! What a request can be sent to.
 
+mod ejection;
+mod in_flight;
+mod queue;
 mod tally;
 mod tiers;
+mod tolerance;
 mod vitals;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+pub use ejection::{Ejected, Trial};
+pub use in_flight::InFlight;
+pub use queue::{Queue, Turn};
 pub use tally::{BUCKETS, Histogram, StatusClass, Tally};
 pub use tiers::{Tier, Tiers};
-pub use vitals::{InFlight, Ticket, Vitals};
+pub use tolerance::Tolerance;
+pub use vitals::{Ticket, Vitals};
 
 use crate::domain::balance::{self, Policy};
 use crate::domain::lifecycle::{HealthCheck, Probe, Share, State};
@@ -42,6 +51,8 @@ pub struct Endpoint {
     pub service: Option<Arc<str>>,
     pub weight: u16,
     pub backup: bool,
+    /// Requests that it may have at once; none: any number.
+    pub max_conns: Option<NonZeroU32>,
     /// Constant for the replica's name, so that hashing survives a restart.
     pub seed: u64,
     /// How it is asked whether it can serve; without one it must only accept
@@ -77,6 +88,7 @@ pub struct PoolSettings {
     pub health: Option<Arc<HealthCheck>>,
     /// How long a new replica's share of the traffic grows. 0 to 1 h.
     pub slow_start: Duration,
+    pub tolerance: Tolerance,
     /// In the order in which requests meet them.
     pub middlewares: Arc<[Middleware]>,
 }
@@ -97,9 +109,10 @@ pub struct Timeouts {
 /// What a pool remembers while tables come and go.
 #[derive(Debug, Default)]
 pub struct PoolState {
-    turn: Turn,
+    rotation: Rotation,
     pub tally: Tally,
     pub budget: Budget,
+    pub queue: Queue,
     waiting: AtomicU32,
 }
 
@@ -107,7 +120,7 @@ pub struct PoolState {
 /// writes it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Turn(AtomicU64);
+struct Rotation(AtomicU64);
 
 /// What the choice of an endpoint may depend on.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +154,12 @@ impl Pool {
         let serves_at_last = |it: &Endpoint| it.vitals.state().serves_at_last();
         self.pick_from(&self.tiers.primary, draw, tried, serves)
             .or_else(|| self.pick_from(&self.tiers.backup, draw, tried, serves))
-            .or_else(|| self.pick_from(&self.tiers.last, draw, tried, serves_at_last))
+            .or_else(|| {
+                // What is full is waited for, and not passed over for what fails.
+                let may_wait = self.is_full(tried, State::serves);
+                let last = &self.tiers.last;
+                (!may_wait).then(|| self.pick_from(last, draw, tried, serves_at_last)).flatten()
+            })
     }
 
     /// Chooses an endpoint that was ready until its stop signal came, and may
@@ -172,6 +190,50 @@ impl Pool {
         self.pick_from(&self.tiers.starting, draw, tried, accepts)
     }
 
+    /// Chooses an ejected endpoint whose time-out is over, for the one request
+    /// that decides whether it is back. `repeatable`: the request could be sent
+    /// elsewhere if it fails.
+    pub fn pick_trial(&self, draw: Draw, repeatable: bool) -> Option<(&Endpoint, Trial)> {
+        let ejected = &self.tiers.ejected.members;
+        let ejected = ejected.iter().filter_map(|&slot| self.endpoints.get(usize::from(slot)));
+        ejected
+            .filter(|it| self.may_try(it))
+            .find_map(|it| Trial::begin(&it.vitals, draw.now, repeatable).map(|trial| (it, trial)))
+    }
+
+    /// A backup is tried only when it would have been used. None is that does
+    /// not even accept connections, which a probe finds out.
+    fn may_try(&self, endpoint: &Endpoint) -> bool {
+        let vitals = &endpoint.vitals;
+        let fits = vitals.state() == State::Ejected && vitals.probe() != Probe::Failed;
+        let served = || self.endpoints.iter().any(|it| !it.backup && it.vitals.state().serves());
+        fits && endpoint.has_room() && !(endpoint.backup && served())
+    }
+
+    /// Whether other endpoints can do without this one: the last one in service
+    /// stays, and so does one that serves only by its name.
+    pub fn can_spare(&self, endpoint: &Endpoint) -> bool {
+        let serial = endpoint.vitals.serial();
+        let serves = |it: &Endpoint| it.weight > 0 && it.vitals.state().serves();
+        let other = |it: &Endpoint| it.vitals.serial() != serial && serves(it);
+        endpoint.weight > 0 && self.endpoints.iter().any(other)
+    }
+
+    /// Whether an endpoint in such a state has not been tried and has as many
+    /// requests as it may: a place there is worth waiting for.
+    pub fn is_full(&self, tried: &Tried, wanted: fn(State) -> bool) -> bool {
+        let is_full = |it: &Endpoint| it.weight > 0 && !it.has_room() && !tried.contains(it);
+        self.tiers.limited
+            && self.endpoints.iter().any(|it| wanted(it.vitals.state()) && is_full(it))
+    }
+
+    /// Whether an endpoint is ready that has not been tried and takes a request
+    /// at once.
+    pub fn has_other(&self, tried: &Tried) -> bool {
+        let takes = |it: &Endpoint| it.weight > 0 && it.vitals.state().serves() && it.has_room();
+        self.endpoints.iter().any(|it| takes(it) && !tried.contains(it))
+    }
+
     /// Whether any endpoint is ready.
     pub fn is_ready(&self) -> bool {
         self.endpoints.iter().any(|endpoint| endpoint.vitals.state().serves())
@@ -188,7 +250,9 @@ impl Pool {
             return None;
         }
         let at = |slot: u16| self.endpoints.get(usize::from(slot));
-        let usable = |slot: u16| at(slot).is_some_and(|it| serves(it) && !tried.contains(it));
+        let usable = |slot: u16| {
+            at(slot).is_some_and(|it| serves(it) && it.has_room() && !tried.contains(it))
+        };
         let slot = if self.settings.slow_start.is_zero() {
             self.choose(tier, draw, usable, |_| true, |_| Share::FULL)
         } else {
@@ -267,6 +331,22 @@ impl Pool {
     }
 }
 
+impl Endpoint {
+    /// Whether it may have one more request.
+    pub fn has_room(&self) -> bool {
+        self.max_conns.is_none_or(|most| self.vitals.in_flight() < most.get())
+    }
+
+    /// A request begins there, unless others have taken its last place. Those
+    /// who wait in `pool` for a place are told when it ends.
+    pub fn begin(&self, pool: &Arc<PoolState>) -> Option<InFlight> {
+        match self.max_conns {
+            None => Some(self.vitals.begin()),
+            Some(most) => self.vitals.begin_within(most.get(), pool),
+        }
+    }
+}
+
 /// Turns that one request may take while replicas stand back; with all but one
 /// of a large pool new, it is still likely that one takes it.
 const TURNS_MAX: usize = 32;
@@ -283,6 +363,7 @@ impl Default for PoolSettings {
             ready_strict: false,
             health: None,
             slow_start: Duration::ZERO,
+            tolerance: Tolerance::default(),
             middlewares: Arc::default(),
         }
     }
@@ -301,7 +382,7 @@ impl Default for Timeouts {
 
 impl PoolState {
     fn next_turn(&self) -> u64 {
-        self.turn.0.fetch_add(1, Ordering::Relaxed)
+        self.rotation.0.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Takes a place among the waiting; none when `most` are taken.
@@ -332,6 +413,10 @@ impl Tried {
         self.0.push(mark);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn contains(&self, endpoint: &Endpoint) -> bool {
         !self.0.is_empty() && self.0.contains(&Self::mark(endpoint))
     }
@@ -339,3 +424,6 @@ impl Tried {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fitness_tests;

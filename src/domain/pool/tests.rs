@@ -143,6 +143,7 @@ fn endpoint(age: u64, serial: u16) -> Endpoint {
         service: None,
         weight: 1,
         backup: false,
+        max_conns: None,
         check: None,
         vitals: Arc::new(vitals),
     }
