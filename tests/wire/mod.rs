@@ -13,15 +13,20 @@ mod backend;
 pub(crate) mod balancer;
 mod balancing;
 mod client;
+mod ejection;
 mod failover;
 mod forwarding;
 mod headers;
 mod leaving;
 mod lifecycle;
+mod limits;
 mod readiness;
 mod refusals;
+mod retry_status;
 mod streaming;
 mod upgrade;
+
+use std::net::SocketAddr;
 
 pub(crate) use backend::{Backend, ok};
 pub(crate) use balancer::{Balancer, wait_for};
@@ -47,7 +52,18 @@ fn before_all(backends: &[Backend]) -> Balancer {
 /// A balancer before replicas that are all ready, whose pool has `labels`, as
 /// lines of the settings file.
 fn before_with(backends: &[Backend], labels: &str) -> Balancer {
-    let servers: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
+    before_these(&backends.iter().collect::<Vec<_>>(), labels)
+}
+
+/// As [`before_with`].
+fn before_these(backends: &[&Backend], labels: &str) -> Balancer {
+    let servers: Vec<_> = backends.iter().map(|it| it.address).collect();
+    before_servers(&servers, labels)
+}
+
+/// As [`before_with`], by the servers' addresses.
+fn before_servers(servers: &[SocketAddr], labels: &str) -> Balancer {
+    let servers: Vec<_> = servers.iter().map(SocketAddr::to_string).collect();
     let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
     std::fs::write(file.path(), format!("[pools.web]\nservers = {servers:?}\n{labels}")).unwrap();
     let balancer = Balancer::start(&["--config", file.path().to_str().unwrap()]);
@@ -55,6 +71,12 @@ fn before_with(backends: &[Backend], labels: &str) -> Balancer {
         balancer.logged(&format!("address={server}"));
     }
     balancer
+}
+
+/// What the admin port says.
+fn admin(balancer: &Balancer, path: &str) -> client::Answer {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    Client::connect(balancer.admin).send(request).answer()
 }
 
 fn get(path: &str) -> String {
