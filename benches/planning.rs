@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use divan::Bencher;
-use evenkeel::domain::balance::Policy;
+use evenkeel::domain::balance::{HashKey, Policy};
 use evenkeel::domain::labels::LabelSettings;
 use evenkeel::domain::lifecycle::{Probe, State};
 use evenkeel::domain::names::SourceName;
@@ -19,6 +19,7 @@ use evenkeel::domain::world::{
     Attachment, Health, Hint, Loss, NetworkMode, Observation, Place, RunState, Workload,
     WorkloadId, World,
 };
+use http::HeaderMap;
 
 fn main() {
     divan::main();
@@ -69,11 +70,26 @@ fn heed_a_hint_among_1000_containers(bencher: Bencher<'_, '_>, loss: &Loss) {
     });
 }
 
-#[divan::bench(args = [Policy::RoundRobin, Policy::LeastRequest, Policy::P2c, Policy::Random, Policy::IpHash])]
-fn pick_among_5(bencher: Bencher<'_, '_>, policy: Policy) {
-    let mut plan = planned(&world(1_000));
+#[divan::bench(args = Policy::PLAIN.into_iter().chain([Policy::Hash(HashKey::Uri)]))]
+fn pick_among_5(bencher: Bencher<'_, '_>, policy: &Policy) {
+    pick(bencher, planned(&world(1_000)), policy);
+}
+
+/// What grows with the pool: a hash looks at every endpoint.
+#[divan::bench(args = [Policy::RoundRobin, Policy::PeakEwma, Policy::IpHash, Policy::Hash(HashKey::Uri)])]
+fn pick_among_1000(bencher: Bencher<'_, '_>, policy: &Policy) {
+    let mut world = world(1_000);
+    for workload in world.values_mut().flat_map(|it| &mut it.workloads) {
+        workload.labels.insert("lb.pool".to_owned(), "all".to_owned());
+        workload.labels.remove("lb.host");
+    }
+    pick(bencher, planned(&world), policy);
+}
+
+/// Chooses an endpoint of the first pool, reading what its policy asks for.
+fn pick(bencher: Bencher<'_, '_>, mut plan: Plan, policy: &Policy) {
     for pool in plan.pools.values_mut() {
-        pool.settings.policy = policy;
+        pool.settings.policy = policy.clone();
     }
     let table = RoutingTable::build(&plan, &RoutingTable::default());
     for endpoint in table.pools().flat_map(|pool| &pool.endpoints) {
@@ -81,10 +97,12 @@ fn pick_among_5(bencher: Bencher<'_, '_>, policy: Policy) {
     }
     let table = RoutingTable::build(&plan, &table);
     let pool = table.pools().next().unwrap();
-    let (mut random, now) = (0_u64, now());
+    let (mut random, now, headers) = (0_u64, now(), HeaderMap::new());
     bencher.bench_local(|| {
         random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let draw = Draw { random, client: Ipv4Addr::from_bits(random as u32).into(), now };
+        let client = Ipv4Addr::from_bits(random as u32).into();
+        let wanted = pool.wanted(&headers, "/api/v1/items?page=2");
+        let draw = Draw { random, client, now, wanted };
         pool.pick(divan::black_box(draw), &Tried::default()).unwrap().weight
     });
 }
@@ -133,6 +151,7 @@ fn world(count: u16) -> World {
                 exposed: Some(vec![8080]),
             },
             oneoff: false,
+            host_name: None,
         }
     });
     let observation = Observation { workloads: workloads.collect(), ..Observation::default() };

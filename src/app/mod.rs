@@ -28,6 +28,7 @@ use crate::control::{Control, Operator, Overview};
 use crate::discovery;
 use crate::domain::labels::LabelSettings;
 use crate::domain::names::SourceName;
+use crate::domain::pool::StickyKey;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::routing::RoutingTable;
 use crate::domain::world::Report;
@@ -45,6 +46,8 @@ enum Failed {
     Bind(#[from] BindError),
     #[error("cannot start the log")]
     Log(#[from] log::InvalidFilter),
+    #[error("cannot draw random bits")]
+    Random(#[from] aws_lc_rs::error::Unspecified),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     #[error("cannot start the runtime")]
@@ -86,7 +89,8 @@ fn start(config: &Config) -> Result<(), Failed> {
         .build()
         .map_err(Failed::Runtime)?;
     let access_log = AccessLog::start(config.access_log, io::stdout()).map_err(Failed::Thread)?;
-    let (publisher, reader) = live::channel(RoutingTable::new(config.localhost));
+    let sticky_key = config.sticky_key.clone().map_or_else(random_key, Ok)?;
+    let (publisher, reader) = live::channel(RoutingTable::new(config.localhost, sticky_key));
     let alarm = Alarm::default();
     let parts = Parts {
         reader,
@@ -168,6 +172,13 @@ async fn serve(
         signal = signals.next() => warn!("Stopped at once on a second signal, {signal}"),
     }
     Ok(())
+}
+
+/// A key that signs cookies for as long as this process lives.
+fn random_key() -> Result<StickyKey, Failed> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret)?;
+    Ok(StickyKey::new(&secret))
 }
 
 /// For each worker the listeners of every address.

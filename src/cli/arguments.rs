@@ -140,6 +140,7 @@ fn check() -> Command {
         | Key::LabelPrefix
         | Key::Constraint
         | Key::TrustedProxies
+        | Key::StickyKeyFile
         | Key::Localhost
         | Key::Log
         | Key::AccessLog

@@ -10,6 +10,7 @@ mod layer;
 mod load;
 mod mistake;
 mod settings;
+mod sticky;
 mod token;
 mod value;
 
@@ -29,6 +30,7 @@ pub use token::Token;
 
 use crate::domain::labels::LabelSettings;
 use crate::domain::names::PoolName;
+use crate::domain::pool::StickyKey;
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct Config {
     pub labels: LabelSettings,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Signs the cookies by which clients come back; none: a random one.
+    pub sticky_key: Option<StickyKey>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
@@ -117,6 +121,7 @@ impl Default for Config {
             user: None,
             labels: LabelSettings::default(),
             trusted_proxies: Vec::new(),
+            sticky_key: None,
             localhost: true,
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),

@@ -33,6 +33,7 @@ pub enum Key {
     LabelPrefix,
     Constraint,
     TrustedProxies,
+    StickyKeyFile,
     Localhost,
     Log,
     AccessLog,
@@ -98,7 +99,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 15] = [
+pub static SETTINGS: [Setting; 16] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -222,6 +223,18 @@ pub static SETTINGS: [Setting; 15] = [
         more: "Networks or single addresses, such as `10.0.0.0/8,192.168.1.1`. From anyone else \
                these headers are dropped.",
         example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
+    },
+    Setting {
+        key: Key::StickyKeyFile,
+        name: "sticky_key_file",
+        arity: Arity::One,
+        value: "PATH",
+        absent: Absent::Meaning("a key of its own at each start"),
+        help: "The file with the key that signs the cookies of `sticky=cookie`",
+        more: "Any text of at least 16 bytes. Without it a restart of the balancer forgets which \
+               replica a client belongs to; several balancers before the same replicas need the \
+               same file. It is read at start, before root is given up.",
+        example: r#""/run/secrets/evenkeel-sticky-key""#,
     },
     Setting {
         key: Key::Localhost,

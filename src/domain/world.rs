@@ -30,6 +30,9 @@ pub struct Workload {
     pub project: Option<Arc<str>>,
     /// The compose service.
     pub service: Option<Arc<str>>,
+    /// What it calls itself: the container's host name, or that of a server that
+    /// is written down. None while it is not known.
+    pub host_name: Option<Arc<str>>,
     /// Every label, spelled as it was written.
     pub labels: BTreeMap<String, String>,
     pub run: RunState,

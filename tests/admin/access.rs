@@ -178,6 +178,7 @@ fn web(number: u8, digit: &str) -> Workload {
             exposed: Some(vec![80]),
         },
         oneoff: false,
+        host_name: None,
     }
 }
 

@@ -353,6 +353,7 @@ fn shop() -> Plan {
         workload: WorkloadId { id: "c1".into(), life: 1 },
         name: "shop-web-1".into(),
         service: Some("web".into()),
+        host_name: None,
         run: RunState::Stopped,
         drained: false,
         health: Health::None,

@@ -146,6 +146,7 @@ fn workload(name: &str, place: Place) -> Workload {
         created: 0,
         place,
         oneoff: false,
+        host_name: None,
     }
 }
 

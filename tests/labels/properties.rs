@@ -115,6 +115,7 @@ fn container(name: &str, project: &str) -> Workload {
             exposed: Some(vec![80]),
         },
         oneoff: false,
+        host_name: None,
     }
 }
 

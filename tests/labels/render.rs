@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use evenkeel::domain::lifecycle::{HealthCheck, Outliers};
 use evenkeel::domain::plan::{Member, Plan};
-use evenkeel::domain::pool::{PoolSettings, Timeouts, Tolerance};
+use evenkeel::domain::pool::{Affinity, PoolSettings, Timeouts, Tolerance};
 use evenkeel::domain::rule::Access;
 use evenkeel::domain::world::Health;
 
@@ -40,6 +40,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     let usual = PoolSettings::default();
     let PoolSettings {
         policy,
+        affinity,
         timeouts,
         hold,
         hold_max,
@@ -60,7 +61,11 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
             lines.push(format!("{name} {value}"));
         }
     };
-    line("balance", *policy != usual.policy, format!("{policy:?}"));
+    line("balance", *policy != usual.policy, policy.to_string());
+    let Affinity { pin_header, pin_cookie, sticky } = affinity;
+    line("pin.header", pin_header.is_some(), pin_header.iter().map(ToString::to_string).collect());
+    line("pin.cookie", pin_cookie.is_some(), pin_cookie.iter().map(ToString::to_string).collect());
+    line("sticky", sticky.is_some(), sticky.iter().map(|it| format!("{it:?}")).collect());
     line("connect", *connect != usual.timeouts.connect, format!("{connect:?}"));
     line("response", *response != usual.timeouts.response, format!("{response:?}"));
     line("idle", *idle != usual.timeouts.idle, format!("{idle:?}"));
@@ -105,6 +110,7 @@ fn member(member: &Member) -> String {
         workload,
         name,
         service: _,
+        host_name: _,
         run,
         drained,
         health,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::domain::lifecycle::State;
-use evenkeel::domain::pool::{Draw, Endpoint, Pool, Tried, Vitals};
+use evenkeel::domain::pool::{Draw, Endpoint, Pool, Tried, Vitals, Wanted};
 use evenkeel::domain::retry::{Again, Cause, Failed, is_hopeless};
 use evenkeel::domain::routing::Asked;
 use evenkeel::live::{Alarm, Reader};
@@ -135,8 +135,12 @@ impl Balancer {
 
     async fn answer(&self, request: &mut Request) -> Result<(), Lost> {
         let client = Ipv4Addr::new(10, 0, 0, 1).into();
-        let draw =
-            Draw { random: self.engine.chance.bits(), client, now: Instant::now().into_std() };
+        let draw = Draw {
+            random: self.engine.chance.bits(),
+            client,
+            now: Instant::now().into_std(),
+            wanted: Wanted::default(),
+        };
         let mut tried = Tried::default();
         let mut charged = Vec::new();
         let mut waiting = None;

@@ -206,14 +206,14 @@ fn a_change_of_one_pool_leaves_the_tunnels_of_others_alone() {
     for action in ["kill", "die", "destroy"] {
         stage.happens("well", action);
     }
-    wait_for(|| (!stage.status().contains("\"well\"")).then_some(()));
+    stage.forgotten("well");
     assert_eq!(tunnel.send("ping").exactly(4), b"ping");
 }
 
 /// A balancer before a daemon of our own, whose containers are replicas on
 /// loopback.
-struct Stage {
-    balancer: Balancer,
+pub(super) struct Stage {
+    pub(super) balancer: Balancer,
     backends: Vec<(&'static str, Backend)>,
     containers: Mutex<Vec<Value>>,
     daemon: FalseDaemon,
@@ -226,16 +226,37 @@ struct Stage {
 
 /// As the status of the balancer names it.
 #[derive(Clone, Copy, Debug)]
-enum State {
+pub(super) enum State {
+    Ready,
     Draining,
     Paused,
     Gone,
 }
 
+impl State {
+    /// What follows an event.
+    pub(super) fn of(action: &str) -> Self {
+        match action {
+            "kill" => Self::Draining,
+            "pause" => Self::Paused,
+            _ => Self::Gone,
+        }
+    }
+}
+
 impl Stage {
     /// Replicas with these names in one pool, `spare` as its backup, but `other`
     /// in one of its own.
-    fn set(names: &[&'static str], labels: &[(&str, &str)]) -> Self {
+    pub(super) fn set(names: &[&'static str], labels: &[(&str, &str)]) -> Self {
+        Self::with(names, labels, |_, _| {})
+    }
+
+    /// As `set`, with containers that differ in more than their names.
+    pub(super) fn with(
+        names: &[&'static str],
+        labels: &[(&str, &str)],
+        differ: impl Fn(&str, &mut Value),
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -265,6 +286,7 @@ impl Stage {
                 container["Labels"] =
                     labels.into_iter().map(|(key, value)| (*key, *value)).collect();
                 container["Labels"]["lb.port"] = backend.address.port().to_string().into();
+                differ(name, &mut container);
                 container
             })
             .collect();
@@ -279,7 +301,7 @@ impl Stage {
         Self { balancer, backends, containers, daemon, runtime, told, release }
     }
 
-    fn backend(&self, name: &str) -> &Backend {
+    pub(super) fn backend(&self, name: &str) -> &Backend {
         &self.backends.iter().find(|(it, _)| *it == name).unwrap().1
     }
 
@@ -307,7 +329,7 @@ impl Stage {
     }
 
     /// Tells the balancer, by an event and then by the list.
-    fn happens(&self, name: &str, action: &str) {
+    pub(super) fn happens(&self, name: &str, action: &str) {
         let mut containers = self.containers.lock().unwrap();
         let place = containers.iter().position(|it| it["Names"][0] == format!("/{name}")).unwrap();
         match action {
@@ -316,6 +338,9 @@ impl Stage {
             }
             "pause" => {
                 containers[place] = in_state(containers[place].clone(), "paused", "Up (Paused)");
+            }
+            "start" => {
+                containers[place] = in_state(containers[place].clone(), "running", "Up 1 second");
             }
             "destroy" => drop(containers.remove(place)),
             _ => {}
@@ -332,7 +357,7 @@ impl Stage {
     }
 
     /// Waits until the balancer holds the replica for such.
-    fn released(&self, name: &str, state: State) {
+    pub(super) fn released(&self, name: &str, state: State) {
         let state = format!("{state:?}").to_lowercase();
         wait_for(|| {
             let status: Value = serde_json::from_str(&self.status()).unwrap();
@@ -343,6 +368,11 @@ impl Stage {
                 .any(|it| it["state"] == state || state == "gone" && it["state"] == "unreachable")
                 .then_some(())
         });
+    }
+
+    /// Waits until the balancer knows nothing of the replica.
+    pub(super) fn forgotten(&self, name: &str) {
+        wait_for(|| (!self.status().contains(&format!("\"{name}\""))).then_some(()));
     }
 
     fn status(&self) -> String {

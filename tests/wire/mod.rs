@@ -16,13 +16,16 @@ mod client;
 mod ejection;
 mod failover;
 mod forwarding;
+mod hashing;
 mod headers;
 mod leaving;
 mod lifecycle;
 mod limits;
+mod pin;
 mod readiness;
 mod refusals;
 mod retry_status;
+mod sticky;
 mod streaming;
 mod upgrade;
 

@@ -50,7 +50,7 @@ fn pool(name: &PoolName, planned: Option<&PoolPlan>, live: Option<&Pool>) -> vie
         project: name.project.as_deref().map(str::to_owned),
         label: name.to_string(),
         rule: planned.map_or_else(left_behind, |it| rule(&it.access)),
-        policy: settings.policy.as_str().to_owned(),
+        policy: settings.policy.to_string(),
         hold_seconds: settings.hold.as_secs_f64(),
         hold_max: settings.hold_max,
         state: pool_state(planned, live).to_owned(),

@@ -220,6 +220,7 @@ fn member(name: &str, life: u32) -> Member {
         workload: WorkloadId { id: name.into(), life },
         name: name.into(),
         service: Some("web".into()),
+        host_name: None,
         run: RunState::Running,
         drained: false,
         health: Health::None,
@@ -253,6 +254,8 @@ fn live(project: Option<&str>, name: &str, endpoints: Vec<Endpoint>) -> Pool {
         settings: PoolSettings::default(),
         tiers: Tiers::build(&endpoints, &[]),
         endpoints,
+        names: None,
+        sessions: None,
         state: Arc::new(PoolState::default()),
     }
 }

@@ -57,6 +57,7 @@ fn workload(kind: Kind, subject: &Subject) -> Workload {
         created: 0,
         place,
         oneoff: false,
+        host_name: None,
     }
 }
 

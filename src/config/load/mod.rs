@@ -14,6 +14,7 @@ use crate::config::layer::{self, Layer, Written};
 use crate::config::load::pools::Pool;
 use crate::config::mistake::{Fault, Mistake, Place};
 use crate::config::settings::{Key, SETTINGS, Setting};
+use crate::config::sticky;
 use crate::config::value;
 use crate::config::{Config, Token};
 use crate::domain::names::PoolName;
@@ -98,6 +99,7 @@ pub fn read(
     reader.apply(flags);
     reader.docker_host(env);
     reader.admin_token(read_file);
+    reader.sticky_key(read_file);
     reader.listeners();
     reader.finish()
 }
@@ -106,6 +108,7 @@ struct Reader {
     config: Config,
     tls: Tls,
     token_file: Option<Written>,
+    sticky_key_file: Option<Written>,
     pools: BTreeMap<PoolName, Pool>,
     /// Where each setting was last given.
     places: BTreeMap<Key, Place>,
@@ -125,6 +128,7 @@ impl Reader {
             config: Config::default(),
             tls,
             token_file: None,
+            sticky_key_file: None,
             pools: BTreeMap::new(),
             places: BTreeMap::new(),
             mistakes: Vec::new(),
@@ -234,6 +238,9 @@ impl Reader {
                     self.config.trusted_proxies = networks;
                 }
             }
+            Key::StickyKeyFile => {
+                self.sticky_key_file = group.last().map(|&written| written.clone());
+            }
             Key::Localhost => self.one(group, value::switch, |config, on| config.localhost = on),
             Key::Log => self.one(group, value::log_filter, |config, filter| config.log = filter),
             Key::AccessLog => {
@@ -311,13 +318,17 @@ impl Reader {
     /// Reads the token from the file that the last layer names.
     fn admin_token(&mut self, read_file: ReadFile<'_>) {
         let Some(written) = self.token_file.take() else { return };
-        let unread = |error: io::Error| {
-            let hint = "name a file that exists and that we may read, or leave this out";
-            Fault::new(format!("cannot be read: {error}"), hint)
-        };
-        let file = read_file(Path::new(written.text.trim())).map_err(unread);
-        match file.and_then(|file| Token::read(&file)) {
+        match secret(&written, read_file).and_then(|file| Token::read(&file)) {
             Ok(token) => self.config.admin_token = Some(token),
+            Err(fault) => self.fault(&written, fault),
+        }
+    }
+
+    /// Reads the key of cookies from the file that the last layer names.
+    fn sticky_key(&mut self, read_file: ReadFile<'_>) {
+        let Some(written) = self.sticky_key_file.take() else { return };
+        match secret(&written, read_file).and_then(|file| sticky::key(&file)) {
+            Ok(key) => self.config.sticky_key = Some(key),
             Err(fault) => self.fault(&written, fault),
         }
     }
@@ -354,6 +365,14 @@ impl Reader {
             mistaken: self.mistaken,
         }
     }
+}
+
+/// What stands in the file that `written` names.
+fn secret(written: &Written, read_file: ReadFile<'_>) -> Result<String, Fault> {
+    read_file(Path::new(written.text.trim())).map_err(|error| {
+        let hint = "name a file that exists and that we may read, or leave this out";
+        Fault::new(format!("cannot be read: {error}"), hint)
+    })
 }
 
 /// Whether both cannot be bound. Port 0 asks for any free one.

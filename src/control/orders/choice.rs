@@ -170,6 +170,7 @@ mod tests {
             workload: WorkloadId { id: id.into(), life: 0 },
             name: name.into(),
             service: None,
+            host_name: None,
             run: RunState::Running,
             drained: false,
             health: Health::None,

@@ -208,6 +208,7 @@ fn shop(weight: &str) -> Workload {
         created: 0,
         place: Place::Fixed(([10, 0, 0, 2], 8080).into()),
         oneoff: false,
+        host_name: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::hints::two_ready;
 use super::*;
 use crate::domain::names::PoolName;
-use crate::domain::pool::{Draw, Pool, StatusClass, Tried};
+use crate::domain::pool::{Draw, Pool, StatusClass, Tried, Wanted};
 use crate::domain::world::Loss;
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +61,8 @@ async fn a_change_of_a_pools_own_settings_keeps_its_vitals_tallies_and_turns() {
         assert_eq!(format!("{:?}", pool.settings.hold), hold);
         pool.state.tally.record(200, Duration::from_millis(1));
         let now = Instant::now().into_std();
-        let draw = Draw { random: 0, client: Ipv4Addr::LOCALHOST.into(), now };
+        let (client, wanted) = (Ipv4Addr::LOCALHOST.into(), Wanted::default());
+        let draw = Draw { random: 0, client, now, wanted };
         chosen.insert(pool.pick(draw, &Tried::default()).unwrap().vitals.serial());
     }
     assert_eq!(chosen.len(), 3, "round robin goes on where it was");

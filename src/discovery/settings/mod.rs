@@ -162,7 +162,9 @@ fn observation(pools: &[StaticPool], prefix: &str, names: &Names) -> Observation
                 };
                 let id =
                     WorkloadId { id: format!("{}/{name}/{address}", pool.name).into(), life: 0 };
-                workloads.insert(id.clone(), fixed(id, &name, &labels, address));
+                let mut workload = fixed(id, &name, &labels, address);
+                workload.host_name = Some(Arc::clone(&server.host));
+                workloads.insert(workload.id.clone(), workload);
             }
         }
     }
@@ -180,6 +182,7 @@ fn fixed(
         name: name.into(),
         project: None,
         service: None,
+        host_name: None,
         labels: labels.clone(),
         run: RunState::Running,
         health: Health::None,

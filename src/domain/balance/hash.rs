@@ -3,6 +3,7 @@
 //! Each endpoint draws a score from the key and its own seed, and the highest
 //! wins. When one of n leaves, only its own keys move, about 1/n of all.
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
 
 /// The usable slot with the highest score for `key`. `member` gives a slot's
@@ -13,11 +14,22 @@ pub fn hash(
     member: impl Fn(u16) -> (u64, u16),
     usable: impl Fn(u16) -> bool,
 ) -> Option<u16> {
-    let scored = members.iter().copied().filter(|&slot| usable(slot)).map(|slot| {
+    let mut best: Option<(Score, u16)> = None;
+    for &slot in members {
         let (seed, weight) = member(slot);
-        (score(key, seed, weight), slot)
-    });
-    scored.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, slot)| slot)
+        let score = Score { drawn: mix(key ^ seed) >> 11, weight };
+        // Asked only of the few that get ahead: it costs more than a score.
+        if best.is_none_or(|(best, _)| score.beats(best)) && usable(slot) {
+            best = Some((score, slot));
+        }
+    }
+    best.map(|(_, slot)| slot)
+}
+
+/// The key of what a request says (FNV-1a).
+pub fn key(said: &[u8]) -> u64 {
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    mix(said.iter().fold(0xcbf2_9ce4_8422_2325, fold))
 }
 
 /// The key of a client: its whole IPv4 address, or the /64 of its IPv6 address,
@@ -30,20 +42,39 @@ pub fn client_key(client: IpAddr) -> u64 {
     mix(bits)
 }
 
-/// The seed of an endpoint, from a name that outlives its restarts (FNV-1a).
+/// The seed of an endpoint, from a name that outlives its restarts.
 pub fn seed(name: &str) -> u64 {
-    let fold = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    mix(name.bytes().fold(0xcbf2_9ce4_8422_2325, fold))
+    key(name.as_bytes())
 }
 
 /// With u uniform in (0, 1), the highest `-weight / ln u` falls to each member
 /// as often as its weight says (Efraimidis and Spirakis).
-fn score(key: u64, seed: u64, weight: u16) -> f64 {
-    let drawn = mix(key ^ seed) >> 11;
-    // 53 bits are what a double holds exactly; half a step keeps u from 0.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    let uniform = (drawn as f64 + 0.5) / (1_u64 << 53) as f64;
-    -f64::from(weight) / uniform.ln()
+#[derive(Clone, Copy)]
+struct Score {
+    /// 53 bits, which are what a double holds exactly.
+    drawn: u64,
+    weight: u16,
+}
+
+impl Score {
+    fn beats(self, other: Self) -> bool {
+        // The logarithm is what costs, and grows with what was drawn: where
+        // weight and draw agree on the order it changes nothing.
+        match (self.drawn.cmp(&other.drawn), self.weight.cmp(&other.weight)) {
+            (Ordering::Less | Ordering::Equal, Ordering::Less | Ordering::Equal) => false,
+            (Ordering::Greater | Ordering::Equal, Ordering::Greater | Ordering::Equal) => true,
+            (Ordering::Less, Ordering::Greater) | (Ordering::Greater, Ordering::Less) => {
+                self.value() > other.value()
+            }
+        }
+    }
+
+    fn value(self) -> f64 {
+        // Half a step keeps u from 0.
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+        let uniform = (self.drawn as f64 + 0.5) / (1_u64 << 53) as f64;
+        -f64::from(self.weight) / uniform.ln()
+    }
 }
 
 /// The finaliser of splitmix64: every bit of the input moves half of the output.
@@ -82,6 +113,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_highest_score_wins_and_unusable_slots_draw_none(
+            weights in proptest::collection::vec(1_u16..=256, 1..40), key: u64,
+        ) {
+            let members: Vec<u16> = (0..).zip(&weights).map(|(slot, _)| slot).collect();
+            let member = |slot: u16| (seed(&format!("shop-{slot}")), weights[usize::from(slot)]);
+            let usable = |slot: u16| slot % 3 != 1;
+            let value = |slot: &u16| {
+                let (seed, weight) = member(*slot);
+                Score { drawn: mix(key ^ seed) >> 11, weight }.value()
+            };
+            let expected = members.iter().copied().filter(|slot| usable(*slot))
+                .max_by(|a, b| value(a).total_cmp(&value(b)));
+            prop_assert_eq!(hash(&members, key, member, usable), expected);
+        }
+
         #[test]
         fn when_one_leaves_only_its_own_keys_move(count in 2_u16..12, leaver in 0_u16..12) {
             let leaver = leaver % count;

@@ -2,18 +2,28 @@
 
 use super::Load;
 
-/// Draws two different usable slots by the halves of `random`, by weight; ties
-/// go to the first draw.
+/// Draws two different usable slots by weight; ties go to the first draw.
 pub fn p2c(
     ring: &[u16],
     load: impl Fn(u16) -> Load,
     random: u64,
     usable: impl Fn(u16) -> bool,
 ) -> Option<u16> {
+    better_of_two(ring, |one, other| load(one).is_below(load(other)), random, usable)
+}
+
+/// Draws two different usable slots by the halves of `random`, by weight: the
+/// second one if it `is_below` the first.
+pub(super) fn better_of_two(
+    ring: &[u16],
+    is_below: impl Fn(u16, u16) -> bool,
+    random: u64,
+    usable: impl Fn(u16) -> bool,
+) -> Option<u16> {
     let first = super::random(ring, random, &usable)?;
     let second = super::random(ring, random.rotate_left(32), |slot| slot != first && usable(slot));
     Some(match second {
-        Some(second) if load(second).is_below(load(first)) => second,
+        Some(second) if is_below(second, first) => second,
         Some(_) | None => first,
     })
 }

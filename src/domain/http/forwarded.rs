@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::HeaderMap;
 use http::header::{HOST, HeaderName, HeaderValue};
 
-use super::host;
+use super::{host, token};
 
 /// The downstream end of a connection, its header values made once and shared
 /// by all its requests.
@@ -131,6 +131,13 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> boo
     client
 }
 
+/// Whether the client came by https, by the fields as [`Downstream::apply`]
+/// leaves them. Of several proxies the first one met the client.
+pub fn is_https(headers: &HeaderMap) -> bool {
+    let first = headers.get(X_FORWARDED_PROTO).and_then(|it| token::list(it.as_bytes()).next());
+    first.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
+}
+
 /// An address as proxies write it: alone, in brackets, with a port.
 fn entry(written: &[u8]) -> Option<IpAddr> {
     let written = str::from_utf8(written).ok()?.trim_matches([' ', '\t']);
@@ -210,6 +217,21 @@ mod tests {
             let headers =
                 map(&lines.iter().map(|line| ("x-forwarded-for", *line)).collect::<Vec<_>>());
             assert_eq!(super::client(ip("10.0.0.1"), &headers, ours), ip(client), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_came_by_https_if_the_first_proxy_says_so() {
+        for (told, https) in [
+            (Some("https"), true),
+            (Some("HTTPS, http"), true),
+            (Some("http"), false),
+            (Some("http, https"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let fields = told.iter().map(|told| ("x-forwarded-proto", *told)).collect::<Vec<_>>();
+            assert_eq!(is_https(&map(&fields)), https, "{told:?}");
         }
     }
 

@@ -1,12 +1,13 @@
 //! Rules over HTTP heads: what is refused, what ends here, what is passed on.
 
 pub mod chunked;
+pub mod cookie;
 pub mod forwarded;
 pub mod framing;
 pub mod hop_by_hop;
 pub mod host;
 pub mod refusal;
 pub mod target;
-mod token;
+pub(in crate::domain) mod token;
 pub mod trailers;
 pub mod upgrade;

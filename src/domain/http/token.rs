@@ -1,7 +1,7 @@
 //! The small grammar that all header rules share.
 
 /// Whether a field name or a token may hold this byte (RFC 9110 §5.6.2).
-pub(super) fn is_tchar(byte: u8) -> bool {
+pub(in crate::domain) fn is_tchar(byte: u8) -> bool {
     matches!(byte,
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+'

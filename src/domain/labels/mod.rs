@@ -1,5 +1,6 @@
 //! What a container asks for, read from its labels.
 
+mod choice;
 mod group;
 mod health;
 mod middlewares;

@@ -49,6 +49,9 @@ pub enum Setting {
     Balance,
     MaxFails,
     FailTimeout,
+    Sticky,
+    PinHeader,
+    PinCookie,
     HealthPath,
     HealthInterval,
     HealthTimeout,
@@ -99,7 +102,13 @@ impl Setting {
             Self::Host => "host names, separated by commas, such as `example.com,*.example.com`",
             Self::Path | Self::PathExact => "paths, separated by commas, such as `/api,/static`",
             Self::Priority => "a whole number, such as `10` or `-10`",
-            Self::Balance => "`round_robin`, `least_request`, `p2c`, `random` or `ip_hash`",
+            Self::Balance => {
+                "`round_robin`, `least_request`, `p2c`, `peak_ewma`, `random`, `ip_hash`, \
+                 `hash:header:NAME`, `hash:cookie:NAME` or `hash:uri`"
+            }
+            Self::Sticky => "`cookie`, `cookie:NAME`, `ip` or `off`",
+            Self::PinHeader => "the name of a header, such as `X-Replica`",
+            Self::PinCookie => "the name of a cookie, such as `app`",
             Self::HealthPath => "a path, perhaps with a query, such as `/healthz`",
             Self::HealthInterval => "a duration such as `500ms` or `5s`, from `100ms` to `1h`",
             Self::HealthTimeout => "a duration such as `500ms` or `2s`, from `1ms` to `1m`",
@@ -212,11 +221,11 @@ labels! {
     Pool plain later "redirect" "answer with a redirect to this target, with `{scheme}` `{host}` `{path}` `{query}`" "";
     Pool plain later "redirect.status" "the status of the redirect" "308";
     Pool plain Balance "balance" "who gets the next request" "round_robin";
-    Pool plain later "sticky" "`cookie`, `cookie:NAME` or `ip`" "off";
-    Pool plain later "pin.header" "a request header naming the replica" "off";
-    Pool plain later "pin.cookie" "a cookie naming the replica" "off";
     Pool plain MaxFails "max_fails" "failures within `fail_timeout` that eject a replica, while another is ready: it could not be connected to, did not answer in time, broke off before its answer, or gave one of `retry.on`" "3";
     Pool plain FailTimeout "fail_timeout" "that window, and for how long it is ejected; then one request at a time tries it. In a row it grows, up to ten times and 5 minutes" "10s";
+    Pool plain Sticky "sticky" "how a client comes back to the replica that it met: by a signed cookie, or by its address" "off";
+    Pool plain PinHeader "pin.header" "a request header that names a replica by service, container or host name; who is unknown or not ready is passed over" "off";
+    Pool plain PinCookie "pin.cookie" "a cookie that does the same" "off";
     Pool plain HealthPath "health.path" "the path to ask whether a replica can serve; it must pass before the first request" "off";
     Pool plain HealthInterval "health.interval" "time between two checks" "5s";
     Pool plain HealthTimeout "health.timeout" "time for one check" "2s";
@@ -225,7 +234,7 @@ labels! {
     Pool plain HealthStatus "health.status" "statuses that pass" "200-399";
     Pool plain HealthPort "health.port" "another port to ask" "the one that takes requests";
     Pool plain HealthHost "health.host" "the `Host` to ask for" "the first name of `host`, else the address";
-    Pool plain SlowStart "slow_start" "how long a new replica's share grows, from a tenth to all of it; not with `ip_hash`" "0s";
+    Pool plain SlowStart "slow_start" "how long a new replica's share grows, from a tenth to all of it; not with a hash or `sticky=ip`" "0s";
     Pool plain Retries "retries" "attempts after a replica failed one; those where it could not be reached, or was stopping, are not counted" "2";
     Pool plain RetryOn "retry.on" "answers with these statuses are asked for at another replica, if that is safe and one is ready; else they are given as they are" "connection failures only";
     Pool plain Ready "ready" "`strict`: never before HEALTHCHECK's verdict" "auto";

@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::balance::Policy;
 use crate::domain::labels::path::{self, InvalidPath};
 use crate::domain::labels::unknown::near;
 use crate::domain::names::{HostPattern, PoolName};
@@ -46,6 +45,12 @@ pub enum InvalidValue {
     TooMany,
     #[error("is not one of its values")]
     Word { meant: Option<&'static str> },
+    #[error("hashes nothing that we know")]
+    HashKey,
+    #[error("names no header")]
+    HeaderName,
+    #[error("names no cookie")]
+    CookieName,
     #[error("may not be set")]
     Header { entry: String },
     #[error("is no value of a header field")]
@@ -75,6 +80,9 @@ impl InvalidValue {
             | Self::TooMany
             | Self::TooManyStatuses
             | Self::Word { .. }
+            | Self::HashKey
+            | Self::HeaderName
+            | Self::CookieName
             | Self::HeaderValue
             | Self::Unsupported => None,
         }
@@ -86,6 +94,9 @@ impl InvalidValue {
             Self::Host { remedy, .. } => Some((*remedy).to_owned()),
             Self::Path { fault, .. } => Some(fault.remedy().to_owned()),
             Self::Word { meant: Some(meant) } => Some(format!("did you mean `{meant}`?")),
+            Self::HashKey => {
+                Some("write `hash:header:X-User`, `hash:cookie:session` or `hash:uri`".to_owned())
+            }
             Self::Empty
             | Self::Boolean
             | Self::Port
@@ -100,6 +111,8 @@ impl InvalidValue {
             | Self::TooMany
             | Self::TooManyStatuses
             | Self::Word { meant: None }
+            | Self::HeaderName
+            | Self::CookieName
             | Self::Header { .. }
             | Self::HeaderValue
             | Self::Unsupported => None,
@@ -194,17 +207,6 @@ pub fn prefixes(written: &str) -> (Vec<Arc<str>>, Option<InvalidValue>) {
 /// Whole paths, as [`hosts`].
 pub fn paths(written: &str) -> (Vec<Arc<str>>, Option<InvalidValue>) {
     list(written, |entry| path(entry, path::exact))
-}
-
-pub fn policy(written: &str) -> Result<Policy, InvalidValue> {
-    let wanted = written.trim().to_ascii_lowercase().replace('-', "_");
-    if let Some(policy) = Policy::ALL.iter().find(|policy| policy.as_str() == wanted) {
-        return Ok(*policy);
-    }
-    if wanted == "peak_ewma" || wanted.starts_with("hash:") {
-        return Err(InvalidValue::Unsupported);
-    }
-    Err(InvalidValue::Word { meant: near(&wanted, Policy::ALL.into_iter().map(Policy::as_str)) })
 }
 
 /// Whether HEALTHCHECK's verdict is waited for in any case.
@@ -316,14 +318,6 @@ mod tests {
         let most = vec!["/x"; LIST_MAX].join(",");
         assert_eq!(paths(&most), (vec!["/x".into()], None));
         assert_eq!(paths(&format!("{most},/y")).1, Some(InvalidValue::TooMany));
-    }
-
-    #[test]
-    fn a_policy_to_come_is_told_from_a_typo() {
-        assert_eq!(policy("Least-Request"), Ok(Policy::LeastRequest));
-        assert_eq!(policy("hash:header:X-User"), Err(InvalidValue::Unsupported));
-        assert_eq!(policy("roundrobin"), Err(InvalidValue::Word { meant: Some("round_robin") }));
-        assert_eq!(policy("fastest"), Err(InvalidValue::Word { meant: None }));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::labels::choice;
 use crate::domain::labels::group::Group;
 use crate::domain::labels::health;
 use crate::domain::labels::middlewares::{Middlewares, edit_header};
@@ -92,6 +93,7 @@ impl<'a> Wish<'a> {
         let timeouts = &mut self.settings.timeouts;
         let tolerance = &mut self.settings.tolerance;
         let outliers = &mut tolerance.outliers;
+        let affinity = &mut self.settings.affinity;
         let check = &mut self.check;
         let middlewares = &mut self.middlewares;
         match setting {
@@ -113,11 +115,14 @@ impl<'a> Wish<'a> {
             Setting::Path => fill(&mut self.rule.prefixes, value::prefixes(written))?,
             Setting::PathExact => fill(&mut self.rule.exact, value::paths(written))?,
             Setting::Priority => self.rule.priority = value::priority(written)?,
-            Setting::Balance => self.settings.policy = value::policy(written)?,
             Setting::MaxFails => outliers.max_fails = value::count(written, &MAX_FAILS)?,
             Setting::FailTimeout => {
                 outliers.fail_timeout = value::duration(written, &FAIL_TIMEOUT)?;
             }
+            Setting::Balance => self.settings.policy = choice::policy(written)?,
+            Setting::Sticky => affinity.sticky = choice::sticky(written)?,
+            Setting::PinHeader => affinity.pin_header = Some(choice::header(written)?),
+            Setting::PinCookie => affinity.pin_cookie = Some(choice::cookie(written)?),
             Setting::HealthPath => self.health_path = Some(health::path(written)?),
             Setting::HealthInterval => check.interval = value::duration(written, &INTERVAL)?,
             Setting::HealthTimeout => check.timeout = value::duration(written, &CHECK_TIMEOUT)?,

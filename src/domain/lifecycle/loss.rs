@@ -139,6 +139,7 @@ mod tests {
                 exposed: None,
             },
             oneoff: false,
+            host_name: None,
         }
     }
 }

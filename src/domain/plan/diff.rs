@@ -202,6 +202,7 @@ mod tests {
             workload: WorkloadId { id: Arc::clone(&name), life: 0 },
             name,
             service: None,
+            host_name: None,
             run: RunState::Running,
             drained: false,
             health: Health::None,

@@ -48,6 +48,7 @@ pub struct Member {
     pub workload: WorkloadId,
     pub name: Arc<str>,
     pub service: Option<Arc<str>>,
+    pub host_name: Option<Arc<str>>,
     pub run: RunState,
     /// An operator wants it to finish what it has.
     pub drained: bool,
@@ -125,6 +126,7 @@ impl Member {
             workload: workload.id.clone(),
             name: Arc::clone(&workload.name),
             service: workload.service.clone(),
+            host_name: workload.host_name.clone(),
             run: workload.run,
             drained: memory.drained.contains(&workload.id),
             health: workload.health,

@@ -1,12 +1,14 @@
 //! Who is chosen while some endpoints are ejected or full.
 
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::lifecycle::{Outliers, Trouble};
+use crate::domain::balance;
+use crate::domain::lifecycle::{Outliers, Probe, State, Trouble};
 
 const LIMITS: Outliers = Outliers { max_fails: 2, fail_timeout: Duration::from_secs(10) };
 
@@ -148,6 +150,8 @@ fn refreshed(pool: &Pool) -> Pool {
         name: pool.name.clone(),
         label: Arc::clone(&pool.label),
         settings: pool.settings.clone(),
+        names: None,
+        sessions: None,
         tiers: Tiers::build(&pool.endpoints, &states),
         endpoints: pool.endpoints.clone(),
         state: Arc::clone(&pool.state),
@@ -160,14 +164,17 @@ fn pool(endpoints: Vec<Endpoint>) -> Pool {
         label: name.to_string().into(),
         name,
         settings: PoolSettings::default(),
+        names: None,
+        sessions: None,
         tiers: Tiers::default(),
         endpoints,
         state: Arc::default(),
     })
 }
 
-fn draw(now: Instant) -> Draw {
-    Draw { random: 7, client: Ipv4Addr::LOCALHOST.into(), now }
+fn draw(now: Instant) -> Draw<'static> {
+    let wanted = Wanted::default();
+    Draw { random: 7, client: Ipv4Addr::LOCALHOST.into(), now, wanted }
 }
 
 fn backup() -> Endpoint {

@@ -34,7 +34,7 @@ struct Waiter {
 
 /// A request's place in the queue, which it keeps while it tries a replica.
 #[derive(Debug)]
-pub struct Turn {
+pub struct Spot {
     pool: Arc<PoolState>,
     number: u64,
 }
@@ -88,7 +88,7 @@ impl Line {
 
 impl PoolState {
     /// A place at the end of the queue; none when `most` wait.
-    pub fn queue_up(self: &Arc<Self>, most: u32) -> Option<Turn> {
+    pub fn queue_up(self: &Arc<Self>, most: u32) -> Option<Spot> {
         let mut line = self.queue.line();
         if line.waiters.len() >= most as usize {
             return None;
@@ -97,11 +97,11 @@ impl PoolState {
         line.next += 1;
         self.queue.enter(&mut line, number);
         drop(line);
-        Some(Turn { pool: Arc::clone(self), number })
+        Some(Spot { pool: Arc::clone(self), number })
     }
 }
 
-impl Turn {
+impl Spot {
     /// Whether it is a turn in the queue of this pool.
     pub fn is_in(&self, pool: &Arc<PoolState>) -> bool {
         Arc::ptr_eq(&self.pool, pool)
@@ -152,7 +152,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Spot {
     fn drop(&mut self) {
         self.leave();
     }
@@ -226,7 +226,7 @@ mod tests {
                     3 if !waits.is_empty() => drop(waits.remove(which % waits.len())),
                     _ => {}
                 }
-                while let Some(at) = waits.iter().position(Turn::take_call) {
+                while let Some(at) = waits.iter().position(Spot::take_call) {
                     if let Some(request) = vitals.begin_within(places, &pool) {
                         prop_assert_eq!(at, 0, "nobody overtakes");
                         served.push(waits[at].number);

@@ -30,6 +30,8 @@ pub struct Tier {
     pub members: Vec<u16>,
     /// Each as often as its weight says, spread evenly.
     pub ring: Vec<u16>,
+    /// Of all members together.
+    pub weight: u32,
 }
 
 impl Tiers {
@@ -55,12 +57,14 @@ impl Tiers {
 }
 
 impl Tier {
-    /// Members of weight 0 take no part: nothing but a pin chooses them.
-    fn build(members: impl Iterator<Item = (u16, u16)>) -> Self {
+    /// Members of weight 0 take no part: nothing but a pin or a cookie chooses
+    /// them.
+    pub(super) fn build(members: impl Iterator<Item = (u16, u16)>) -> Self {
         let weighted: Vec<_> = members.filter(|&(_, weight)| weight > 0).collect();
         Self {
             members: weighted.iter().map(|&(slot, _)| slot).collect(),
             ring: balance::ring(&weighted),
+            weight: weighted.iter().map(|&(_, weight)| u32::from(weight)).sum(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, O
 use std::time::{Duration, Instant};
 
 use crate::domain::lifecycle::{Fault, Probe, State, Trouble};
+use crate::domain::pool::Latency;
 use crate::domain::pool::ejection::Ejection;
 
 /// The signs of life of an endpoint. They outlive the table that lists it.
@@ -26,6 +27,8 @@ pub struct Vitals {
     pub(super) in_flight: AtomicU32,
     pub(super) attempts: AtomicU64,
     failures: AtomicU64,
+    /// Kept only while a pool balances by it.
+    pub latency: Latency,
 }
 
 /// What was held of an endpoint when a probe of it began. Where it has been
@@ -49,6 +52,7 @@ impl Vitals {
             in_flight: AtomicU32::new(0),
             attempts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            latency: Latency::default(),
         }
     }
 

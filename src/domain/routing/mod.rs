@@ -12,7 +12,9 @@ use crate::domain::balance;
 use crate::domain::lifecycle::{self, HealthCheck, Probe, Signs, State};
 use crate::domain::names::{Host, PoolName};
 use crate::domain::plan::{Member, Plan, PoolPlan};
-use crate::domain::pool::{Endpoint, EndpointId, Pool, PoolState, Tiers, Vitals};
+use crate::domain::pool::{
+    Endpoint, EndpointId, Names, Pool, PoolState, Sessions, StickyKey, Tiers, Vitals,
+};
 use crate::domain::routing::host::{Entry, Hosts};
 use crate::domain::routing::path::PathMatch;
 use crate::domain::rule::{Access, Rule};
@@ -24,6 +26,8 @@ pub struct RoutingTable {
     complete: bool,
     /// No pool answers at `<pool>.localhost`.
     no_localhost: bool,
+    /// Without it no pool sets a cookie.
+    sticky_key: Option<StickyKey>,
     next_serial: u64,
     compiled: BTreeMap<PoolName, Compiled>,
     hosts: Hosts,
@@ -60,9 +64,10 @@ struct Compiled {
 
 impl RoutingTable {
     /// The table before the first one. `localhost`: whether each pool answers at
-    /// `<pool>.localhost` too, in this table and in those built on it.
-    pub fn new(localhost: bool) -> Self {
-        Self { no_localhost: !localhost, ..Self::default() }
+    /// `<pool>.localhost` too, in this table and in those built on it. Their
+    /// cookies are signed with `sticky_key`.
+    pub fn new(localhost: bool, sticky_key: StickyKey) -> Self {
+        Self { no_localhost: !localhost, sticky_key: Some(sticky_key), ..Self::default() }
     }
 
     /// Builds the table of `plan`. Pools that have not changed are taken from
@@ -73,6 +78,7 @@ impl RoutingTable {
             generation: previous.generation + 1,
             complete: plan.complete,
             no_localhost: previous.no_localhost,
+            sticky_key: previous.sticky_key.clone(),
             next_serial: previous.next_serial,
             compiled: BTreeMap::new(),
             hosts: Hosts::default(),
@@ -167,11 +173,21 @@ impl RoutingTable {
             return before.clone();
         }
         let state = before.map_or_else(Arc::<PoolState>::default, |it| Arc::clone(&it.pool.state));
+        // Endpoints were made of the members with an address, in their order.
+        let reachable = plan.members.iter().filter(|member| member.address.is_some());
+        let host_names = reachable.map(|member| member.host_name.as_ref());
         let pool = Pool {
             name: name.clone(),
             label: name.to_string().into(),
             settings: plan.settings.clone(),
             tiers: Tiers::build(&endpoints, &states),
+            names: Names::build(&plan.settings.affinity, &endpoints, host_names),
+            sessions: Sessions::build(
+                name,
+                &plan.settings.affinity,
+                &endpoints,
+                self.sticky_key.as_ref(),
+            ),
             endpoints,
             state,
         };

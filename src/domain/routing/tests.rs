@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::lifecycle::Probe;
 use crate::domain::names::HostPattern;
-use crate::domain::pool::{Draw, PoolSettings, Tried};
+use crate::domain::pool::{Draw, PoolSettings, Sticky, StickyKey, Tried, Wanted};
 use crate::domain::world::{Health, Hint, Loss, RunState, WorkloadId};
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -79,11 +79,13 @@ fn a_private_client_reaches_each_pool_by_its_name_under_its_own_rule() {
 #[test]
 fn without_localhost_no_pool_has_a_name_of_its_own_in_any_later_table() {
     let plan = plan(&[("api", rule(&["shop.example"], &[], &[], 0))]);
-    let first = RoutingTable::build(&plan, &RoutingTable::new(false));
+    let first =
+        RoutingTable::build(&plan, &RoutingTable::new(false, StickyKey::new(b"a key for tests")));
     let second = RoutingTable::build(&plan, &first);
     assert_eq!(asked(&second, "api.localhost", "/"), None);
     assert_eq!(asked(&second, "shop.example", "/"), Some("api"));
-    let with = RoutingTable::build(&plan, &RoutingTable::new(true));
+    let with =
+        RoutingTable::build(&plan, &RoutingTable::new(true, StickyKey::new(b"a key for tests")));
     assert_eq!(asked(&with, "api.localhost", "/"), Some("api"));
 }
 
@@ -202,6 +204,37 @@ fn a_second_life_at_the_same_address_shares_nothing_with_the_first() {
 
     let serial = |table| endpoint_of(table, "shop").vitals.serial();
     assert_ne!(serial(&old), serial(&new));
+}
+
+#[test]
+fn host_names_and_cookies_stay_with_their_replicas_from_table_to_table() {
+    let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
+    let pool = plan.pools.get_mut(&name("shop")).unwrap();
+    pool.settings.affinity.pin_header = Some(http::header::FROM);
+    pool.settings.affinity.sticky = Some(Sticky::Cookie(Some("route".into())));
+    pool.members.extend([2, 3].map(|n| member("shop", n)));
+    for (member, host_name) in pool.members.iter_mut().zip(["one", "two", "three"]) {
+        member.host_name = Some(host_name.into());
+    }
+    let start = RoutingTable::new(true, StickyKey::new(b"a key for tests"));
+    let table = ready(&plan, &start);
+    let [two, cookie] = {
+        let pool = table.pool(&name("shop")).unwrap();
+        let cookie = pool.cookie_for(&pool.endpoints[1], &Wanted::default(), || false).unwrap();
+        ["two", cookie.to_str().unwrap().split(';').next().unwrap()].map(str::to_owned)
+    };
+    // One whose address is not known is no endpoint, so that the slots shift.
+    plan.pools.get_mut(&name("shop")).unwrap().members[0].address = None;
+    let next = ready(&plan, &table);
+    for (field, value) in [(http::header::FROM, two), (http::header::COOKIE, cookie)] {
+        let headers = http::HeaderMap::from_iter([(field, value.parse().unwrap())]);
+        for table in [&table, &next] {
+            let pool = table.pool(&name("shop")).unwrap();
+            let draw = Draw { wanted: pool.wanted(&headers, "/"), ..draw() };
+            let picked = pool.pick(draw, &Tried::default()).unwrap();
+            assert_eq!(&*picked.name, "shop-2", "{headers:?}");
+        }
+    }
 }
 
 #[test]
@@ -361,8 +394,16 @@ fn the_waiting_of_a_pool_are_bounded() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "any instant does")]
-fn draw() -> Draw {
-    Draw { random: 7, client: Ipv4Addr::LOCALHOST.into(), now: Instant::now() }
+fn draw() -> Draw<'static> {
+    let (client, now) = (Ipv4Addr::LOCALHOST.into(), Instant::now());
+    Draw { random: 7, client, now, wanted: Wanted::default() }
+}
+
+/// The table of a plan, all of whose replicas are ready.
+fn ready(plan: &Plan, before: &RoutingTable) -> RoutingTable {
+    let table = RoutingTable::build(plan, before);
+    table.endpoints().for_each(|endpoint| endpoint.vitals.set_probe(Probe::Passed));
+    RoutingTable::build(plan, &table)
 }
 
 fn asked<'a>(table: &'a RoutingTable, host: &str, path: &str) -> Option<&'a str> {
@@ -391,6 +432,7 @@ fn member(pool: &str, n: u8) -> Member {
         workload: WorkloadId { id: format!("{pool}-{n}").into(), life: 0 },
         name: format!("{pool}-{n}").into(),
         service: None,
+        host_name: None,
         run: RunState::Running,
         drained: false,
         health: Health::None,

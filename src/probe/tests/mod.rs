@@ -327,6 +327,7 @@ fn plan(addresses: &[SocketAddr], check: Option<HealthCheck>) -> Plan {
         workload: WorkloadId { id: "one".into(), life },
         name: "one".into(),
         service: None,
+        host_name: None,
         run: RunState::Running,
         drained: false,
         health: Health::None,

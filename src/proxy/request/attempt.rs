@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Response, StatusCode, Version};
+use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::domain::balance::Policy;
 use crate::domain::http::hop_by_hop;
 use crate::domain::lifecycle::Trouble;
 use crate::domain::pool::{Endpoint, InFlight, Pool, Timeouts};
@@ -21,6 +22,7 @@ use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::middleware::{Admission, Reply};
 use crate::proxy::request::prepare::Prepared;
+use crate::proxy::request::stopwatch::Stopwatch;
 use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
 use crate::proxy::shortage::is_shortage;
@@ -53,6 +55,21 @@ pub(super) struct Attempt<'a> {
 impl Attempt<'_> {
     /// The answer; else why there is none, and what may follow.
     pub(super) async fn make(
+        &self,
+        prepared: &Prepared,
+        exchange: &mut Exchange,
+        in_flight: InFlight,
+    ) -> Result<Answered, (ProxyError, Again)> {
+        let timed = self.pool.settings.policy == Policy::PeakEwma;
+        let stopwatch = timed.then(|| Stopwatch::start(&self.endpoint.vitals));
+        let answered = self.send(prepared, exchange, in_flight).await;
+        if let Some(stopwatch) = stopwatch {
+            stopwatch.stop(answered.as_ref().map_err(|(error, _)| error));
+        }
+        answered
+    }
+
+    async fn send(
         &self,
         prepared: &Prepared,
         exchange: &mut Exchange,
@@ -256,13 +273,19 @@ impl Attempt<'_> {
 }
 
 impl Answered {
-    /// What a replica has answered.
-    pub(super) fn status(&self) -> Option<StatusCode> {
+    pub(super) fn headers_mut(&mut self) -> &mut HeaderMap {
         match self {
-            Self::Ours(_) => None,
+            Self::Ours(reply) => &mut reply.headers,
             Self::Plain { response, .. } | Self::Switched { response, .. } => {
-                Some(response.status())
+                response.headers_mut()
             }
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Ours(reply) => reply.status,
+            Self::Plain { response, .. } | Self::Switched { response, .. } => response.status(),
         }
     }
 

@@ -11,6 +11,7 @@ mod prepare;
 mod queue;
 mod route;
 mod serve;
+mod stopwatch;
 mod tunnel;
 
 use std::convert::Infallible;

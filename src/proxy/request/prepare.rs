@@ -14,6 +14,7 @@ use crate::domain::http::refusal::Refusal;
 use crate::domain::http::upgrade::Upgrade;
 use crate::domain::http::{forwarded, hop_by_hop, host, target};
 use crate::domain::names::host_key;
+use crate::domain::pool::{Pool, Wanted};
 use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
@@ -95,6 +96,16 @@ impl Prepared {
     /// section 9.2.2).
     pub(super) fn is_idempotent(&self) -> bool {
         self.method.is_idempotent()
+    }
+
+    /// Whether the client reached us, or a proxy that we trust, by https.
+    pub(super) fn is_secure(&self) -> bool {
+        forwarded::is_https(&self.headers)
+    }
+
+    /// What it says of where in `pool` it belongs.
+    pub(super) fn wanted<'a>(&self, pool: &'a Pool) -> Wanted<'a> {
+        pool.wanted(&self.headers, self.target.as_str())
     }
 
     /// The request as the replica at `endpoint` gets it, from its beginning. The

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::pool::{Pool, Tried, Turn};
+use crate::domain::pool::{Pool, Spot, Tried};
 use crate::domain::routing::RoutingTable;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::hold::Hold;
@@ -14,7 +14,7 @@ use crate::proxy::upstream::Upload;
 
 /// A request's turn in the queue of its pool, once it has one.
 #[derive(Debug, Default)]
-pub(super) struct Queued(Option<Turn>);
+pub(super) struct Queued(Option<Spot>);
 
 impl Queued {
     /// Whether the request may choose a replica: it must not overtake those who
@@ -24,7 +24,7 @@ impl Queued {
             return true;
         }
         let own = self.0.as_ref().filter(|turn| turn.is_in(&pool.state));
-        own.is_some_and(Turn::take_call) || pool.state.queue.waiting() == 0
+        own.is_some_and(Spot::take_call) || pool.state.queue.waiting() == 0
     }
 
     /// It waits no more in this queue: it has a place, or no place would help.

@@ -4,11 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::header::SET_COOKIE;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::lifecycle::State;
-use crate::domain::pool::{Draw, Endpoint, InFlight, Pool, Tried, Vitals};
+use crate::domain::pool::{Draw, Endpoint, InFlight, Pool, Tried, Vitals, Wanted};
 use crate::domain::retry::Again;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::attempt::{Answered, Attempt};
@@ -29,7 +29,8 @@ pub(super) async fn serve(
     admission: &mut Admission,
 ) -> Result<Answered, ProxyError> {
     let now = exchange.began.into_std();
-    let draw = Draw { random: fastrand::u64(..), client: prepared.client, now };
+    let (random, client) = (fastrand::u64(..), prepared.client);
+    let draw = Draw { random, client, now, wanted: Wanted::default() };
     let mut tried = Tried::default();
     let mut retries = Retries::default();
     let mut last_failure = None;
@@ -64,6 +65,7 @@ pub(super) async fn serve(
         {
             return Ok(Answered::Ours(reply));
         }
+        let draw = Draw { wanted: prepared.wanted(pool), ..draw };
         let picked = pick(pool, draw, &tried, prepared, &hold, &queued);
         let (endpoint, in_flight) = match (picked, spare.take()) {
             (Picked::One(endpoint, in_flight), kept) => {
@@ -96,9 +98,12 @@ pub(super) async fn serve(
         let mark = Tried::mark(endpoint);
         let attempt = Attempt { resources, pool, endpoint, admission };
         let (error, again) = match attempt.make(prepared, exchange, in_flight).await {
-            Ok(answered) => {
-                let retries_on = |it: StatusCode| settings.tolerance.retries(it.as_u16());
-                if !answered.status().is_some_and(retries_on) {
+            Ok(mut answered) => {
+                let is_secure = || prepared.is_secure();
+                if let Some(cookie) = pool.cookie_for(endpoint, &draw.wanted, is_secure) {
+                    answered.headers_mut().append(SET_COOKIE, cookie);
+                }
+                if !settings.tolerance.retries(answered.status().as_u16()) {
                     return Ok(answered);
                 }
                 tried.add(mark);
@@ -163,7 +168,7 @@ enum Picked<'a> {
 /// be sent again, and is there for all who have waited, as is one that starts.
 fn pick<'a>(
     pool: &'a Pool,
-    draw: Draw,
+    draw: Draw<'_>,
     tried: &Tried,
     prepared: &Prepared,
     hold: &Hold,
@@ -173,9 +178,11 @@ fn pick<'a>(
         return Picked::Full;
     }
     let repeatable = || prepared.is_idempotent() && prepared.upload().is_whole();
-    // Who has failed once is not sent where that may happen again.
+    // Who has failed once is not sent where that may happen again, and who
+    // belongs to a replica stays with it.
     if !pool.tiers.ejected.is_empty()
         && tried.is_empty()
+        && pool.pick_wanted(draw, tried).is_none()
         && let Some((endpoint, trial)) = pool.pick_trial(draw, repeatable())
         && let Some(in_flight) = endpoint.begin(&pool.state)
     {

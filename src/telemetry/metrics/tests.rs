@@ -196,6 +196,8 @@ fn pool(project: Option<&str>, name: &str, replicas: &[&str]) -> Arc<Pool> {
         settings: PoolSettings::default(),
         tiers: Tiers::build(&endpoints, &[]),
         endpoints,
+        names: None,
+        sessions: None,
         state: Arc::new(PoolState::default()),
     })
 }

@@ -216,6 +216,7 @@ fn corrected(hints: &Hints, run: RunState, health: Health, now: Instant) -> Work
             exposed: None,
         },
         oneoff: false,
+        host_name: None,
     };
     hints.correct(&mut workload, now);
     workload

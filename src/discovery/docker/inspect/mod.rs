@@ -24,6 +24,8 @@ pub(super) struct Details {
     pub(super) exposed: Vec<u16>,
     /// In nanoseconds since the epoch, where the list has whole seconds.
     pub(super) created: Option<i64>,
+    /// As its process sees it: `hostname:` of a compose file, else the short id.
+    pub(super) host_name: Option<Arc<str>>,
 }
 
 /// All containers that are known, and what is known beyond the list.
@@ -193,6 +195,7 @@ impl Default for Details {
             stop_timeout: STOP_TIMEOUT,
             exposed: Vec::new(),
             created: None,
+            host_name: None,
         }
     }
 }
@@ -226,6 +229,7 @@ impl From<ContainerInspectResponse> for Inspected {
                 stop_timeout: stop_timeout.unwrap_or(STOP_TIMEOUT).min(STOP_TIMEOUT_MAX),
                 exposed,
                 created: response.created.as_deref().and_then(nanos_since_epoch),
+                host_name: config.hostname.filter(|it| !it.is_empty()).map(Into::into),
             },
             // Go's zero time stands for "never".
             started_at: started_at.filter(|at| !at.is_empty() && !at.starts_with("0001-")),

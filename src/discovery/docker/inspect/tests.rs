@@ -30,7 +30,7 @@ fn an_inspect_is_read_in_our_words() {
     let inspected = inspected(json!({
         "Created": "2024-01-02T03:04:05.123456789Z",
         "State": {"Status": "running", "StartedAt": "2024-01-02T03:04:06.5Z"},
-        "Config": {"StopSignal": "SIGQUIT", "StopTimeout": 30,
+        "Config": {"StopSignal": "SIGQUIT", "StopTimeout": 30, "Hostname": "app2",
                    "ExposedPorts": {"9000/tcp": {}, "53/udp": {}, "80/tcp": {}}},
     }));
     assert_eq!(
@@ -41,6 +41,7 @@ fn an_inspect_is_read_in_our_words() {
                 stop_timeout: Duration::from_secs(30),
                 exposed: vec![80, 9000],
                 created: Some(1_704_164_645_123_456_789),
+                host_name: Some("app2".into()),
             },
             started_at: Some("2024-01-02T03:04:06.5Z".to_owned()),
         }

@@ -277,6 +277,7 @@ impl View {
         if let Some(created) = details.and_then(|details| details.created) {
             workload.created = created;
         }
+        workload.host_name = details.and_then(|details| details.host_name.clone());
         if let Place::Container { networks, exposed, .. } = &mut workload.place {
             if let Some(details) = details {
                 let exposed = exposed.get_or_insert_default();

@@ -32,6 +32,7 @@ pub(super) fn workload(listed: &Listed, all: &[Listed]) -> Workload {
         name: name(listed),
         project: PROJECT_LABELS.iter().find_map(|key| label(key)).map(Arc::from),
         service: SERVICE_LABELS.iter().find_map(|key| label(key)).map(Arc::from),
+        host_name: None,
         labels: listed.labels.clone(),
         run,
         health: health(listed),

@@ -36,6 +36,7 @@ fn a_compose_replica_is_read_whole() {
             exposed: Some(vec![80, 9000]),
         },
         oneoff: false,
+        host_name: None,
     };
     assert_eq!(workload(&listed, &[]), expected);
 }
