@@ -1,10 +1,11 @@
 """Compares Evenkeel with its peers: the same load, one CPU each, in turn.
 
 Run it by `make bench`. Settings come from the environment:
-ROUNDS, SECONDS_PER_ROUND, PEERS (names), SCENARIOS (small 10k 1m),
+ROUNDS, SECONDS_PER_ROUND, PEERS (names), SCENARIOS (small 10k 1m gzip middlewares),
 EVK_BIN, RESULTS (a file; empty: print only).
 """
 
+import collections
 import os
 import pathlib
 import shutil
@@ -32,10 +33,7 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="evenkeel-bench-"))
     try:
         with rig.Rig(folder) as machine:
-            tables = [
-                run(machine, chosen, settings, logs=False, scenarios=settings.scenarios),
-                run(machine, chosen, settings, logs=True, scenarios=settings.scenarios[:1]),
-            ]
+            tables = [run(machine, plan, settings) for plan in plans_of(chosen, settings)]
         page = report.page(tables, chosen, machine, settings)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -67,29 +65,61 @@ class Settings:
             )
 
 
-def run(machine, chosen, settings, logs, scenarios):
-    """All rounds of one table: {scenario: {peer: [Sample]}}.
+Plan = collections.namedtuple("Plan", "title rows logs scenarios")
+Row = collections.namedtuple("Row", "name peer setup")
+
+
+def plans_of(chosen, settings):
+    """The tables that were asked for, in the order of the page."""
+    usual = [name for name in settings.scenarios if name not in load.SPECIAL]
+    plain = [Row(peer.name, peer, "plain") for peer in chosen]
+    packers = ("evenkeel", "nginx", "haproxy")
+    packed = [Row(peer.name, peer, "gzip") for peer in chosen if peer.name in packers]
+    own = [peer for peer in chosen if peer.name == "evenkeel"]
+    dressed = [Row("evenkeel", peer, "plain") for peer in own] + [
+        Row(f"evenkeel, {len(peers.MIDDLEWARES)} labels", peer, "middlewares") for peer in own
+    ]
+    special = [name for name in settings.scenarios if name in load.SPECIAL]
+    plans = [
+        Plan("Access logs off everywhere", plain, False, usual),
+        Plan("Access logs on everywhere", plain, True, usual[:1]),
+        Plan("Compression", packed, False, [name for name in special if name == "gzip"]),
+        Plan("Middlewares", dressed, False, [name for name in special if name == "middlewares"]),
+    ]
+    return [plan for plan in plans if plan.rows and plan.scenarios]
+
+
+def run(machine, plan, settings):
+    """All rounds of one table: {scenario: {row: [Sample]}}.
 
     Rounds are interleaved, so that whatever else the machine does meets every
     peer alike.
     """
     backends = machine.start_backends()
-    running = {peer.name: machine.start_peer(peer, backends, logs) for peer in chosen}
+    running = {
+        row.name: machine.start_peer(row.peer, backends, plan.logs, row.setup) for row in plan.rows
+    }
     for name, process in running.items():
-        load.check_same_work(name, process, backends)
-    samples = {scenario: {name: [] for name in running} for scenario in scenarios}
+        if process.setup == "plain":
+            load.check_same_work(name, process, backends)
+        elif process.setup == "gzip":
+            size = load.check_gzip(name, process, rig.JSON)
+            say(f"{name} makes {size} bytes of {len(rig.JSON)}")
+        else:
+            load.check_middlewares(name, process)
+    samples = {scenario: {name: [] for name in running} for scenario in plan.scenarios}
     for number in range(settings.rounds):
-        for scenario in scenarios:
+        for scenario in plan.scenarios:
             for name, process in running.items():
                 sample = load.measure(machine, process, scenario, settings.seconds)
                 samples[scenario][name].append(sample)
                 say(
-                    f"logs {'on' if logs else 'off'}, round {number + 1}, {scenario:>5}, "
+                    f"{plan.title}, round {number + 1}, {scenario:>5}, "
                     f"{name:>8}: {sample.cpu_us:7.1f} us/request, {sample.rate:8.0f}/s"
                 )
     machine.stop_all()
     commands = [machine.plain(process.command) for process in running.values()]
-    return report.Table(logs=logs, samples=samples, commands=commands)
+    return report.Table(title=plan.title, samples=samples, commands=commands)
 
 
 def say(text):

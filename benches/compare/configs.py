@@ -2,7 +2,14 @@
 
 import rig
 
+NGINX_GZIP = (
+    "gzip on; gzip_comp_level 6; gzip_min_length 256; gzip_vary on; gzip_types application/json;"
+)
+# Where it is built with zlib this is level 6 too; with libslz, as in Debian,
+# there is one level, which is faster and looser than zlib's first.
+HAPROXY_GZIP = "    compression algo gzip\n    compression type application/json"
 FILE_NAMES = {
+    "evenkeel": "evenkeel.toml",
     "nginx": "nginx.conf",
     "haproxy": "haproxy.cfg",
     "traefik": "traefik.yml",
@@ -11,20 +18,25 @@ FILE_NAMES = {
 }
 
 
-def text(name, folder, port, spare, backends, logs):
-    """The file of this peer; empty for one that takes flags only."""
-    writers = {
-        "evenkeel": lambda *_: "",
-        "nginx": nginx,
-        "haproxy": haproxy,
-        "traefik": traefik,
-        "envoy": envoy,
-        "caddy": caddy,
-    }
+def text(name, folder, port, spare, backends, logs, labels):
+    """The file of this peer; empty where flags say all. Peers with a setup of
+    their own are Evenkeel, nginx and HAProxy."""
+    if name == "evenkeel":
+        return evenkeel(labels)
+    compress = "compress" in labels
+    if name in ("nginx", "haproxy"):
+        writer = {"nginx": nginx, "haproxy": haproxy}[name]
+        return writer(folder, port, spare, backends, logs, compress)
+    writers = {"traefik": traefik, "envoy": envoy, "caddy": caddy}
     return writers[name](folder, port, spare, backends, logs)
 
 
-def nginx(folder, port, spare, backends, logs):
+def evenkeel(labels):
+    lines = [f'"{key}" = "{value}"' for key, value in labels.items()]
+    return "\n".join(["[pools.bench]", *lines, ""]) if lines else ""
+
+
+def nginx(folder, port, spare, backends, logs, compress):
     servers = " ".join(f"server 127.0.0.1:{backend};" for backend in backends)
     return f"""\
 {rig.nginx_user()}
@@ -36,6 +48,7 @@ events {{ worker_connections 4096; }}
 http {{
 {rig.nginx_paths(folder)}
     access_log {f"{folder}/access.log combined" if logs else "off"};
+    {NGINX_GZIP if compress else ""}
     keepalive_requests 1000000000;
     upstream bench {{ {servers} keepalive 256; keepalive_requests 1000000000; }}
     server {{ listen 127.0.0.1:{spare}; location / {{ stub_status; }} }}
@@ -58,7 +71,7 @@ http {{
 """
 
 
-def haproxy(folder, port, spare, backends, logs):
+def haproxy(folder, port, spare, backends, logs, compress):
     servers = "\n".join(
         f"    server s{number} 127.0.0.1:{backend}" for number, backend in enumerate(backends)
     )
@@ -66,6 +79,7 @@ def haproxy(folder, port, spare, backends, logs):
     log = "    log stdout format raw local0\n    option httplog" if logs else "    no log"
     return f"""\
 global
+    tune.comp.maxlevel 6
     nbthread 1
     maxconn 4096
 defaults
@@ -88,6 +102,7 @@ frontend bench
     default_backend servers
 backend servers
     balance roundrobin
+{HAPROXY_GZIP if compress else ""}
 {servers}
 """
 

@@ -1,14 +1,25 @@
 """The load, and what a round of it measures."""
 
 import collections
+import gzip
 import http.client
+import json
 import re
 import subprocess
 import time
 
 import rig
 
-SCENARIOS = {"small": "GET, 3 bytes", "10k": "GET, 10 KiB", "1m": "GET, 1 MiB"}
+SCENARIOS = {
+    "small": "GET, 3 bytes",
+    "10k": "GET, 10 KiB",
+    "1m": "GET, 1 MiB",
+    "gzip": "GET, 10 KiB of JSON, compressed with gzip",
+    "middlewares": "GET, 3 bytes, through middlewares",
+}
+# The scenarios of each setup; the others are of the plain one.
+SPECIAL = ("gzip", "middlewares")
+FIELDS = {"gzip": {"Accept-Encoding": "gzip"}}
 CONNECTIONS = 64
 WARM_UP_SECONDS = 1
 CHECKS = 12
@@ -43,12 +54,38 @@ def check_same_work(name, process, backends):
         raise rig.Failed(f"{name} does not keep connections to the backends")
 
 
+def check_gzip(name, process, plain):
+    """The size of the compressed answer; refuses a peer that does not compress."""
+    wait_until_serving(name, process)
+    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=10)
+    connection.request("GET", "/json", headers=FIELDS["gzip"])
+    answer = connection.getresponse()
+    packed = answer.read()
+    connection.close()
+    if answer.getheader("Content-Encoding") != "gzip":
+        raise rig.Failed(f"{name} does not compress: {answer.status} {answer.getheaders()}")
+    if gzip.decompress(packed) != plain:
+        raise rig.Failed(f"{name} compresses something else")
+    return len(packed)
+
+
+def check_middlewares(name, process):
+    """Refuses a balancer that does not know all of the labels: it would do less."""
+    wait_until_serving(name, process)
+    connection = http.client.HTTPConnection("127.0.0.1", process.spare, timeout=10)
+    connection.request("GET", "/api/v1/status")
+    problems = json.load(connection.getresponse())["problems"]
+    connection.close()
+    if problems:
+        raise rig.Failed(f"{name} has problems with its labels: {problems}")
+
+
 def wait_until_serving(name, process):
     """Some listen before they know their backends."""
     deadline = time.monotonic() + rig.READY_SECONDS
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=10)
-        connection.request("GET", "/small")
+        connection.request("GET", "/" + path("middlewares", process.setup))
         status = connection.getresponse().status
         connection.close()
         if status == 200:
@@ -78,7 +115,8 @@ def measure(machine, process, scenario, seconds):
 
 def wrk(machine, process, scenario, seconds):
     """(requests, elapsed seconds, p50 ms, p99 ms)"""
-    command = wrk_command(f"http://127.0.0.1:{process.port}/{scenario}", seconds)
+    url = f"http://127.0.0.1:{process.port}/{path(scenario, process.setup)}"
+    command = wrk_command(url, seconds, FIELDS.get(scenario, {}))
     load = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -105,5 +143,13 @@ def wrk(machine, process, scenario, seconds):
     return int(done[1]), elapsed, percentile["50"], percentile["99"]
 
 
-def wrk_command(url, seconds):
-    return ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url]
+def path(scenario, setup):
+    """What is asked for. Middlewares have a path of their own to rewrite."""
+    if scenario == "middlewares":
+        return "edge/small" if setup == "middlewares" else "small"
+    return "json" if scenario == "gzip" else scenario
+
+
+def wrk_command(url, seconds, fields=None):
+    headers = [part for field in (fields or {}).items() for part in ("-H", ": ".join(field))]
+    return ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *headers, url]

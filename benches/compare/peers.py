@@ -14,6 +14,14 @@ import configs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VENV = ROOT / "target" / "bench-venv"
+# What a route may do beside forwarding, each with work to do on every request
+# (of `/edge/small`, for which the backends know `/in/small` too) or answer.
+MIDDLEWARES = {
+    "headers.request.X-Bench": "one",
+    "headers.response.X-Served-By": "bench",
+    "compress": "true",
+}
+SETUPS = {"plain": {}, "gzip": {"compress": "gzip"}, "middlewares": MIDDLEWARES}
 NAMES = ("evenkeel", "nginx", "haproxy", "traefik", "envoy", "caddy")
 
 
@@ -25,9 +33,10 @@ class Peer:
         self.binary = str(binary)
         self.version = version(name, self.binary)
 
-    def prepare(self, folder, port, spare, backends, logs):
+    def prepare(self, folder, port, spare, backends, logs, setup):
         """(command, environment), having written what it reads into `folder`."""
-        text = configs.text(self.name, folder, port, spare, backends, logs)
+        labels = SETUPS[setup]
+        text = configs.text(self.name, folder, port, spare, backends, logs, labels)
         path = folder / configs.FILE_NAMES.get(self.name, "config")
         if text:
             path.write_text(text)
@@ -41,6 +50,7 @@ class Peer:
                 "--workers=1",
                 "--pool=bench=" + ",".join(f"127.0.0.1:{backend}" for backend in backends),
                 f"--access-log={'combined' if logs else 'off'}",
+                *([f"--config={path}"] if text else []),
             ],
             "nginx": [self.binary, "-c", str(path), "-p", str(folder)],
             "haproxy": [self.binary, "-db", "-q", "-f", str(path)],

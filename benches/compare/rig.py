@@ -1,11 +1,14 @@
 """Processes on their CPUs, and what those cost."""
 
 import ctypes
+import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 BACKENDS = 3
@@ -27,6 +30,8 @@ class Process:
         self.command = command
         self.log = log
         self.port = None
+        self.setup = "plain"
+        self.spare = None
         with open(log, "ab") as output:
             self.child = subprocess.Popen(
                 command,
@@ -108,6 +113,7 @@ class Rig:
         files.mkdir(exist_ok=True)
         (files / "10k").write_bytes(b"x" * 10 * 1024)
         (files / "1m").write_bytes(b"x" * 1024 * 1024)
+        (files / "json").write_bytes(JSON)
         listens = "\n".join(f"    listen 127.0.0.1:{port} backlog=1024;" for port in ports)
         text = BACKEND.format(
             folder=self.folder,
@@ -123,13 +129,13 @@ class Rig:
             process.wait_for(port)
         return ports
 
-    def start_peer(self, peer, backends, logs):
+    def start_peer(self, peer, backends, logs, setup):
         """Starts one balancer on the measured CPU."""
         port, spare = free_ports(2)
-        folder = self.folder / f"{peer.name}-{'logs' if logs else 'plain'}"
-        folder.mkdir()
-        command, environment = peer.prepare(folder, port, spare, backends, logs)
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{peer.name}-{setup}-", dir=self.folder))
+        command, environment = peer.prepare(folder, port, spare, backends, logs, setup)
         process = self.start(command, self.measured, folder / "output", environment)
+        process.setup, process.spare = setup, spare
         process.wait_for(port)
         return process
 
@@ -188,6 +194,25 @@ def nginx_paths(folder):
     return "\n".join(f"    {kind}_temp_path {folder}/{kind};" for kind in kinds)
 
 
+def json_list(size):
+    """A list of records such as an API gives, just over `size`, always the same."""
+    dice = random.Random(7)
+    words = "alder birch cedar elder hazel larch maple rowan spruce willow".split()
+    records = []
+    while len(json.dumps(records)) < size:
+        records.append(
+            {
+                "id": dice.randrange(10**9),
+                "name": f"{dice.choice(words)} {dice.choice(words)}",
+                "price": dice.randrange(10**5) / 100,
+                "tags": dice.sample(words, 3),
+                "updated_at": f"2026-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}",
+            }
+        )
+    return json.dumps(records).encode()
+
+
+JSON = json_list(10 * 1024)
 BACKEND = """\
 {user}
 daemon off;
@@ -207,6 +232,9 @@ http {{
 {listens}
         root {files};
         location = /small {{ return 200 "ok\\n"; }}
+        location = /in/small {{ return 200 "ok\\n"; }}
+        location = /edge/small {{ return 200 "ok\\n"; }}
+        location = /json {{ default_type application/json; }}
         location = /seen {{
             return 200 "$server_port|$http_host|$http_x_forwarded_for|$http_x_forwarded_proto|$http_x_forwarded_host|$http_x_forwarded_port|$http_x_real_ip|$connection_requests\\n";
         }}

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::config::DockerAddress;
+use crate::control::read_label_files;
 use crate::discovery;
 use crate::domain::labels::LabelSettings;
 use crate::domain::names::SourceName;
@@ -30,7 +31,22 @@ pub fn check_docker(
         been_ready: &BTreeSet::new(),
         drained: &BTreeSet::new(),
     };
-    Ok(plan(&world, memory, labels).problems)
+    let first = plan(&world, memory, labels);
+    let labels = with_files(labels, &first.files);
+    Ok(plan(&world, memory, &labels).problems)
+}
+
+/// The settings with the content of these label files. Where their folder is
+/// not there, as on a host beside the balancer's container, they are taken to be
+/// in order.
+pub fn with_files(labels: &LabelSettings, wanted: &BTreeSet<Arc<str>>) -> LabelSettings {
+    let mut files = (*labels.files).clone();
+    if files.folder.is_dir() {
+        read_label_files(&mut files, wanted);
+    } else {
+        files.assumed = true;
+    }
+    LabelSettings { files: files.into(), ..labels.clone() }
 }
 
 async fn first_world(address: &DockerAddress, labels: &LabelSettings) -> Result<World, String> {

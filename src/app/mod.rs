@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
-pub use check::check_docker;
+pub use check::{check_docker, with_files};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ use crate::domain::routing::RoutingTable;
 use crate::domain::world::Report;
 use crate::live::{self, Alarm};
 use crate::probe::Prober;
-use crate::proxy::{self, BindError, Parts, Workers};
+use crate::proxy::{self, BindError, Parts, Verifier, Workers};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Counters;
@@ -98,6 +98,8 @@ fn start(config: &Config) -> Result<(), Failed> {
         access_log,
         counters: Arc::new(Counters::new(proxy::REASONS)),
         trusted_proxies: config.trusted_proxies.clone().into(),
+        passwords: Verifier::new()?,
+        proxy_protocol: config.proxy_protocol.clone().into(),
         epoch: Instant::now(),
         connections_max: limits::connections_max(workers),
     };

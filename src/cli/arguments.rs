@@ -138,9 +138,11 @@ fn check() -> Command {
         | Key::Workers
         | Key::User
         | Key::LabelPrefix
+        | Key::LabelFiles
         | Key::Constraint
         | Key::TrustedProxies
         | Key::StickyKeyFile
+        | Key::ProxyProtocol
         | Key::Localhost
         | Key::Log
         | Key::AccessLog

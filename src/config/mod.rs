@@ -56,6 +56,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Signs the cookies by which clients come back; none: a random one.
     pub sticky_key: Option<StickyKey>,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
@@ -122,6 +124,7 @@ impl Default for Config {
             labels: LabelSettings::default(),
             trusted_proxies: Vec::new(),
             sticky_key: None,
+            proxy_protocol: Vec::new(),
             localhost: true,
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),

@@ -31,9 +31,11 @@ pub enum Key {
     Workers,
     User,
     LabelPrefix,
+    LabelFiles,
     Constraint,
     TrustedProxies,
     StickyKeyFile,
+    ProxyProtocol,
     Localhost,
     Log,
     AccessLog,
@@ -99,7 +101,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 16] = [
+pub static SETTINGS: [Setting; 18] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -203,6 +205,18 @@ pub static SETTINGS: [Setting; 16] = [
         example: r#""lb""#,
     },
     Setting {
+        key: Key::LabelFiles,
+        name: "label_files",
+        arity: Arity::One,
+        value: "DIR",
+        absent: Absent::Value("/etc/evenkeel/labels"),
+        help: "Where the files stand that labels name as `file:PATH`",
+        more: "Only files beneath it are read, of at most 1 MiB and not by way of links, so that a \
+               label never reads a secret of the balancer. They are read again within 10 s of a \
+               change.",
+        example: r#""/etc/evenkeel/labels""#,
+    },
+    Setting {
         key: Key::Constraint,
         name: "constraint",
         arity: Arity::Words,
@@ -235,6 +249,19 @@ pub static SETTINGS: [Setting; 16] = [
                replica a client belongs to; several balancers before the same replicas need the \
                same file. It is read at start, before root is given up.",
         example: r#""/run/secrets/evenkeel-sticky-key""#,
+    },
+    Setting {
+        key: Key::ProxyProtocol,
+        name: "proxy_protocol",
+        arity: Arity::List,
+        value: "CIDR",
+        absent: Absent::Meaning("none"),
+        help: "Whose connections begin with a PROXY header",
+        more: "Networks or single addresses. A connection from there must begin with a header of \
+               version 1 or 2, whose source is the client then; without one it is closed. From \
+               anyone else a header is no HTTP and refused. Replicas are sent one with the label \
+               `lb.proxy_protocol`.",
+        example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
     },
     Setting {
         key: Key::Localhost,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -101,6 +102,13 @@ pub(super) fn uid(written: &str) -> Result<u32, Fault> {
     written.parse().map_err(|_| {
         Fault::new("is not a user id", "write the number that `id -u NAME` prints, such as `65532`")
     })
+}
+
+/// A folder, which labels name in full.
+pub(super) fn folder(written: &str) -> Result<&Path, Fault> {
+    let path = Path::new(written);
+    let hint = "write it from the root, such as `/etc/evenkeel/labels`";
+    if path.is_absolute() { Ok(path) } else { Err(Fault::new("is no absolute path", hint)) }
 }
 
 pub(super) fn switch(written: &str) -> Result<bool, Fault> {

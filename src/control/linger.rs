@@ -81,6 +81,6 @@ mod tests {
             members: Vec::new(),
         };
         let pools = [(PoolName::new(None, "shop").unwrap(), pool)];
-        Plan { pools: pools.into(), problems: Vec::new(), complete: true }
+        Plan { pools: pools.into(), complete: true, ..Plan::default() }
     }
 }

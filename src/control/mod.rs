@@ -4,6 +4,7 @@
 //! lost event costs time and never correctness.
 
 mod drains;
+mod files;
 mod linger;
 mod orders;
 mod overview;
@@ -17,10 +18,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::info;
 
+pub use files::read_all as read_label_files;
 pub use orders::{Operator, Refusal, Wish};
 pub use overview::{Overview, SourceOverview};
 
 use crate::control::drains::Drains;
+use crate::control::files::{News, Shelf};
 use crate::control::linger::Lingering;
 use crate::control::orders::{Order, choose};
 use crate::control::problems::Known;
@@ -46,6 +49,8 @@ pub struct Control {
     /// As the planner made it of the world.
     planned: Plan,
     lingering: Lingering,
+    /// The files that labels name.
+    shelf: Shelf,
     /// The containers that have been ready, in any life.
     been_ready: BTreeSet<Arc<str>>,
     /// The lives of which it was told that they are ready.
@@ -77,7 +82,9 @@ impl Control {
         };
         let (overview, watched) = watch::channel(Arc::new(overview));
         let (operator, orders) = Operator::channel();
+        let shelf = Shelf::new(&settings.files);
         let mut control = Self {
+            shelf,
             settings,
             publisher,
             alarm,
@@ -134,6 +141,7 @@ impl Control {
                 }
                 Ok(()) = stopping.changed() => self.note_stopping(*stopping.borrow()),
                 () = self.alarm.raised() => self.refresh(&mut follow),
+                news = self.shelf.news() => self.take_files(news, &mut follow),
                 Some(order) = self.orders.recv() => self.obey(order, &mut follow),
                 () = sleep_until(forgotten) => self.apply(&mut follow),
                 () = sleep_until(drained) => self.cut_drained(),
@@ -196,6 +204,13 @@ impl Control {
             drained: &self.drained,
         };
         let planned = plan(&self.world, memory, &self.settings);
+        let files = Arc::make_mut(&mut self.settings.files);
+        files.retain(|path| planned.files.contains(path));
+        if !self.shelf.want(&planned.files, files) {
+            // What is in force stands for the moment that they take to read.
+            // What was taken away is away already.
+            return false;
+        }
         let mut served = self.lingering.extend(&self.planned, &planned, Instant::now());
         self.planned = planned;
         self.forget_absent();
@@ -212,6 +227,17 @@ impl Control {
         self.overview.send_modify(|overview| Arc::make_mut(overview).plan = served);
         self.report_problems();
         self.after_publish(follow)
+    }
+
+    fn take_files(&mut self, news: Vec<News>, follow: &mut impl FnMut(&RoutingTable)) {
+        let files = Arc::make_mut(&mut self.settings.files);
+        let mut changed = false;
+        for (path, found) in news {
+            changed |= files.note(&path, found);
+        }
+        if changed {
+            self.apply(follow);
+        }
     }
 
     /// Puts the plan in force anew if the live signs of an endpoint say otherwise.

@@ -12,11 +12,13 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::domain::lifecycle::{Fault, HealthCheck};
+use crate::domain::proxy_protocol::Header;
 
 /// How many questions may be under way at once, of all endpoints together. The
 /// kinds are counted apart, since replicas that do not answer keep a check busy
@@ -60,7 +62,12 @@ pub(super) async fn check(
 async fn status(address: SocketAddr, check: &HealthCheck) -> Result<u16, Fault> {
     let asked = SocketAddr::new(address.ip(), check.port.unwrap_or(address.port()));
     let request = request(asked, check).map_err(|_| Fault::NotHttp)?;
-    let stream = TokioIo::new(open(asked).await?);
+    let mut stream = open(asked).await?;
+    if let Some(version) = check.proxy_protocol.filter(|_| asked == address) {
+        let greeting = Header::Local.to_bytes(version);
+        stream.write_all(&greeting).await.map_err(|_| Fault::Closed)?;
+    }
+    let stream = TokioIo::new(stream);
     let client = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(stream).await;
     let (mut sender, connection) = client.map_err(|error| fault(&error))?;
     let answer = async {

@@ -16,20 +16,28 @@ use tracing::debug;
 use crate::domain::http::forwarded::{self, Scheme};
 use crate::proxy::http1::Limits;
 use crate::proxy::http1::gate::Gate;
+use crate::proxy::introduction::{Introduced, NotIntroduced};
 use crate::proxy::request::{self, Downstream};
 use crate::proxy::resources::Resources;
 
 /// Serves a connection until either side ends it, or we stop.
-pub(super) async fn serve(resources: Rc<Resources>, stream: TcpStream, peer: SocketAddr) {
-    // Answers are written whole; waiting for more would only delay them.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "A connection was gone before it was served");
-        return;
+pub(super) async fn serve(resources: Rc<Resources>, mut stream: TcpStream, peer: SocketAddr) {
+    let limits = Limits::default();
+    let introduced = match introduce(&resources, &mut stream, peer, limits.head_timeout).await {
+        Ok(introduced) => introduced,
+        Err(error) => {
+            debug!(%peer, %error, "A connection is not served");
+            return;
+        }
+    };
+    let (mut gate, handle) = Gate::new(stream, limits);
+    if !introduced.rest.is_empty() {
+        gate = gate.after(&introduced.rest);
     }
-    let (gate, handle) = Gate::new(stream, Limits::default());
-    let trusted = resources.trusts(peer.ip());
-    let from = forwarded::Downstream::new(peer.ip(), trusted, Scheme::Http);
-    let downstream = Rc::new(Downstream::new(from, handle));
+    let ends = introduced.ends;
+    let trusted = resources.trusts(ends.source.ip());
+    let from = forwarded::Downstream::new(ends.source.ip(), trusted, Scheme::Http);
+    let downstream = Rc::new(Downstream::new(from, ends, handle));
     let service = service_fn(|request| {
         let turn = downstream.next_turn();
         // Boxed, since hyper hands back a connection that has switched
@@ -66,6 +74,23 @@ pub(super) async fn serve(resources: Rc<Resources>, stream: TcpStream, peer: Soc
         Some(tunnel) => tunnel.run(gate, parts.read_buf).await,
         None => gate.close().await,
     }
+}
+
+/// Who is on the line: whoever connected, unless it must say so itself.
+async fn introduce(
+    resources: &Resources,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    limit: Duration,
+) -> Result<Introduced, NotIntroduced> {
+    // Answers are written whole; waiting for more would only delay them.
+    stream.set_nodelay(true)?;
+    if !resources.is_introduced(peer.ip()) {
+        return Ok(Introduced::directly(stream, peer)?);
+    }
+    let stops = (resources.bell().listen(), FIRST_HEAD);
+    // Boxed, since most connections have no use for its room.
+    Box::pin(Introduced::by_header(stream, peer, limit, stops)).await
 }
 
 /// While stopping, for the first request of a connection that came just before.

@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::domain::http::refusal::Refusal;
 use crate::proxy::http1::turn::Fault;
@@ -20,6 +21,21 @@ pub(super) enum ProxyError {
     NoRoute,
     #[error("the pool is closed, since a label that guards it cannot be read")]
     Closed,
+    #[error("the client has sent too many requests of late")]
+    RateLimited {
+        /// How many may come at once.
+        limit: u32,
+        /// Until one more may come.
+        next: Duration,
+        /// Until so many may come at once again.
+        whole: Duration,
+    },
+    #[error("no name and password that may pass came with the request")]
+    Unauthorized,
+    #[error("nobody can tell just now whether the request may pass: {0}")]
+    AuthUnavailable(&'static str),
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge { limit: u64 },
     #[error("no replica became ready in {hold:?}")]
     HoldTimeout {
         hold: Duration,
@@ -66,7 +82,11 @@ impl ProxyError {
             Self::ClientBroke(Some(Fault::BodyTimeout)) => StatusCode::REQUEST_TIMEOUT,
             Self::AmbiguousPath | Self::ClientBroke(_) => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Closed
+            | Self::AuthUnavailable(_)
             | Self::HoldTimeout { .. }
             | Self::QueueFull
             | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -86,6 +106,10 @@ impl ProxyError {
             Self::AmbiguousPath
             | Self::NoRoute
             | Self::Closed
+            | Self::RateLimited { .. }
+            | Self::Unauthorized
+            | Self::AuthUnavailable(_)
+            | Self::BodyTooLarge { .. }
             | Self::HoldTimeout { .. }
             | Self::QueueFull
             | Self::QueueTimeout { .. }
@@ -104,6 +128,10 @@ impl ProxyError {
             Self::AmbiguousPath => "ambiguous_path",
             Self::NoRoute => "no_route",
             Self::Closed => "guard_unreadable",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unauthorized => "unauthorized",
+            Self::AuthUnavailable(_) => "auth_unavailable",
+            Self::BodyTooLarge { .. } => "body_too_large",
             Self::HoldTimeout { after, .. } => {
                 after.as_ref().map_or("no_endpoint", |after| after.reason())
             }
@@ -126,7 +154,13 @@ impl ProxyError {
             }
             Self::NoRoute => "There is no service at this address.",
             Self::Closed => "This service is not configured correctly.",
-            Self::HoldTimeout { .. } | Self::QueueFull | Self::QueueTimeout { .. } => {
+            Self::RateLimited { .. } => "Too many requests. Please slow down.",
+            Self::Unauthorized => "This service asks for a name and a password.",
+            Self::BodyTooLarge { .. } => "The request is too large.",
+            Self::AuthUnavailable(_)
+            | Self::HoldTimeout { .. }
+            | Self::QueueFull
+            | Self::QueueTimeout { .. } => {
                 "The service is not ready. Please try again in a moment."
             }
             Self::Connect { .. }
@@ -138,13 +172,19 @@ impl ProxyError {
     }
 
     /// Seconds after which it makes sense to try again.
-    pub(super) fn retry_after(&self) -> Option<u32> {
+    fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::HoldTimeout { .. } | Self::QueueFull | Self::QueueTimeout { .. } => Some(1),
+            Self::RateLimited { next, .. } => Some(seconds(*next)),
+            Self::AuthUnavailable(_)
+            | Self::HoldTimeout { .. }
+            | Self::QueueFull
+            | Self::QueueTimeout { .. } => Some(1),
             Self::Refused(_)
             | Self::AmbiguousPath
             | Self::NoRoute
             | Self::Closed
+            | Self::Unauthorized
+            | Self::BodyTooLarge { .. }
             | Self::Connect { .. }
             | Self::Reset { .. }
             | Self::Left { .. }
@@ -154,12 +194,44 @@ impl ProxyError {
         }
     }
 
+    /// Adds what clients expect of such an answer beside its status.
+    pub(super) fn describe(&self, headers: &mut HeaderMap) {
+        if let Self::Unauthorized = self {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        }
+        if let Self::RateLimited { limit, whole, .. } = self {
+            headers.insert(RATELIMIT_LIMIT, HeaderValue::from(*limit));
+            headers.insert(RATELIMIT_REMAINING, HeaderValue::from(0));
+            headers.insert(RATELIMIT_RESET, HeaderValue::from(seconds(*whole)));
+        }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.closes() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
     /// Whether the connection must end, since what follows on it cannot be
     /// trusted to be where it seems.
-    pub(super) fn closes(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::ClientBroke(_))
+    fn closes(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::ClientBroke(_) | Self::BodyTooLarge { .. })
     }
 }
+
+/// Whole seconds, at least one: who comes back any sooner comes too soon.
+fn seconds(wait: Duration) -> u32 {
+    let whole = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+    whole.saturating_add(u32::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// It names no pool, since names are nobody's business before they have passed.
+const CHALLENGE: &str = "Basic realm=\"Restricted\", charset=\"UTF-8\"";
+
+/// As in draft-ietf-httpapi-ratelimit-headers-03, which most clients know.
+const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// The names of answers of our own, as metrics count them. Refusals of the
 /// gate are one there; the access log tells them apart.
@@ -168,6 +240,10 @@ pub const REASONS: &[&str] = &[
     "ambiguous_path",
     "no_route",
     "guard_unreadable",
+    "rate_limited",
+    "unauthorized",
+    "auth_unavailable",
+    "body_too_large",
     "no_endpoint",
     "queue_full",
     "queue_timeout",

@@ -2,9 +2,12 @@
 
 mod bell;
 mod connection;
+mod errand;
 mod error;
 pub mod http1;
+mod introduction;
 mod listener;
+mod passwords;
 mod request;
 mod resources;
 mod shortage;
@@ -13,5 +16,6 @@ mod worker;
 
 pub use error::REASONS;
 pub use listener::{BindError, bind};
+pub use passwords::Verifier;
 pub use resources::Parts;
 pub use worker::Workers;

@@ -13,6 +13,8 @@ use crate::domain::pool::{PoolSettings, PoolState};
 use crate::domain::routing::RoutingTable;
 use crate::live::{Alarm, Reader};
 use crate::proxy::bell::Bell;
+use crate::proxy::errand::Errands;
+use crate::proxy::passwords::{Verified, Verifier};
 use crate::proxy::upstream::Idle;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
@@ -26,6 +28,9 @@ pub struct Parts {
     pub counters: Arc<Counters>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Arc<[IpNet]>,
+    pub passwords: Verifier,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: Arc<[IpNet]>,
     /// What the seconds of retry budgets are counted from.
     pub epoch: Instant,
     /// Client connections that one worker takes at once.
@@ -40,6 +45,8 @@ pub(super) struct Resources {
     table: RefCell<(Reader, Rc<Table>)>,
     idle: Idle,
     bell: Rc<Bell>,
+    errands: Errands,
+    verified: Verified,
     /// Those who wait for any table at all, as if for a pool of its own.
     unrouted: (PoolSettings, Arc<PoolState>),
 }
@@ -57,6 +64,8 @@ impl Resources {
             table: RefCell::new((reader, table)),
             idle: Idle::default(),
             bell: Rc::default(),
+            errands: Errands::default(),
+            verified: Verified::default(),
             unrouted: Default::default(),
         }
     }
@@ -74,8 +83,12 @@ impl Resources {
 
     /// Whether `address` is a proxy whose word about the client is believed.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.parts.trusted_proxies.iter().any(|network| network.contains(&address))
+        is_in(&self.parts.trusted_proxies, address)
+    }
+
+    /// Whether connections from `address` begin with a PROXY header.
+    pub(super) fn is_introduced(&self, address: IpAddr) -> bool {
+        is_in(&self.parts.proxy_protocol, address)
     }
 
     /// For how long, and beside how many others, a request waits that has no
@@ -88,9 +101,22 @@ impl Resources {
         &self.idle
     }
 
+    pub(super) fn errands(&self) -> &Errands {
+        &self.errands
+    }
+
+    pub(super) fn verified(&self) -> &Verified {
+        &self.verified
+    }
+
     pub(super) fn bell(&self) -> &Rc<Bell> {
         &self.bell
     }
+}
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 impl Deref for Table {

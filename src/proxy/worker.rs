@@ -232,6 +232,7 @@ async fn keep_house(resources: Rc<Resources>, mut stopping: watch::Receiver<bool
             resources.bell().ring_holds();
         }
         resources.idle().sweep(Instant::now());
+        resources.errands().sweep(Instant::now());
     }
 }
 

@@ -100,3 +100,20 @@ fn no_daemon_is_asked_when_docker_is_off() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.stdout.starts_with("error: `docker` is `off`"), "{}", ran.stdout);
 }
+
+#[test]
+fn label_files_are_judged_where_they_are_and_said_not_to_be_where_they_are_not() {
+    let file = "services:\n  a:\n    labels:\n      lb.auth.basic: file:users\n";
+    let desk = Desk::new().with("compose.yml", file).with("users", "ann:plain\n");
+    let ran = desk.run(&["check", "compose.yml", "--label-files", "/nowhere"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+    let said = "warning: label file `users` is not judged, since `/nowhere` is not here";
+    assert!(ran.stdout.contains(said), "{}", ran.stdout);
+
+    let folder = desk.folder.path().to_str().unwrap().to_owned();
+    let ran = desk.run(&["check", "compose.yml", "--label-files", &folder]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    let said =
+        "compose.yml:4:7: error: service `a`: label `lb.auth.basic` has `ann`, which has no hash";
+    assert!(ran.stdout.contains(said), "{}", ran.stdout);
+}

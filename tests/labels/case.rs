@@ -8,6 +8,7 @@
 //!   id c1  project shop  service web  created 5  run paused  health healthy
 //!   ready  oneoff  mode host  network front 172.20.0.3  exposes 80 443
 //!   lb.pool=web
+//! file users ann:…\nbob:…               file gone !it is not there
 //! then                                 (a later world; the last is compared)
 //! ```
 
@@ -74,6 +75,14 @@ impl Case {
             "constraint" => {
                 let (label, value) = rest.split_once('=')?;
                 self.settings.constraints.push((label.to_owned(), value.to_owned()));
+            }
+            "file" => {
+                let (path, content) = rest.split_once(' ').unwrap_or((rest, ""));
+                let found = match content.strip_prefix('!') {
+                    Some(fault) => Err(fault.into()),
+                    None => Ok(content.replace("\\n", "\n").into_bytes().into()),
+                };
+                Arc::make_mut(&mut self.settings.files).note(&path.into(), found);
             }
             "listens" => self.settings.listeners.push(rest.parse().ok()?),
             "then" => self.steps.push(Step::default()),

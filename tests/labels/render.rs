@@ -51,6 +51,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
         slow_start,
         tolerance,
         middlewares,
+        proxy_protocol,
     } = settings;
     let Tolerance { outliers, retry_on, queue } = tolerance;
     let Outliers { max_fails, fail_timeout } = outliers;
@@ -81,6 +82,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     line("fail_timeout", *fail_timeout != usual_timeout, format!("{fail_timeout:?}"));
     line("retry.on", !retry_on.is_empty(), format!("{retry_on:?}"));
     line("queue", *queue != usual.tolerance.queue, queue.to_string());
+    line("proxy_protocol", proxy_protocol.is_some(), format!("{proxy_protocol:?}"));
     lines.extend(health.as_ref().map(|check| self::check(check)));
     lines.extend(middlewares.iter().map(|middleware| format!("{middleware:?}")));
     lines
@@ -88,7 +90,8 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
 
 fn check(check: &HealthCheck) -> String {
     let usual = HealthCheck::default();
-    let HealthCheck { path, interval, timeout, rise, fall, statuses, port, host } = check;
+    let HealthCheck { path, interval, timeout, rise, fall, statuses, port, host, proxy_protocol } =
+        check;
     let mut text = format!("health {path}");
     let mut add = |name: &str, differs: bool, value: String| {
         if differs {
@@ -102,6 +105,7 @@ fn check(check: &HealthCheck) -> String {
     add("status", *statuses != usual.statuses, format!("{statuses:?}"));
     add("port", *port != usual.port, format!("{port:?}"));
     add("host", *host != usual.host, host.as_deref().unwrap_or("none").to_owned());
+    add("proxy_protocol", proxy_protocol.is_some(), format!("{proxy_protocol:?}"));
     text
 }
 

@@ -1,5 +1,7 @@
 //! compose/pin: a request may name its replica by header or cookie.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::engine::Engine;

@@ -1,5 +1,7 @@
 //! compose/sticky: visitors that keep their replica, by address and by cookie.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

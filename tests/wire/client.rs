@@ -26,6 +26,11 @@ impl Client {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// The address that the balancer sees.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.stream.write_all(bytes.as_ref()).unwrap();
         self

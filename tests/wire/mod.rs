@@ -9,19 +9,27 @@
     reason = "a test stops where it fails, and its clock is the real one"
 )]
 
+mod auth;
 mod backend;
 pub(crate) mod balancer;
 mod balancing;
+mod body_limit;
 mod client;
+mod compression;
 mod ejection;
+mod error_page;
 mod failover;
+mod forward_auth;
 mod forwarding;
 mod hashing;
 mod headers;
+mod label_files;
 mod leaving;
 mod lifecycle;
 mod limits;
 mod pin;
+mod proxy_protocol;
+mod rate;
 mod readiness;
 mod refusals;
 mod retry_status;
@@ -55,10 +63,10 @@ fn before_all(backends: &[Backend]) -> Balancer {
 /// A balancer before replicas that are all ready, whose pool has `labels`, as
 /// lines of the settings file.
 fn before_with(backends: &[Backend], labels: &str) -> Balancer {
-    before_these(&backends.iter().collect::<Vec<_>>(), labels)
+    before_pools(&[("web", backends, labels)], &[])
 }
 
-/// As [`before_with`].
+/// As [`before_with`], of replicas that the test holds one by one.
 fn before_these(backends: &[&Backend], labels: &str) -> Balancer {
     let servers: Vec<_> = backends.iter().map(|it| it.address).collect();
     before_servers(&servers, labels)
@@ -71,6 +79,27 @@ fn before_servers(servers: &[SocketAddr], labels: &str) -> Balancer {
     std::fs::write(file.path(), format!("[pools.web]\nservers = {servers:?}\n{labels}")).unwrap();
     let balancer = Balancer::start(&["--config", file.path().to_str().unwrap()]);
     for server in &servers {
+        balancer.logged(&format!("address={server}"));
+    }
+    balancer
+}
+
+/// A balancer before several pools, each with its labels, and with `args`.
+fn before_pools(pools: &[(&str, &[Backend], &str)], args: &[&str]) -> Balancer {
+    let (mut text, mut all) = (String::new(), Vec::new());
+    for (name, backends, labels) in pools {
+        let servers: Vec<_> = backends.iter().map(|it| it.address.to_string()).collect();
+        text += &format!("[pools.{name}]\nservers = {servers:?}\n{labels}\n");
+        all.extend(servers);
+    }
+    let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let args: Vec<_> = ["--config", file.path().to_str().unwrap()]
+        .into_iter()
+        .chain(args.iter().copied())
+        .collect();
+    let balancer = Balancer::start(&args);
+    for server in &all {
         balancer.logged(&format!("address={server}"));
     }
     balancer

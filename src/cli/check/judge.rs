@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::app;
 use crate::cli::check::{Label, Subject};
 use crate::cli::finding::{Finding, Severity};
+use crate::domain::files::Files;
 use crate::domain::labels::LabelSettings;
 use crate::domain::names::SourceName;
 use crate::domain::plan::{self, Memory, Plan};
@@ -32,8 +34,27 @@ pub(super) fn judge(kind: Kind, subjects: &[Subject], settings: &LabelSettings) 
     let world = BTreeMap::from([(source, Observation { workloads, ..Observation::default() })]);
     let memory =
         Memory { previous: &Plan::default(), been_ready: &been_ready, drained: &BTreeSet::new() };
-    let problems = plan::plan(&world, memory, settings).problems;
-    problems.iter().filter_map(|problem| finding(kind, problem, subjects)).collect()
+    let files = plan::plan(&world, memory, settings).files;
+    let settings = app::with_files(settings, &files);
+    let problems = plan::plan(&world, memory, &settings).problems;
+    let unread = files.first().filter(|_| settings.files.assumed);
+    let unread = unread.map(|file| self::unread(file, files.len(), &settings.files));
+    problems.iter().filter_map(|problem| finding(kind, problem, subjects)).chain(unread).collect()
+}
+
+/// Says that label files were not judged.
+fn unread(first: &str, count: usize, files: &Files) -> Finding {
+    let more = match count - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let folder = files.folder.display();
+    Finding {
+        place: None,
+        severity: Severity::Warning,
+        message: format!("label file `{first}`{more} is not judged, since `{folder}` is not here"),
+        hint: "name the folder that the balancer will see there: --label-files DIR".to_owned(),
+    }
 }
 
 /// A subject as a source would see it. It has no address yet, so that only

@@ -17,6 +17,7 @@ use crate::config::settings::{Key, SETTINGS, Setting};
 use crate::config::sticky;
 use crate::config::value;
 use crate::config::{Config, Token};
+use crate::domain::files::Files;
 use crate::domain::names::PoolName;
 
 /// What was found, mistakes and all.
@@ -228,6 +229,10 @@ impl Reader {
                 let parse = |text: &str| value::label_prefix(text).map(Into::into);
                 self.one(group, parse, |config, prefix| config.labels.prefix = prefix);
             }
+            Key::LabelFiles => {
+                let parse = |text: &str| value::folder(text).map(Files::beneath);
+                self.one(group, parse, |config, files| config.labels.files = files.into());
+            }
             Key::Constraint => {
                 if let Some(constraints) = self.each(group, value::constraint) {
                     self.config.labels.constraints = constraints;
@@ -240,6 +245,11 @@ impl Reader {
             }
             Key::StickyKeyFile => {
                 self.sticky_key_file = group.last().map(|&written| written.clone());
+            }
+            Key::ProxyProtocol => {
+                if let Some(networks) = self.list(group, value::network) {
+                    self.config.proxy_protocol = networks;
+                }
             }
             Key::Localhost => self.one(group, value::switch, |config, on| config.localhost = on),
             Key::Log => self.one(group, value::log_filter, |config, filter| config.log = filter),

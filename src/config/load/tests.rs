@@ -307,11 +307,13 @@ fn constraints_and_proxies_are_lists() {
     let config = Given::env(&[
         ("EVENKEEL_CONSTRAINT", "a=b c=d,e"),
         ("EVENKEEL_TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ("EVENKEEL_PROXY_PROTOCOL", "10.0.0.1 fd00::/8"),
     ])
     .config();
     let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
     assert_eq!(config.labels.constraints, [pair("a", "b"), pair("c", "d,e")]);
     assert_eq!(config.trusted_proxies.len(), 2);
+    assert_eq!(config.proxy_protocol.len(), 2);
 }
 
 #[test]

@@ -4,23 +4,34 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::domain::labels::compress::CompressionWish;
+use crate::domain::labels::guards::Guards;
 use crate::domain::labels::value::InvalidValue;
 use crate::domain::middleware::{HeaderEdits, Middleware};
 
 /// What the labels of one group say of middlewares: a field for each of them.
 #[derive(Debug, Default)]
 pub(super) struct Middlewares {
+    pub(super) compression: CompressionWish,
     pub(super) request_headers: HeaderEdits,
     pub(super) response_headers: HeaderEdits,
+    pub(super) guards: Guards,
 }
 
 impl Middlewares {
     /// Those that were asked for, in the order of [`Middleware`]'s variants.
     pub(super) fn into_list(self) -> Arc<[Middleware]> {
         let edits = |edits: HeaderEdits| (!edits.is_empty()).then_some(edits);
+        let guards = self.guards;
         let list = [
+            self.compression.into_settings().map(Middleware::Compress),
+            guards.rate(),
+            guards.basic(),
+            guards.forward(),
+            guards.body_limit(),
             edits(self.request_headers).map(Middleware::RequestHeaders),
             edits(self.response_headers).map(Middleware::ResponseHeaders),
+            guards.error_page(),
         ];
         list.into_iter().flatten().collect()
     }

@@ -1,7 +1,9 @@
 //! What a container asks for, read from its labels.
 
 mod choice;
+mod compress;
 mod group;
+mod guards;
 mod health;
 mod middlewares;
 mod own;
@@ -12,10 +14,12 @@ pub mod value;
 mod voice;
 mod wish;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::domain::files::Files;
 use crate::domain::labels::group::{Group, Groups};
 use crate::domain::labels::own::Own;
 use crate::domain::labels::schema::Setting;
@@ -37,11 +41,18 @@ pub struct LabelSettings {
     pub constraints: Vec<(String, String)>,
     /// Where we listen ourselves: what is sent there would come round again.
     pub listeners: Vec<SocketAddr>,
+    /// What the files hold that labels name.
+    pub files: Arc<Files>,
 }
 
 impl Default for LabelSettings {
     fn default() -> Self {
-        Self { prefix: "lb".into(), constraints: Vec::new(), listeners: Vec::new() }
+        Self {
+            prefix: "lb".into(),
+            constraints: Vec::new(),
+            listeners: Vec::new(),
+            files: Arc::default(),
+        }
     }
 }
 
@@ -51,6 +62,8 @@ pub struct Reading {
     /// The default group first, the others by their name.
     pub memberships: Vec<Membership>,
     pub problems: Vec<Problem>,
+    /// The files that were looked up, whether they are known or not.
+    pub files: BTreeSet<Arc<str>>,
 }
 
 /// A pool that a workload joins, and what it asks of it.
@@ -79,9 +92,9 @@ pub fn read(workload: &Workload, settings: &LabelSettings) -> Reading {
     if own.is_empty() || !is_ours(workload, settings) {
         return Reading::default();
     }
-    let mut voice = Voice::new(workload, &settings.prefix);
+    let mut voice = Voice::new(workload, settings);
     let mut groups = Groups::sort(&own, &mut voice);
-    let mut wish = Wish::read(&groups.default, &mut voice);
+    let mut wish = Wish::read(&groups.default, settings, &mut voice);
     if !wish.enable || workload.oneoff && !wish.oneoff {
         return Reading::default();
     }
@@ -102,7 +115,7 @@ pub fn read(workload: &Workload, settings: &LabelSettings) -> Reading {
         }
     }
     for group in groups.further.values() {
-        let wish = Wish::read(group, &mut voice);
+        let wish = Wish::read(group, settings, &mut voice);
         match &wish.pool {
             _ if !wish.enable => {}
             Some((known, None)) => voice.no_pool(known),
@@ -114,7 +127,8 @@ pub fn read(workload: &Workload, settings: &LabelSettings) -> Reading {
             None => {}
         }
     }
-    Reading { memberships, problems: voice.into_problems() }
+    let (problems, files) = voice.finish();
+    Reading { memberships, problems, files }
 }
 
 /// `enable` and `oneoff` speak of the container: beside a group they alone do

@@ -72,8 +72,21 @@ pub enum Setting {
     TimeoutResponse,
     TimeoutIdle,
     TimeoutTunnel,
+    AuthBasic,
+    AuthForward,
+    AuthForwardHeaders,
+    Rate,
+    RateBurst,
+    RateBy,
+    BodyLimit,
+    ErrorPage,
+    ErrorPageOn,
+    Compress,
+    CompressMin,
+    CompressTypes,
     HeadersRequest,
     HeadersResponse,
+    ProxyProtocol,
 }
 
 impl Label {
@@ -128,13 +141,35 @@ impl Setting {
             }
             Self::Retries => "a number from 0 to 10",
             Self::Drain => "a duration such as `500ms` or `30s`, at most `24h`",
+            Self::AuthBasic => {
+                "`user:hash` entries, separated by commas, or `base64:…` or `file:PATH` of a text \
+                 as `htpasswd -nB USER` prints it, such as `file:users`"
+            }
+            Self::AuthForward => "a URL such as `http://auth:9091/verify`",
+            Self::AuthForwardHeaders => {
+                "names of headers, separated by commas, such as `Remote-User,Remote-Groups`"
+            }
+            Self::Rate => "a number of requests in a time, such as `10/s`, `600/m` or `1000/h`",
+            Self::RateBurst => "a number from 1 to 1000000",
+            Self::RateBy => "`client`, `header:NAME` or `cookie:NAME`",
+            Self::BodyLimit => "a size such as `512KiB` or `10MiB`, from `1B` to `1024GiB`",
+            Self::ErrorPage => "`file:PATH` or `pool:NAME/path`, such as `file:50x.html`",
+            Self::ErrorPageOn => "statuses, separated by commas, such as `500,502-504` or `5xx`",
             Self::TimeoutConnect => "a duration such as `500ms` or `2s`, from `1ms` to `1m`",
             Self::TimeoutResponse | Self::TimeoutIdle | Self::TimeoutTunnel => {
                 "a duration such as `10s` or `1m30s`, from `1ms` to `24h`"
             }
+            Self::Compress => {
+                "`true`, or of `zstd`, `br` and `gzip` those to use, the preferred first"
+            }
+            Self::CompressMin => "a size such as `256B` or `1KiB`, at most `1GiB`",
+            Self::CompressTypes => {
+                "media types, separated by commas, such as `text/*,application/json,+xml`"
+            }
             Self::HeadersRequest | Self::HeadersResponse => {
                 "a value of visible ASCII, such as `max-age=60`, under a name that frames no message"
             }
+            Self::ProxyProtocol => "`v1` or `v2`",
         }
     }
 }
@@ -246,9 +281,9 @@ labels! {
     Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer" "60s";
     Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body" "60s";
     Pool plain TimeoutTunnel "timeout.tunnel" "time that a WebSocket or tunnel may be silent" "1h";
-    Pool plain later "compress" "`true`, or a list of `zstd`, `br`, `gzip`" "off";
-    Pool plain later "compress.min" "from what size" "256B";
-    Pool plain later "compress.types" "media types" "the usual text types";
+    Pool plain Compress "compress" "compress answers as their clients prefer; of what they like alike, the first that is listed" "off";
+    Pool plain CompressMin "compress.min" "from what size" "256B";
+    Pool plain CompressTypes "compress.types" "which media types; `+xml` is every type that ends so" "the usual text types";
     Pool plain HeadersRequest "headers.request.<Name>" "set a request header; empty: remove it" "";
     Pool plain HeadersResponse "headers.response.<Name>" "set a response header; empty: remove it" "";
     Pool plain later "security_headers" "the usual four headers against framing and sniffing" "off";
@@ -258,21 +293,21 @@ labels! {
     Pool guard later "redirect_https" "308 from http to https" "true if `tls` is set";
     Pool guard later "allow" "clients that may pass, as CIDR list; 403" "";
     Pool guard later "deny" "clients that may not, as CIDR list; 403" "";
-    Pool guard later "auth.basic" "`user:hash` list, `file:PATH` or `base64:…`" "off";
-    Pool guard later "auth.forward" "a URL that decides by its status" "off";
-    Pool guard later "auth.forward.headers" "headers of its answer to copy into the request" "";
-    Pool guard later "rate" "`10/s`, `600/m`" "off";
-    Pool plain later "rate.burst" "how many at once" "one second's worth";
-    Pool plain later "rate.by" "`client`, `header:X` or `cookie:X`" "client";
-    Pool guard later "body_limit" "largest request body; 413" "off";
+    Pool guard AuthBasic "auth.basic" "who may pass, by name and password; 401" "off";
+    Pool guard AuthForward "auth.forward" "a service that decides by its status" "off";
+    Pool guard AuthForwardHeaders "auth.forward.headers" "headers of its answer to copy into the request" "";
+    Pool guard Rate "rate" "how many requests may pass; 429" "off";
+    Pool plain RateBurst "rate.burst" "how many at once" "one second's worth";
+    Pool plain RateBy "rate.by" "who shares a limit: a client, or all with the same header or cookie" "client";
+    Pool guard BodyLimit "body_limit" "largest request body; 413" "off";
     Pool plain later "cors" "allowed origins: a list or `*`" "off";
     Pool plain later "cors.methods" "allowed methods" "";
     Pool plain later "cors.headers" "allowed headers" "";
     Pool plain later "cors.credentials" "whether credentials are allowed" "";
     Pool plain later "cors.max_age" "how long a browser may remember" "";
-    Pool plain later "error_page" "`file:PATH` or `pool:NAME/path/{status}`" "built-in page";
-    Pool plain later "error_page.on" "statuses of replicas that it replaces too" "only ours";
-    Pool plain later "proxy_protocol" "`v1` or `v2` towards replicas" "off";
+    Pool plain ErrorPage "error_page" "a page of HTML for requests that fail, from a file with `{status}` `{message}` `{request_id}`, or from another pool" "built-in page";
+    Pool plain ErrorPageOn "error_page.on" "statuses of replicas that it replaces too" "only ours";
+    Pool plain ProxyProtocol "proxy_protocol" "begin each connection to a replica with a PROXY header that names the client; none is then used twice" "off";
 }
 
 const CHAPTERS: &[(Scope, &str, &str)] = &[
@@ -310,6 +345,9 @@ One label puts a container into a pool: `lb.pool=api`. All else has a default.
   A label marked **guard** restricts who may pass. Where one cannot be used, or an
   unknown label resembles one, the pool keeps the last good rule of any of its
   containers; without one its requests are answered 503.
+- `file:PATH` names a file beneath `--label-files DIR` (`/etc/evenkeel/labels`), by
+  its path there or in full: no links, at most 1 MiB. It is read again within 10 s of a
+  change; while it cannot be read, what it held last counts, and that is told.
 - A label that this version does not support yet is reported too.
 ";
 

@@ -4,9 +4,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::auth::InvalidUser;
+use crate::domain::files::InvalidFilePath;
 use crate::domain::labels::path::{self, InvalidPath};
 use crate::domain::labels::unknown::near;
+use crate::domain::middleware::InvalidAuthUrl;
 use crate::domain::names::{HostPattern, PoolName};
+use crate::domain::proxy_protocol::Version;
 use crate::domain::units::{self, InvalidUnit};
 
 /// Why a value cannot be used. `Display` continues "…, which", said of the
@@ -55,6 +59,35 @@ pub enum InvalidValue {
     Header { entry: String },
     #[error("is no value of a header field")]
     HeaderValue,
+    #[error("is no name of a header or cookie")]
+    FieldName { entry: String },
+    #[error("is not a number in a time")]
+    Rate,
+    #[error("is not a size")]
+    Size,
+    #[error("{fault}")]
+    User { entry: String, fault: InvalidUser },
+    #[error("has no users in it")]
+    NoUsers { entry: String },
+    #[error("is not a text in base 64")]
+    Base64 { entry: String },
+    #[error("{fault}")]
+    AuthUrl { entry: String, fault: InvalidAuthUrl },
+    #[error("{fault}")]
+    FilePath { entry: String, fault: InvalidFilePath },
+    #[error("cannot be read: {fault}")]
+    File { entry: String, fault: Arc<str> },
+    /// It will be as soon as somebody has looked.
+    #[error("has not been read yet")]
+    Unread,
+    #[error("is not a text in UTF-8")]
+    NoText { entry: String },
+    #[error("is no status of a failure")]
+    NoFailure { entry: String },
+    #[error("is no coding of content")]
+    Coding { entry: String },
+    #[error("is no media type")]
+    MediaType { entry: String },
     #[error("is not supported yet")]
     Unsupported,
 }
@@ -66,7 +99,18 @@ impl InvalidValue {
             Self::Host { entry, .. }
             | Self::Path { entry, .. }
             | Self::Status { entry }
-            | Self::Header { entry } => Some(entry),
+            | Self::FieldName { entry }
+            | Self::User { entry, .. }
+            | Self::NoUsers { entry }
+            | Self::Base64 { entry }
+            | Self::AuthUrl { entry, .. }
+            | Self::FilePath { entry, .. }
+            | Self::File { entry, .. }
+            | Self::NoText { entry }
+            | Self::NoFailure { entry }
+            | Self::Header { entry }
+            | Self::Coding { entry }
+            | Self::MediaType { entry } => Some(entry),
             Self::Empty
             | Self::Boolean
             | Self::Port
@@ -84,6 +128,9 @@ impl InvalidValue {
             | Self::HeaderName
             | Self::CookieName
             | Self::HeaderValue
+            | Self::Rate
+            | Self::Size
+            | Self::Unread
             | Self::Unsupported => None,
         }
     }
@@ -94,6 +141,19 @@ impl InvalidValue {
             Self::Host { remedy, .. } => Some((*remedy).to_owned()),
             Self::Path { fault, .. } => Some(fault.remedy().to_owned()),
             Self::Word { meant: Some(meant) } => Some(format!("did you mean `{meant}`?")),
+            Self::User { fault, .. } => Some(fault.remedy().to_owned()),
+            Self::AuthUrl { fault, .. } => fault.remedy().map(str::to_owned),
+            Self::FilePath { .. } => Some(
+                "put it beneath `--label-files DIR` and write its path there, without `..`"
+                    .to_owned(),
+            ),
+            Self::NoUsers { .. } => {
+                Some("add those who may pass, as `htpasswd -nB USER` prints them".to_owned())
+            }
+            Self::File { .. } => Some(
+                "put a file there, of at most 1 MiB and no link, that the balancer may read"
+                    .to_owned(),
+            ),
             Self::HashKey => {
                 Some("write `hash:header:X-User`, `hash:cookie:session` or `hash:uri`".to_owned())
             }
@@ -115,6 +175,15 @@ impl InvalidValue {
             | Self::CookieName
             | Self::Header { .. }
             | Self::HeaderValue
+            | Self::FieldName { .. }
+            | Self::Rate
+            | Self::Size
+            | Self::Base64 { .. }
+            | Self::Unread
+            | Self::NoText { .. }
+            | Self::NoFailure { .. }
+            | Self::Coding { .. }
+            | Self::MediaType { .. }
             | Self::Unsupported => None,
         }
     }
@@ -226,6 +295,16 @@ pub fn scheme(written: &str) -> Result<Scheme, InvalidValue> {
         other => {
             Err(InvalidValue::Word { meant: near(other, ["http", "https", "h2c"].into_iter()) })
         }
+    }
+}
+
+pub fn proxy_protocol(written: &str) -> Result<Version, InvalidValue> {
+    match written.trim().to_ascii_lowercase().as_str() {
+        "v1" => Ok(Version::V1),
+        "v2" => Ok(Version::V2),
+        "1" => Err(InvalidValue::Word { meant: Some("v1") }),
+        "2" => Err(InvalidValue::Word { meant: Some("v2") }),
+        _ => Err(InvalidValue::Word { meant: None }),
     }
 }
 

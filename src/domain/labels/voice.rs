@@ -1,7 +1,10 @@
 //! How problems of labels are told.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::domain::files::Files;
+use crate::domain::labels::LabelSettings;
 use crate::domain::labels::own::{self, Known, Own};
 use crate::domain::labels::schema::{self, Label, Setting};
 use crate::domain::labels::unknown::Guess;
@@ -16,13 +19,16 @@ pub(super) struct Voice {
     prefix: Arc<str>,
     /// The port that the container gets without a label, for a hint.
     usual_port: Option<String>,
+    files: Arc<Files>,
+    wanted: BTreeSet<Arc<str>>,
     problems: Vec<Problem>,
 }
 
 impl Voice {
     /// Servers that are written down share the labels of their pool, so that
     /// what is wrong with them is told once, of the pool.
-    pub(super) fn new(workload: &Workload, prefix: &Arc<str>) -> Self {
+    pub(super) fn new(workload: &Workload, settings: &LabelSettings) -> Self {
+        let prefix = &settings.prefix;
         let (subject, usual_port) = match &workload.place {
             Place::Container { exposed, .. } => (
                 Subject::Container(Arc::clone(&workload.name)),
@@ -34,15 +40,63 @@ impl Voice {
                 (Subject::Pool(name), None)
             }
         };
-        Self { subject, prefix: Arc::clone(prefix), usual_port, problems: Vec::new() }
+        Self {
+            subject,
+            prefix: Arc::clone(prefix),
+            usual_port,
+            files: Arc::clone(&settings.files),
+            wanted: BTreeSet::new(),
+            problems: Vec::new(),
+        }
     }
 
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        self.problems
+    /// What was told, and the files that were looked up.
+    pub(super) fn finish(self) -> (Vec<Problem>, BTreeSet<Arc<str>>) {
+        (self.problems, self.wanted)
+    }
+
+    /// The content of the file that a label names; none where nobody can look,
+    /// so that it is taken to be in order. What was read once is good until
+    /// something else is read, and it is told if that cannot be.
+    pub(super) fn file(
+        &mut self,
+        known: &Known<'_>,
+        written: &str,
+    ) -> Result<Option<Arc<[u8]>>, InvalidValue> {
+        let entry = || format!("file:{}", written.trim());
+        let path = self.files.relative(written);
+        let path = path.map_err(|fault| InvalidValue::FilePath { entry: entry(), fault })?;
+        self.wanted.insert(Arc::clone(&path));
+        let file = match self.files.get(&path) {
+            Some(file) => file.clone(),
+            None if self.files.assumed => return Ok(None),
+            None => return Err(InvalidValue::Unread),
+        };
+        match (file.content, file.fault) {
+            (Some(content), None) => Ok(Some(content)),
+            (Some(content), Some(fault)) => {
+                let what =
+                    format!("names `{}`, which cannot be read any more: {fault}", shown(&entry()));
+                let hint = "put it back; what was read of it last is used until then".to_owned();
+                self.tell(known.own, &what, hint);
+                Ok(Some(content))
+            }
+            (None, fault) => {
+                let fault = fault.unwrap_or_else(|| "nobody knows why".into());
+                Err(InvalidValue::File { entry: entry(), fault })
+            }
+        }
+    }
+
+    /// A fault that leaves the label in use, to this effect.
+    pub(super) fn warn(&mut self, known: &Known<'_>, fault: &InvalidValue, effect: &str) {
+        let what = format!("has `{}`, which {fault}", shown(fault.entry().unwrap_or_default()));
+        let remedy = fault.remedy().unwrap_or_else(|| "mend it".to_owned());
+        self.tell(known.own, &what, format!("{remedy}; {effect}"));
     }
 
     /// A value that cannot be read.
@@ -50,6 +104,7 @@ impl Voice {
         let (label, own) = (known.label, known.own);
         let message = match (fault, fault.entry()) {
             (InvalidValue::Empty, _) => "is empty".to_owned(),
+            (_, Some("")) => fault.to_string(),
             (_, Some(entry)) => format!("has `{}`, which {fault}", shown(entry)),
             (_, None) => format!("is `{}`, which {fault}", shown(own.value)),
         };
@@ -96,6 +151,19 @@ impl Voice {
         let hint = format!("add `{stem}.health.path` with the path to ask, or remove it");
         let what = format!("has no effect without `{stem}.health.path`");
         self.tell(known.own, &what, hint);
+    }
+
+    /// A label that says more about another one, which is not there.
+    pub(super) fn without(&mut self, known: &Known<'_>, stem: &str, needed: &str) {
+        let what = format!("has no effect without `{stem}.{needed}`");
+        let closed = if known.label.guard { doubt(true) } else { String::new() };
+        self.tell(known.own, &what, format!("add `{stem}.{needed}`, or remove it{closed}"));
+    }
+
+    /// A label of the compression, where nothing says that there is any.
+    pub(super) fn without_compress(&mut self, known: &Known<'_>, stem: &str) {
+        let hint = format!("add `{stem}.compress=true`, or remove it");
+        self.tell(known.own, &format!("has no effect without `{stem}.compress`"), hint);
     }
 
     /// A scheme that we do not speak.

@@ -13,6 +13,7 @@ use crate::domain::labels::own::Known;
 use crate::domain::labels::schema::Setting;
 use crate::domain::labels::value::{self, InvalidValue, Scheme};
 use crate::domain::labels::voice::Voice;
+use crate::domain::labels::{LabelSettings, guards};
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::pool::PoolSettings;
 use crate::domain::rule::Rule;
@@ -42,7 +43,7 @@ pub(super) struct Wish<'a> {
 }
 
 impl<'a> Wish<'a> {
-    pub(super) fn read(group: &Group<'a>, voice: &mut Voice) -> Self {
+    pub(super) fn read(group: &Group<'a>, settings: &LabelSettings, voice: &mut Voice) -> Self {
         let mut wish = Self { closed: group.doubted, ..Self::default() };
         for known in &group.labels {
             let usable = match (known.label.setting, known.contested) {
@@ -54,8 +55,9 @@ impl<'a> Wish<'a> {
                     voice.contested(known, other);
                     false
                 }
-                (Some(setting), None) => match wish.take(known, setting, voice) {
+                (Some(setting), None) => match wish.take(known, setting, settings, voice) {
                     Ok(()) => true,
+                    Err(InvalidValue::Unread) => false,
                     Err(fault) => {
                         voice.invalid(known, setting, &fault);
                         false
@@ -65,6 +67,11 @@ impl<'a> Wish<'a> {
             wish.closed |= known.label.guard && !usable;
         }
         wish.settle_check(group, voice);
+        for (known, needed) in guards::alone(&group.labels) {
+            voice.without(known, &group.stem, needed);
+            wish.closed |= known.label.guard;
+        }
+        Self::settle_compression(group, voice);
         wish.settings.middlewares = std::mem::take(&mut wish.middlewares).into_list();
         wish
     }
@@ -74,7 +81,9 @@ impl<'a> Wish<'a> {
     fn settle_check(&mut self, group: &Group<'a>, voice: &mut Voice) {
         let check = std::mem::take(&mut self.check);
         let path = self.health_path.take();
-        self.settings.health = path.map(|path| Arc::new(HealthCheck { path, ..check }));
+        let proxy_protocol = self.settings.proxy_protocol;
+        self.settings.health =
+            path.map(|path| Arc::new(HealthCheck { path, proxy_protocol, ..check }));
         let is_path = |known: &Known<'_>| known.label.setting == Some(Setting::HealthPath);
         if !group.labels.iter().any(is_path) {
             for known in group.labels.iter().filter(|known| known.label.head() == "health") {
@@ -83,10 +92,21 @@ impl<'a> Wish<'a> {
         }
     }
 
+    /// Labels that say how to compress, where none says that anything is.
+    fn settle_compression(group: &Group<'a>, voice: &mut Voice) {
+        let is_main = |known: &Known<'_>| known.label.setting == Some(Setting::Compress);
+        if !group.labels.iter().any(is_main) {
+            for known in group.labels.iter().filter(|known| known.label.head() == "compress") {
+                voice.without_compress(known, &group.stem);
+            }
+        }
+    }
+
     fn take(
         &mut self,
         known: &Known<'a>,
         setting: Setting,
+        settings: &LabelSettings,
         voice: &mut Voice,
     ) -> Result<(), InvalidValue> {
         let written = known.own.value;
@@ -96,6 +116,7 @@ impl<'a> Wish<'a> {
         let affinity = &mut self.settings.affinity;
         let check = &mut self.check;
         let middlewares = &mut self.middlewares;
+        let guards = &mut middlewares.guards;
         match setting {
             // Whether a name that is none is a fault of the label or of the
             // whole group is not known here.
@@ -143,11 +164,26 @@ impl<'a> Wish<'a> {
             Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
             Setting::TimeoutIdle => timeouts.idle = value::duration(written, &SILENCE)?,
             Setting::TimeoutTunnel => timeouts.tunnel = value::duration(written, &SILENCE)?,
+            Setting::Rate => guards.pace = Some(guards::pace(written)?),
+            Setting::RateBurst => guards.burst = Some(guards::burst(written)?),
+            Setting::RateBy => guards.by = guards::by(written)?,
+            Setting::AuthBasic => guards.users = Some(guards::users(written, known, voice)?),
+            Setting::AuthForward => guards.auth_url = Some(guards::auth_url(written, settings)?),
+            Setting::AuthForwardHeaders => guards.auth_headers = guards::headers(written)?,
+            Setting::BodyLimit => guards.body_limit = Some(guards::size(written)?),
+            Setting::ErrorPage => guards.page = guards::page(written, known, voice)?,
+            Setting::ErrorPageOn => guards.page_on = guards::failures(written)?,
+            Setting::Compress => middlewares.compression.take_codings(written)?,
+            Setting::CompressMin => middlewares.compression.take_min(written)?,
+            Setting::CompressTypes => middlewares.compression.take_types(written)?,
             Setting::HeadersRequest => {
                 edit_header(&mut middlewares.request_headers, known.name, written)?;
             }
             Setting::HeadersResponse => {
                 edit_header(&mut middlewares.response_headers, known.name, written)?;
+            }
+            Setting::ProxyProtocol => {
+                self.settings.proxy_protocol = Some(value::proxy_protocol(written)?);
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::lifecycle::Probe;
+use crate::domain::proxy_protocol::Version;
 
 /// What a replica is asked, how often, and what counts as a pass.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,6 +25,9 @@ pub struct HealthCheck {
     pub port: Option<u16>,
     /// The `Host` field; its address, if none is known.
     pub host: Option<Arc<str>>,
+    /// It begins with a PROXY header that speaks of no client, as the pool's
+    /// connections do; not at a port of its own.
+    pub proxy_protocol: Option<Version>,
 }
 
 /// Why a check did not pass.
@@ -63,6 +67,7 @@ impl Default for HealthCheck {
             statuses: vec![200..=399],
             port: None,
             host: None,
+            proxy_protocol: None,
         }
     }
 }

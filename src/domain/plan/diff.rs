@@ -193,7 +193,7 @@ mod tests {
         let members = members.iter().map(|number| member(*number)).collect();
         let name = PoolName::new(None, "web").unwrap();
         let pools = BTreeMap::from([(name, PoolPlan { access, settings, members })]);
-        Plan { pools, problems: Vec::new(), complete: true }
+        Plan { pools, complete: true, ..Plan::default() }
     }
 
     fn member(number: u8) -> Member {

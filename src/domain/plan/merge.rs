@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::labels::Membership;
 use crate::domain::lifecycle::HealthCheck;
+use crate::domain::middleware::Middleware;
 use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::plan::{Member, Memory, PoolPlan};
 use crate::domain::problem::{Problem, Subject};
@@ -32,7 +33,10 @@ pub(super) fn merge(
     let ranked = by_rank(&candidates, memory);
     let decides = ranked.first()?;
     let mut settings = decides.membership.settings.clone();
-    let access = access(name, &ranked, memory, problems);
+    let (access, kept) = access(name, &ranked, memory, problems);
+    // What guards beside the rule is kept with it: a label that cannot be read
+    // opens nothing.
+    settings.middlewares = kept.unwrap_or(settings.middlewares);
     problems.extend(disagreement(name, decides, &ranked));
     settings.health = settings.health.map(|check| named(check, &access));
     let mut members = members(name, candidates, problems);
@@ -79,15 +83,16 @@ fn by_rank<'c, 'a>(candidates: &'c [Candidate<'a>], memory: Memory<'_>) -> Vec<&
 }
 
 /// The rule as one unit: the first that can be used, else the last good one,
-/// else the door stays shut.
+/// else the door stays shut. With one that is not of who decides come the
+/// middlewares that it was good with.
 fn access(
     name: &PoolName,
     ranked: &[&Candidate<'_>],
     memory: Memory<'_>,
     problems: &mut Vec<Problem>,
-) -> Access {
+) -> (Access, Option<Arc<[Middleware]>>) {
     let Some(decides) = ranked.first() else {
-        return Access::Closed(Rule::default());
+        return (Access::Closed(Rule::default()), None);
     };
     // A container that joins twice has one rule, shut if any part of it is:
     // else its second group would open what its first one closes.
@@ -95,7 +100,7 @@ fn access(
     let shut: BTreeSet<_> = closed.map(|it| &it.workload.id).collect();
     let good = ranked.iter().find(|it| !shut.contains(&it.workload.id));
     if let Some(good) = good.filter(|good| good.workload.id == decides.workload.id) {
-        return Access::Open(good.rule().clone());
+        return (Access::Open(good.rule().clone()), None);
     }
 
     let broken = &decides.workload.name;
@@ -106,19 +111,20 @@ fn access(
     if let Some(good) = good {
         let other = &good.workload.name;
         tell(format!("it keeps the rule of `{other}`, since that of `{broken}` cannot be used"));
-        return Access::Open(good.rule().clone());
+        let kept = Arc::clone(&good.membership.settings.middlewares);
+        return (Access::Open(good.rule().clone()), Some(kept));
     }
-    match memory.previous.pools.get(name).map(|pool| &pool.access) {
-        Some(Access::Open(rule)) => {
+    match memory.previous.pools.get(name).map(|pool| (&pool.access, &pool.settings)) {
+        Some((Access::Open(rule), settings)) => {
             tell(format!("it keeps its last good rule, since that of `{broken}` cannot be used"));
-            Access::Open(rule.clone())
+            (Access::Open(rule.clone()), Some(Arc::clone(&settings.middlewares)))
         }
-        Some(Access::Closed(_)) | None => {
+        Some((Access::Closed(_), _)) | None => {
             let rest = decides.rule();
             tell(format!(
                 "requests for {rest} are answered 503, since the rule of `{broken}` cannot be used"
             ));
-            Access::Closed(rest.clone())
+            (Access::Closed(rest.clone()), None)
         }
     }
 }

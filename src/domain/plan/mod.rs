@@ -28,6 +28,8 @@ pub struct Plan {
     pub pools: BTreeMap<PoolName, PoolPlan>,
     /// In a stable order, without repetition.
     pub problems: Vec<Problem>,
+    /// The files that labels name, whether they have been read or not.
+    pub files: BTreeSet<Arc<str>>,
     /// Every source has been seen. Until then a host that has no route may only
     /// not have one yet. The planner cannot know; the control loop says it.
     pub complete: bool,
@@ -87,6 +89,7 @@ impl Memory<'_> {
 /// Never fails: what cannot be used becomes a [`Problem`].
 pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan {
     let mut problems = Vec::new();
+    let mut files = BTreeSet::new();
     let mut pools: BTreeMap<PoolName, Vec<Candidate<'_>>> = BTreeMap::new();
     let addresses = LazyCell::new(|| memory.addresses());
     for observation in world.values() {
@@ -95,6 +98,7 @@ pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan
         for workload in &observation.workloads {
             let reading = labels::read(workload, settings);
             problems.extend(reading.problems);
+            files.extend(reading.files);
             for membership in reading.memberships {
                 let known = || addresses.get(&workload.id).copied();
                 let address = surroundings.find(workload, &membership, &known, &mut problems);
@@ -104,7 +108,7 @@ pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan
             }
         }
     }
-    let mut plan = Plan::default();
+    let mut plan = Plan { files, ..Plan::default() };
     for (name, candidates) in pools {
         if let Some(pool) = merge(&name, candidates, memory, &mut problems) {
             plan.pools.insert(name, pool);

@@ -35,8 +35,10 @@ pub use vitals::{Ticket, Vitals};
 
 use crate::domain::balance::Policy;
 use crate::domain::lifecycle::HealthCheck;
+use crate::domain::limit;
 use crate::domain::middleware::Middleware;
 use crate::domain::names::PoolName;
+use crate::domain::proxy_protocol::Version;
 use crate::domain::retry::Budget;
 use crate::domain::world::WorkloadId;
 
@@ -108,6 +110,8 @@ pub struct PoolSettings {
     pub tolerance: Tolerance,
     /// In the order in which requests meet them.
     pub middlewares: Arc<[Middleware]>,
+    /// Connections to replicas begin with a PROXY header.
+    pub proxy_protocol: Option<Version>,
 }
 
 /// Limits of the waits for a replica.
@@ -130,6 +134,8 @@ pub struct PoolState {
     pub tally: Tally,
     pub budget: Budget,
     pub queue: Queue,
+    /// Of `lb.rate`.
+    pub limit: limit::Lazy,
     waiting: AtomicU32,
 }
 
@@ -158,6 +164,7 @@ impl Default for PoolSettings {
             slow_start: Duration::ZERO,
             tolerance: Tolerance::default(),
             middlewares: Arc::default(),
+            proxy_protocol: None,
         }
     }
 }

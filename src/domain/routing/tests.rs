@@ -424,7 +424,7 @@ fn plan(rules: &[(&str, Rule)]) -> Plan {
         };
         (name(pool), plan)
     });
-    Plan { pools: pools.collect(), problems: Vec::new(), complete: true }
+    Plan { pools: pools.collect(), complete: true, ..Plan::default() }
 }
 
 fn member(pool: &str, n: u8) -> Member {

@@ -343,5 +343,5 @@ fn plan(addresses: &[SocketAddr], check: Option<HealthCheck>) -> Plan {
         members: members.collect(),
     };
     let pools = [(PoolName::new(None, "shop").unwrap(), pool)];
-    Plan { pools: pools.into(), problems: Vec::new(), complete: true }
+    Plan { pools: pools.into(), complete: true, ..Plan::default() }
 }

@@ -1,7 +1,7 @@
 //! Answers of our own.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::proxy::error::ProxyError;
@@ -12,6 +12,12 @@ use crate::proxy::request::exchange::Exchange;
 pub(super) fn wants_json(headers: &HeaderMap) -> bool {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
     accept.contains("json") && !accept.contains("text/html")
+}
+
+/// Marks an answer of our own, with what it tells the client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ours {
+    pub(super) message: &'static str,
 }
 
 /// The answer to a request that failed. It names the request, so that a person
@@ -35,12 +41,8 @@ pub(super) fn of(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(seconds) = error.retry_after() {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if error.closes() {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
+    error.describe(headers);
+    response.extensions_mut().insert(Ours { message });
     response
 }
 

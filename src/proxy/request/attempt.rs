@@ -14,6 +14,7 @@ use crate::domain::balance::Policy;
 use crate::domain::http::hop_by_hop;
 use crate::domain::lifecycle::Trouble;
 use crate::domain::pool::{Endpoint, InFlight, Pool, Timeouts};
+use crate::domain::proxy_protocol::Header;
 use crate::domain::retry::{Again, Cause, Failed, is_hopeless};
 use crate::proxy::bell::Ongoing;
 use crate::proxy::error::ProxyError;
@@ -78,13 +79,18 @@ impl Attempt<'_> {
         exchange.attempt(self.endpoint);
         let ongoing = self.resources.bell().attempt(in_flight);
         let address = self.endpoint.id.address;
+        let greeting = self
+            .pool
+            .settings
+            .proxy_protocol
+            .map(|it| Header::Forwarded(prepared.ends()).to_bytes(it));
         let mut reuse = if prepared.is_idempotent() { Reuse::Any } else { Reuse::Young };
         loop {
             let failed = |cause, reused| {
                 let (idempotent, whole) = (prepared.is_idempotent(), prepared.upload().is_whole());
                 Failed { cause, reused, idempotent, whole }.again()
             };
-            let connected = self.connect(reuse, &ongoing, exchange).await;
+            let connected = self.connect(reuse, greeting.as_deref(), &ongoing, exchange).await;
             let mut connection =
                 connected.map_err(|error| (error, failed(Cause::NoConnection, false)))?;
             let terms = Terms {
@@ -129,6 +135,7 @@ impl Attempt<'_> {
     async fn connect(
         &self,
         reuse: Reuse,
+        greeting: Option<&[u8]>,
         ongoing: &Ongoing,
         exchange: &mut Exchange,
     ) -> Result<Connection, ProxyError> {
@@ -136,9 +143,10 @@ impl Attempt<'_> {
         let endpoint = self.endpoint.id.address;
         let served = !self.leaves();
         let idle = self.resources.idle();
+        let connection = Connection::to(self.endpoint, idle, reuse, greeting, self.timeouts());
         let connected = tokio::select! {
             biased;
-            connected = Connection::to(self.endpoint, idle, reuse, self.timeouts()) => {
+            connected = connection => {
                 connected.map_err(|source| ProxyError::Connect { endpoint, source })
             }
             () = ongoing.watch.until(|vitals| is_hopeless(vitals.state(), true)) => {

@@ -1,6 +1,9 @@
 //! What a client is sent.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -9,12 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::domain::lifecycle::State;
+use crate::domain::middleware::Coding;
 use crate::domain::pool::Vitals;
 use crate::proxy::bell::Ongoing;
 use crate::proxy::request::GONE_SILENCE;
+use crate::proxy::request::compress::Compressed;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::{Connection, Upload};
@@ -29,14 +34,16 @@ pub(in crate::proxy) struct ResponseBody {
     failed: Option<&'static str>,
 }
 
-enum Content {
+/// Where the bytes of an answer come from.
+pub(super) enum Content {
     Whole(Bytes),
     Streamed(Box<Streamed>),
+    Compressed(Box<Compressed>),
     Done,
 }
 
 /// An answer that is still being read from its replica.
-struct Streamed {
+pub(super) struct Streamed {
     incoming: Incoming,
     /// Gone once the answer has been read to its end.
     lease: Option<Lease>,
@@ -62,6 +69,8 @@ pub(in crate::proxy) enum Broken {
     Silent(Duration),
     #[error("the time of the replica to finish is over")]
     Overdue,
+    #[error("the answer cannot be compressed")]
+    Compression(#[source] io::Error),
 }
 
 impl Broken {
@@ -71,6 +80,7 @@ impl Broken {
             Self::Upstream(_) => "upstream_broke_off",
             Self::Silent(_) => "upstream_silent",
             Self::Overdue => "drain_over",
+            Self::Compression(_) => "compression_failed",
         }
     }
 }
@@ -85,6 +95,16 @@ impl ResponseBody {
     /// Nothing, of an exchange that goes on elsewhere.
     pub(super) fn none() -> Self {
         Self { content: Content::Done, exchange: None, bytes: 0, failed: None }
+    }
+
+    /// Other content in place of what it was. A short rest of that is still
+    /// read, so that its connection can carry another request.
+    pub(super) fn replaced(mut self, content: Bytes) -> Self {
+        let content = if content.is_empty() { Content::Done } else { Content::Whole(content) };
+        if let Content::Streamed(rest) = mem::replace(&mut self.content, content) {
+            tokio::task::spawn_local(timeout(REST_TIME, rest.run_out()));
+        }
+        self
     }
 
     /// A replica's answer.
@@ -103,6 +123,16 @@ impl ResponseBody {
         };
         Self { content, exchange: Some(exchange), bytes: 0, failed: None }
     }
+
+    /// Its bytes from here on, in this coding. Nothing stays nothing.
+    pub(super) fn compress(&mut self, coding: Coding) {
+        if !self.is_end_stream() {
+            let length = self.size_hint().exact();
+            let source = mem::replace(&mut self.content, Content::Done);
+            let compressed = Compressed::new(source, coding, length);
+            self.content = Content::Compressed(Box::new(compressed));
+        }
+    }
 }
 
 impl Body for ResponseBody {
@@ -113,24 +143,7 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let frame = match &mut self.content {
-            Content::Done => None,
-            Content::Whole(content) => {
-                let content = std::mem::take(content);
-                self.content = Content::Done;
-                Some(Ok(Frame::data(content)))
-            }
-            Content::Streamed(streamed) => {
-                let frame = ready!(streamed.poll_frame(context));
-                let trailers =
-                    |it: &Result<Frame<Bytes>, _>| it.as_ref().is_ok_and(Frame::is_trailers);
-                if streamed.incoming.is_end_stream() || frame.as_ref().is_none_or(trailers) {
-                    streamed.end();
-                    self.content = Content::Done;
-                }
-                frame
-            }
-        };
+        let frame = ready!(self.content.poll_frame(context));
         if let Some(data) = data_of(&frame) {
             self.bytes += data.len() as u64;
         }
@@ -141,19 +154,11 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Done => true,
-            Content::Whole(_) => false,
-            Content::Streamed(streamed) => streamed.incoming.is_end_stream(),
-        }
+        self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Done => SizeHint::with_exact(0),
-            Content::Whole(content) => SizeHint::with_exact(content.len() as u64),
-            Content::Streamed(streamed) => streamed.incoming.size_hint(),
-        }
+        self.content.size_hint()
     }
 }
 
@@ -162,6 +167,58 @@ impl Drop for ResponseBody {
         let whole = self.is_end_stream();
         if let Some(mut exchange) = self.exchange.take() {
             exchange.body_ended(self.bytes, whole, self.failed);
+        }
+    }
+}
+
+impl Content {
+    pub(super) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let frame = match self {
+            Self::Done => None,
+            Self::Whole(content) => {
+                let content = mem::take(content);
+                *self = Self::Done;
+                Some(Ok(Frame::data(content)))
+            }
+            Self::Streamed(streamed) => {
+                let frame = ready!(streamed.poll_frame(context));
+                let trailers =
+                    |it: &Result<Frame<Bytes>, _>| it.as_ref().is_ok_and(Frame::is_trailers);
+                if streamed.incoming.is_end_stream() || frame.as_ref().is_none_or(trailers) {
+                    streamed.end();
+                    *self = Self::Done;
+                }
+                frame
+            }
+            Self::Compressed(compressed) => {
+                let frame = ready!(compressed.poll_frame(context));
+                if compressed.is_end_stream() {
+                    *self = Self::Done;
+                }
+                frame
+            }
+        };
+        Poll::Ready(frame)
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Done => true,
+            Self::Whole(_) => false,
+            Self::Streamed(streamed) => streamed.incoming.is_end_stream(),
+            Self::Compressed(compressed) => compressed.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Done => SizeHint::with_exact(0),
+            Self::Whole(content) => SizeHint::with_exact(content.len() as u64),
+            Self::Streamed(streamed) => streamed.incoming.size_hint(),
+            Self::Compressed(_) => SizeHint::default(),
         }
     }
 }
@@ -194,6 +251,22 @@ impl Streamed {
         Poll::Ready(Some(Err(Broken::Silent(idle))))
     }
 
+    /// Reads what is left of it, if that is not much.
+    async fn run_out(mut self: Box<Self>) {
+        let mut left = REST_BYTES_MAX;
+        while !self.incoming.is_end_stream() {
+            match poll_fn(|context| self.poll_frame(context)).await {
+                Some(Ok(frame)) => match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                    Some(rest) => left = rest,
+                    None => return,
+                },
+                Some(Err(_)) => return,
+                None => break,
+            }
+        }
+        self.end();
+    }
+
     fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.release();
@@ -221,3 +294,8 @@ impl fmt::Debug for ResponseBody {
 fn data_of<E>(frame: &Option<Result<Frame<Bytes>, E>>) -> Option<&Bytes> {
     frame.as_ref()?.as_ref().ok()?.data_ref()
 }
+
+/// What is read of an answer that nobody gets: less than another connection is
+/// worth.
+const REST_BYTES_MAX: usize = 64 * 1024;
+const REST_TIME: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::domain::http::forwarded;
+use crate::domain::proxy_protocol::Ends;
 use crate::proxy::http1::turn::{Fault, GateHandle, Turn};
 use crate::proxy::request::tunnel::Tunnel;
 
@@ -10,14 +11,16 @@ use crate::proxy::request::tunnel::Tunnel;
 pub(in crate::proxy) struct Downstream {
     /// Whom the connection comes from, and what replicas are told of that.
     pub(super) from: forwarded::Downstream,
+    /// Its address and ours.
+    pub(super) ends: Ends,
     gate: GateHandle,
     tunnel: Cell<Option<Tunnel>>,
     used: Cell<bool>,
 }
 
 impl Downstream {
-    pub(in crate::proxy) fn new(from: forwarded::Downstream, gate: GateHandle) -> Self {
-        Self { from, gate, tunnel: Cell::new(None), used: Cell::new(false) }
+    pub(in crate::proxy) fn new(from: forwarded::Downstream, ends: Ends, gate: GateHandle) -> Self {
+        Self { from, ends, gate, tunnel: Cell::new(None), used: Cell::new(false) }
     }
 
     /// Why the gate cut the connection, if it did.

@@ -67,6 +67,7 @@ struct Line {
     host: Option<HeaderValue>,
     referer: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
+    user: Option<Box<str>>,
     endpoint: Option<Endpoint>,
 }
 
@@ -113,6 +114,13 @@ impl Exchange {
             self.pool = Some(Arc::clone(pool));
         }
         is_news
+    }
+
+    /// This user has given the right password.
+    pub(super) fn identified(&mut self, user: &str) {
+        if let Some(line) = &mut self.line {
+            line.user = Some(user.into());
+        }
     }
 
     /// A try at `endpoint` begins.
@@ -191,6 +199,7 @@ impl Line {
             host: field(HOST),
             referer: field(REFERER),
             user_agent: field(USER_AGENT),
+            user: None,
             endpoint: None,
         }
     }
@@ -211,6 +220,7 @@ impl Drop for Exchange {
         self.resources.parts.access_log.log(&Entry {
             time: line.began_at,
             client: self.client,
+            user: line.user.as_deref(),
             method: line.method.as_ref().map_or("", Method::as_str),
             target: &target,
             version: line.version,

@@ -64,7 +64,7 @@ impl Hold {
             // A time-out is a reason to look again as well: the wait may have
             // become long.
             _ = timeout_at(until, place.rung()) => Ok(true),
-            () = upload.read_ahead() => Err(ProxyError::ClientBroke(None)),
+            () = upload.read_ahead() => Err(upload.fault()),
         }
     }
 

@@ -3,6 +3,7 @@
 mod answer;
 mod attempt;
 mod body;
+mod compress;
 mod downstream;
 mod exchange;
 mod hold;

@@ -15,6 +15,7 @@ use crate::domain::http::upgrade::Upgrade;
 use crate::domain::http::{forwarded, hop_by_hop, host, target};
 use crate::domain::names::host_key;
 use crate::domain::pool::{Pool, Wanted};
+use crate::domain::proxy_protocol::Ends;
 use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
@@ -30,6 +31,7 @@ pub(super) struct Prepared {
     pub(super) client: IpAddr,
     /// The protocols that the client would change to.
     pub(super) upgrade: Option<Upgrade>,
+    ends: Ends,
     upload: Rc<Upload>,
     /// In normal form.
     target: PathAndQuery,
@@ -79,13 +81,33 @@ pub(super) fn prepare(
     let upload = Upload::new(incoming);
     exchange.upload = Some(Rc::clone(&upload));
     let (method, headers) = (parts.method, parts.headers);
-    Ok(Prepared { host, lenient_path, client, upgrade, upload, target, method, headers })
+    let ends = ends(downstream, client);
+    Ok(Prepared { host, lenient_path, client, upgrade, ends, upload, target, method, headers })
 }
 
 impl Prepared {
     /// In normal form, without the query.
     pub(super) fn path(&self) -> &str {
         self.target.path()
+    }
+
+    /// As it is forwarded.
+    pub(super) fn target(&self) -> &PathAndQuery {
+        &self.target
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// As they are forwarded, but for what a replica is given beside them.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// What a replica that wants PROXY headers is told of the client.
+    pub(super) fn ends(&self) -> Ends {
+        self.ends
     }
 
     pub(super) fn upload(&self) -> &Rc<Upload> {
@@ -122,6 +144,16 @@ impl Prepared {
             request.headers_mut().insert(HOST, address);
         }
         request
+    }
+}
+
+/// Both ends of the client's connection. Of a client that a proxy speaks for,
+/// the port is not known.
+fn ends(downstream: &Downstream, client: IpAddr) -> Ends {
+    if client == downstream.from.peer() {
+        downstream.ends
+    } else {
+        Ends { source: SocketAddr::new(client, 0), ..downstream.ends }
     }
 }
 

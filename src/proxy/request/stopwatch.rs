@@ -78,6 +78,10 @@ fn finding(error: &ProxyError) -> Finding {
         | ProxyError::AmbiguousPath
         | ProxyError::NoRoute
         | ProxyError::Closed
+        | ProxyError::RateLimited { .. }
+        | ProxyError::Unauthorized
+        | ProxyError::AuthUnavailable(_)
+        | ProxyError::BodyTooLarge { .. }
         | ProxyError::HoldTimeout { .. }
         | ProxyError::QueueFull
         | ProxyError::QueueTimeout { .. } => Finding::GivenUp,

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::domain::http::trailers;
 use crate::domain::pool::Timeouts;
+use crate::proxy::error::ProxyError;
 
 /// The body of one request: what is still to come of it, what has come and may
 /// have to be sent again, and how far it is.
@@ -28,6 +29,8 @@ pub(in crate::proxy) struct Upload {
     /// The attempt that sends it, by its number.
     current: Cell<u32>,
     bytes: Cell<u64>,
+    /// Of `lb.body_limit`, if there is one.
+    limit: Cell<Option<u64>>,
     stage: Cell<Stage>,
     /// When it last got on; none before that.
     moved_at: Cell<Option<Instant>>,
@@ -47,6 +50,8 @@ pub(in crate::proxy) struct RequestBody {
 pub(in crate::proxy) enum BodyBroken {
     #[error("the client broke it off")]
     Client(#[source] hyper::Error),
+    #[error("it is larger than it may be")]
+    TooLarge,
     #[error("it is sent elsewhere")]
     Elsewhere,
 }
@@ -131,6 +136,20 @@ impl Upload {
         self.bytes.get()
     }
 
+    /// From now on it may have so many bytes in all. It breaks where more come,
+    /// of which none are sent on.
+    pub(in crate::proxy) fn set_limit(&self, limit: Option<u64>) {
+        self.limit.set(limit);
+    }
+
+    /// Why it is broken: the client broke it off, or sent too much.
+    pub(in crate::proxy) fn fault(&self) -> ProxyError {
+        match self.limit.get() {
+            Some(limit) if self.bytes.get() > limit => ProxyError::BodyTooLarge { limit },
+            Some(_) | None => ProxyError::ClientBroke(None),
+        }
+    }
+
     /// Whether the attempt under way has all of it.
     pub(in crate::proxy) fn has_ended(&self) -> bool {
         self.stage.get() == Stage::Ended
@@ -182,7 +201,7 @@ impl Upload {
     }
 
     /// Takes the next piece from the client.
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<(), hyper::Error>>> {
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<(), BodyBroken>>> {
         let mut incoming = self.incoming.borrow_mut();
         let Some(body) = incoming.as_mut() else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(&mut *body).poll_frame(context));
@@ -194,11 +213,16 @@ impl Upload {
             None => None,
             Some(Err(error)) => {
                 self.set_stage(Stage::Broken);
-                Some(Err(error))
+                Some(Err(BodyBroken::Client(error)))
             }
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 self.bytes.set(self.bytes.get() + length as u64);
+                if self.limit.get().is_some_and(|limit| self.bytes.get() > limit) {
+                    *incoming = None;
+                    self.set_stage(Stage::Broken);
+                    return Poll::Ready(Some(Err(BodyBroken::TooLarge)));
+                }
                 self.kept.borrow_mut().keep(frame);
                 Some(Ok(()))
             }
@@ -265,9 +289,7 @@ impl Body for RequestBody {
         if next.is_none() {
             match upload.poll_next(context) {
                 Poll::Ready(Some(Ok(()))) => next = upload.kept.borrow_mut().send(),
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Some(Err(BodyBroken::Client(error))));
-                }
+                Poll::Ready(Some(Err(broken))) => return Poll::Ready(Some(Err(broken))),
                 Poll::Ready(None) => {}
                 Poll::Pending => {
                     upload.set_stage(Stage::Awaited);

@@ -57,12 +57,16 @@ pub(super) struct Terms<'a> {
 
 impl Connection {
     /// An idle connection to `endpoint` that `reuse` allows, else a fresh one.
+    /// One that begins with a `greeting` is its client's alone: it is always
+    /// fresh, and not used again.
     pub(super) async fn to(
         endpoint: &Endpoint,
         idle: &Idle,
         reuse: Reuse,
+        greeting: Option<&[u8]>,
         timeouts: &Timeouts,
     ) -> io::Result<Self> {
+        let reuse = if greeting.is_some() { Reuse::Never } else { reuse };
         while let Some(mut line) = idle.take(endpoint.vitals.serial(), reuse) {
             // It is ready as soon as its task has seen the end of the last
             // answer, and fails if the replica has closed it.
@@ -73,8 +77,8 @@ impl Connection {
                 return Ok(Self { line, reused: true, reusable: true });
             }
         }
-        let line = connect::open(endpoint.id.address, timeouts.connect).await?;
-        Ok(Self { line, reused: false, reusable: true })
+        let line = connect::open(endpoint.id.address, greeting, timeouts.connect).await?;
+        Ok(Self { line, reused: false, reusable: greeting.is_none() })
     }
 
     /// Sends `request` and waits for the head of the answer, but no longer than
@@ -116,13 +120,13 @@ impl Connection {
             Ok(response) => {
                 // hyper would speak 1.0 to such a replica from now on, which
                 // knows no chunked bodies.
-                self.reusable = response.version() == Version::HTTP_11;
+                self.reusable &= response.version() == Version::HTTP_11;
                 return Ok(response);
             }
             Err(failed) => failed,
         };
         if upload.is_broken() {
-            return Err(Failure { cause: Cause::Other, error: ProxyError::ClientBroke(None) });
+            return Err(Failure { cause: Cause::Other, error: upload.fault() });
         }
         let after = self.line.traffic.reading();
         // A replica may say goodbye to an idle connection, so what was not

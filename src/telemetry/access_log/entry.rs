@@ -13,6 +13,8 @@ pub struct Entry<'a> {
     pub time: SystemTime,
     /// The client, which behind a trusted proxy is not the peer.
     pub client: IpAddr,
+    /// Who has given the right password.
+    pub user: Option<&'a str>,
     /// Empty, as is `target`, where the request could not be read.
     pub method: &'a str,
     /// As it was sent, with its query.

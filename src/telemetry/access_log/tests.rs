@@ -203,6 +203,7 @@ pub(super) fn entry(target: &str) -> Entry<'_> {
     Entry {
         time: SystemTime::UNIX_EPOCH + Duration::from_micros(1_769_903_999_000_042),
         client: IpAddr::from([192, 0, 2, 7]),
+        user: None,
         method: "GET",
         target,
         version: Version::HTTP_11,

@@ -95,6 +95,13 @@ impl<S> Gate<S> {
         (gate, handle)
     }
 
+    /// The gate, having read `bytes` of the stream already.
+    pub fn after(mut self, bytes: &[u8]) -> Self {
+        self.held.extend_from_slice(bytes);
+        self.admit_held();
+        self
+    }
+
     /// How many of `bytes`, which follow what passed before, may pass. None if
     /// they hold no whole head yet.
     fn admit(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {

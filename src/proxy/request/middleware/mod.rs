@@ -1,5 +1,10 @@
 //! A pool's middlewares, run over one request and its answer.
 
+mod compress;
+mod error_page;
+mod forward_auth;
+mod guards;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -66,13 +71,34 @@ impl Admission {
     /// Runs the middlewares of the pool that was entered, on the way in.
     pub(super) async fn admit(
         &mut self,
-        _resources: &Rc<Resources>,
-        _prepared: &Prepared,
-        _exchange: &mut Exchange,
+        resources: &Rc<Resources>,
+        prepared: &Prepared,
+        exchange: &mut Exchange,
     ) -> Result<Verdict, ProxyError> {
-        for middleware in self.middlewares() {
+        let Some((pool, middlewares)) = &self.of else { return Ok(Verdict::Pass) };
+        // Of another pool, which the request has left.
+        prepared.upload().set_limit(None);
+        for middleware in &**middlewares {
             match middleware {
-                Middleware::RequestHeaders(_) | Middleware::ResponseHeaders(_) => {}
+                Middleware::Rate(limit) => {
+                    guards::rate(limit, pool, resources, prepared, exchange)?;
+                }
+                Middleware::BasicAuth(users) => {
+                    guards::basic(users, pool, resources, prepared, exchange).await?;
+                }
+                Middleware::ForwardAuth(auth) => {
+                    let granted = &mut self.granted;
+                    if let Some(reply) =
+                        forward_auth::admit(auth, resources, prepared, granted).await?
+                    {
+                        return Ok(Verdict::Answer(reply));
+                    }
+                }
+                Middleware::BodyLimit(limit) => guards::body_limit(*limit, prepared, exchange)?,
+                Middleware::Compress(_)
+                | Middleware::RequestHeaders(_)
+                | Middleware::ErrorPage(_)
+                | Middleware::ResponseHeaders(_) => {}
             }
         }
         Ok(Verdict::Pass)
@@ -89,7 +115,13 @@ impl Admission {
         for middleware in self.middlewares() {
             match middleware {
                 Middleware::RequestHeaders(edits) => edits.apply(headers),
-                Middleware::ResponseHeaders(_) => {}
+                Middleware::Compress(_)
+                | Middleware::Rate(_)
+                | Middleware::BasicAuth(_)
+                | Middleware::ForwardAuth(_)
+                | Middleware::BodyLimit(_)
+                | Middleware::ErrorPage(_)
+                | Middleware::ResponseHeaders(_) => {}
             }
         }
     }
@@ -98,17 +130,26 @@ impl Admission {
     /// one of our own that stands for it.
     pub(super) async fn finish(
         &self,
-        _resources: &Rc<Resources>,
-        _prepared: &Prepared,
+        resources: &Rc<Resources>,
+        prepared: &Prepared,
         mut response: Response<ResponseBody>,
     ) -> Response<ResponseBody> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return response;
         }
-        for middleware in self.middlewares().iter().rev() {
+        let Some((pool, middlewares)) = &self.of else { return response };
+        for middleware in middlewares.iter().rev() {
             match middleware {
+                Middleware::Compress(settings) => compress::over(settings, prepared, &mut response),
                 Middleware::ResponseHeaders(edits) => edits.apply(response.headers_mut()),
-                Middleware::RequestHeaders(_) => {}
+                Middleware::ErrorPage(page) => {
+                    response = error_page::replace(page, pool, resources, prepared, response).await;
+                }
+                Middleware::Rate(_)
+                | Middleware::BasicAuth(_)
+                | Middleware::ForwardAuth(_)
+                | Middleware::BodyLimit(_)
+                | Middleware::RequestHeaders(_) => {}
             }
         }
         response

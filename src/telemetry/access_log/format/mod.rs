@@ -62,7 +62,9 @@ impl Second {
 /// Apache's combined format, then our fields as `key=value`.
 fn combined(entry: &Entry<'_>, second: &Second, to: &mut Vec<u8>) {
     address(entry.client, to);
-    to.extend_from_slice(b" - - [");
+    to.extend_from_slice(b" - ");
+    user(entry.user, to);
+    to.extend_from_slice(b" [");
     to.extend_from_slice(second.apache.as_bytes());
     to.extend_from_slice(b"] \"");
     escape(or_dash(entry.method).as_bytes(), to);
@@ -109,6 +111,19 @@ fn combined(entry: &Entry<'_>, second: &Second, to: &mut Vec<u8>) {
     to.extend_from_slice(entry.end.as_bytes());
 }
 
+/// A field among others that are separated by spaces.
+fn user(user: Option<&str>, to: &mut Vec<u8>) {
+    match user {
+        Some(user) if is_plain(user.as_bytes()) => to.extend_from_slice(user.as_bytes()),
+        Some(user) => {
+            to.push(b'"');
+            escape(user.as_bytes(), to);
+            to.push(b'"');
+        }
+        None => to.push(b'-'),
+    }
+}
+
 /// One object; its keys are always all there, in this order.
 fn json(entry: &Entry<'_>, second: &Second, micros: u32, to: &mut Vec<u8>) {
     to.extend_from_slice(b"{\"time\":\"");
@@ -128,7 +143,11 @@ fn json(entry: &Entry<'_>, second: &Second, micros: u32, to: &mut Vec<u8>) {
         key(name, to);
         number(value, to);
     }
-    let headers = [("referer", entry.referer), ("user_agent", entry.user_agent)];
+    let headers = [
+        ("user", entry.user.map(str::as_bytes)),
+        ("referer", entry.referer),
+        ("user_agent", entry.user_agent),
+    ];
     for (name, text) in headers.into_iter().chain(texts(entry)) {
         key(name, to);
         match text {

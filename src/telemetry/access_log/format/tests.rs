@@ -19,12 +19,20 @@ fn a_combined_line_is_apaches_with_our_fields_after_it() {
 }
 
 #[test]
+fn a_user_stands_where_apache_has_it() {
+    for (user, written) in [("ann", "- ann ["), ("a b\"", "- \"a b\\x22\" ["), ("", "- \"\" [")] {
+        let line = line(Format::Combined, &Entry { user: Some(user), ..entry("/") });
+        assert!(line.contains(written), "{line}");
+    }
+}
+
+#[test]
 fn a_json_line_is_one_object_with_its_keys_in_a_fixed_order() {
     assert_eq!(
         line(Format::Json, &entry("/a?b=c")),
         "{\"time\":\"2026-01-31T23:59:59.000042Z\",\"client\":\"192.0.2.7\",\"method\":\"GET\",\
          \"target\":\"/a?b=c\",\"version\":\"HTTP/1.1\",\"status\":200,\"response_bytes\":1234,\
-         \"referer\":null,\"user_agent\":\"curl/8.5.0\",\"host\":\"shop.example\",\
+         \"user\":null,\"referer\":null,\"user_agent\":\"curl/8.5.0\",\"host\":\"shop.example\",\
          \"request_id\":\"r-1\",\"pool\":\"shop/web\",\"project\":\"shop\",\"service\":\"web\",\
          \"replica\":\"shop-web-1\",\"container\":\"0123456789ab\",\
          \"upstream\":\"172.18.0.3:8080\",\"reused\":true,\"attempts\":1,\"request_bytes\":5,\
@@ -155,7 +163,7 @@ proptest! {
         prop_assert_eq!(json.matches('\n').count(), 1);
         let parsed: Value = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(parsed["target"].as_str(), Some(target.as_str()));
-        prop_assert_eq!(parsed.as_object().unwrap().len(), 25);
+        prop_assert_eq!(parsed.as_object().unwrap().len(), 26);
     }
 }
 

@@ -25,7 +25,13 @@ struct Seen {
 /// with a buffer of `read_bytes` and answers each request as soon as nothing
 /// more of it comes.
 async fn pass(pieces: &[&[u8]], read_bytes: usize) -> Seen {
-    let (mut client, mut gate, handle) = gate();
+    pass_after(b"", pieces, read_bytes).await
+}
+
+/// As `pass`, where `early` was read before there was a gate.
+async fn pass_after(early: &[u8], pieces: &[&[u8]], read_bytes: usize) -> Seen {
+    let (mut client, gate, handle) = gate();
+    let mut gate = if early.is_empty() { gate } else { gate.after(early) };
     let send = async move {
         for piece in pieces {
             client.write_all(piece).await.unwrap();

@@ -14,6 +14,19 @@ async fn requests_pass_as_they_came_one_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_read_before_is_no_different_from_what_comes() {
+    let post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    let refused = b"\r\nGET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+    let stream = [&post[..], GET, b"\r\n", GET, refused].concat();
+    let whole = pass(&[&stream], 8_192).await;
+    assert_eq!(whole.verdicts.len(), 4);
+    for read in 1..=stream.len() {
+        let (early, rest) = stream.split_at(read);
+        assert_eq!(pass_after(early, &[rest], 8_192).await, whole, "{read}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn empty_lines_before_a_request_line_are_skipped() {
     let stream = [b"\r\n\r\n", GET, b"\r\n", GET, b"\r\n"].concat();
     for size in [1, 2, 3, stream.len()] {

@@ -1,0 +1,252 @@
+//! Reading the files that labels name, off the control loop.
+//!
+//! A file system may hang. One look at all of them is under way at a time, on a
+//! thread of its own, and what has not been read within [`PATIENCE`] is told and
+//! waited for no longer.
+
+mod look;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+
+use crate::control::files::look::{Look, Sign, look};
+use crate::domain::files::Files;
+
+/// What is new of one file: its content, or why it cannot be read.
+pub(super) type News = (Arc<str>, Result<Arc<[u8]>, Arc<str>>);
+
+/// What looks at several files have found.
+type Looks = Vec<(Arc<str>, Look)>;
+
+/// The files that are wanted, and how they were at the last look.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    folder: Arc<Path>,
+    wanted: BTreeSet<Arc<str>>,
+    signs: BTreeMap<Arc<str>, Sign>,
+    looking: Option<JoinHandle<Looks>>,
+    /// None while there is nothing to look at.
+    next_look: Option<Instant>,
+    /// Wanted and never looked at.
+    unread: BTreeSet<Arc<str>>,
+    /// When nobody waits for those any longer.
+    give_up: Option<Instant>,
+}
+
+impl Shelf {
+    pub(super) fn new(files: &Files) -> Self {
+        Self {
+            folder: Arc::clone(&files.folder),
+            wanted: BTreeSet::new(),
+            signs: BTreeMap::new(),
+            looking: None,
+            next_look: None,
+            unread: BTreeSet::new(),
+            give_up: None,
+        }
+    }
+
+    /// From now on these are looked at. Whether `files` has all of them: if not,
+    /// the news will come soon.
+    pub(super) fn want(&mut self, wanted: &BTreeSet<Arc<str>>, files: &Files) -> bool {
+        if self.wanted != *wanted {
+            self.wanted.clone_from(wanted);
+            self.signs.retain(|path, _| wanted.contains(path));
+        }
+        let unread = wanted.iter().filter(|path| files.get(path).is_none());
+        self.unread = unread.cloned().collect();
+        if self.unread.is_empty() {
+            self.give_up = None;
+        } else {
+            let now = Instant::now();
+            self.give_up.get_or_insert(now + PATIENCE);
+            self.next_look = Some(now);
+        }
+        if wanted.is_empty() {
+            self.next_look = None;
+        } else {
+            self.next_look.get_or_insert(Instant::now() + LOOK_EVERY);
+        }
+        self.unread.is_empty()
+    }
+
+    /// Waits until a file is not as it was.
+    pub(super) async fn news(&mut self) -> Vec<News> {
+        loop {
+            let news = if let Some(looking) = &mut self.looking {
+                tokio::select! {
+                    looks = looking => {
+                        self.looking = None;
+                        self.take(looks.unwrap_or_default())
+                    }
+                    () = until(self.give_up) => self.lose_patience(),
+                }
+            } else {
+                until(self.next_look).await;
+                self.begin();
+                Vec::new()
+            };
+            if !news.is_empty() {
+                return news;
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        let before = |path: &Arc<str>| (Arc::clone(path), self.signs.get(path).copied());
+        let wanted: Vec<_> = self.wanted.iter().map(before).collect();
+        let folder = Arc::clone(&self.folder);
+        self.looking = Some(spawn_blocking(move || {
+            let looks = wanted.into_iter().enumerate().map(|(index, (path, before))| {
+                let found = if index < FILES_MAX {
+                    look(&folder, &path, before)
+                } else {
+                    Look::Failed(format!("labels name more than {FILES_MAX} files").into())
+                };
+                (path, found)
+            });
+            looks.collect()
+        }));
+        self.next_look = Some(Instant::now() + LOOK_EVERY);
+    }
+
+    fn take(&mut self, looks: Looks) -> Vec<News> {
+        let looks = looks.into_iter().filter(|(path, _)| self.wanted.contains(path));
+        let mut news = Vec::new();
+        for (path, look) in looks {
+            match look {
+                Look::Same => {}
+                Look::Read(content, sign) => {
+                    self.signs.insert(Arc::clone(&path), sign);
+                    news.push((path, Ok(content)));
+                }
+                Look::Failed(fault) => {
+                    // When it comes back it is read, be it the same or not.
+                    self.signs.remove(&path);
+                    news.push((path, Err(fault)));
+                }
+            }
+        }
+        news
+    }
+
+    fn lose_patience(&mut self) -> Vec<News> {
+        self.give_up = None;
+        let fault: Arc<str> = format!("that takes longer than {PATIENCE:?}").into();
+        let unread = std::mem::take(&mut self.unread).into_iter();
+        unread.map(|path| (path, Err(Arc::clone(&fault)))).collect()
+    }
+}
+
+/// Looks once at every file of `wanted`, for those who do not serve.
+pub fn read_all(files: &mut Files, wanted: &BTreeSet<Arc<str>>) {
+    let folder = Arc::clone(&files.folder);
+    for path in wanted.iter().take(FILES_MAX) {
+        match look(&folder, path, None) {
+            Look::Read(content, _) => _ = files.note(path, Ok(content)),
+            Look::Failed(fault) => _ = files.note(path, Err(fault)),
+            Look::Same => {}
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// A change is seen within this and the time of one look.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
+/// How long a plan waits for files that are new in it.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Labels may name so many files, of 1 MiB each at most.
+const FILES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn names(names: &[&str]) -> BTreeSet<Arc<str>> {
+        names.iter().map(|&name| name.into()).collect()
+    }
+
+    async fn note(shelf: &mut Shelf, files: &mut Files) {
+        for (path, found) in shelf.news().await {
+            files.note(&path, found);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wanted_is_read_at_once_and_again_when_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), "one").unwrap();
+        let mut files = Files::beneath(folder.path());
+        let mut shelf = Shelf::new(&files);
+        let wanted = names(&["a", "b"]);
+        assert!(!shelf.want(&wanted, &files));
+        note(&mut shelf, &mut files).await;
+        assert!(shelf.want(&wanted, &files), "both are known, though one is not there");
+        assert_eq!(files.get("a").unwrap().content.as_deref(), Some(&b"one"[..]));
+        assert!(files.get("b").unwrap().content.is_none());
+
+        fs::write(folder.path().join("a"), "other").unwrap();
+        while files.get("a").unwrap().content.as_deref() != Some(b"other") {
+            tokio::time::timeout(Duration::from_secs(10), note(&mut shelf, &mut files))
+                .await
+                .expect("the change is seen within 10 s");
+        }
+        fs::remove_file(folder.path().join("a")).unwrap();
+        while files.get("a").unwrap().fault.is_none() {
+            note(&mut shelf, &mut files).await;
+        }
+        assert_eq!(files.get("a").unwrap().content.as_deref(), Some(&b"other"[..]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_looked_at_while_nothing_is_wanted() {
+        let files = Files::default();
+        let mut shelf = Shelf::new(&files);
+        assert!(shelf.want(&BTreeSet::new(), &files));
+        assert!(tokio::time::timeout(Duration::from_secs(60), shelf.news()).await.is_err());
+        assert!(shelf.looking.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_long_for_a_file_system_that_hangs() {
+        let files = Files::default();
+        let mut shelf = Shelf::new(&files);
+        shelf.want(&names(&["a"]), &files);
+        shelf.looking = Some(tokio::spawn(pending()));
+        let began = Instant::now();
+        let news = shelf.news().await;
+        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(news, [("a".into(), Err("that takes longer than 500ms".into()))]);
+    }
+
+    #[tokio::test]
+    async fn the_number_of_files_has_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted: BTreeSet<Arc<str>> =
+            (0..=FILES_MAX).map(|number| format!("{number:04}").into()).collect();
+        for path in &wanted {
+            fs::write(folder.path().join(&**path), "x").unwrap();
+        }
+        let mut files = Files::beneath(folder.path());
+        let mut shelf = Shelf::new(&files);
+        shelf.want(&wanted, &files);
+        note(&mut shelf, &mut files).await;
+        let failed = wanted.iter().filter(|path| files.get(path).unwrap().content.is_none());
+        assert_eq!(failed.map(|path| &**path).collect::<Vec<_>>(), ["0256"]);
+    }
+}

@@ -1,0 +1,168 @@
+//! Who is on the line, as the PROXY header in front of a connection says.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::domain::proxy_protocol::{self, Ends, HEADER_BYTES_MAX, Header, Malformed};
+use crate::proxy::bell::Listener;
+
+/// A connection, and what was read of it after its header.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Introduced {
+    pub(super) ends: Ends,
+    pub(super) rest: Vec<u8>,
+}
+
+/// Why a connection that must begin with a header cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotIntroduced {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("the connection ended within its PROXY header")]
+    Ended,
+    #[error("the PROXY header did not come within {0:?}")]
+    Late(Duration),
+    #[error("we stop")]
+    Stopping,
+    #[error("the connection cannot be read")]
+    Io(#[from] io::Error),
+}
+
+impl Introduced {
+    /// A connection that speaks for itself.
+    pub(super) fn directly(stream: &TcpStream, peer: SocketAddr) -> io::Result<Self> {
+        let ends = Ends { source: peer, destination: stream.local_addr()? };
+        Ok(Self { ends, rest: Vec::new() })
+    }
+
+    /// A connection that begins with a header, which must come whole within
+    /// `limit`, and within `patience` once we stop.
+    pub(super) async fn by_header(
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        limit: Duration,
+        (stops, patience): (Listener, Duration),
+    ) -> Result<Self, NotIntroduced> {
+        let direct = Self::directly(stream, peer)?;
+        let stopping = async {
+            poll_fn(|context| match stops.hears_stop(context) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+            sleep(patience).await;
+        };
+        let (header, rest) = tokio::select! {
+            received = timeout(limit, receive(stream)) => {
+                received.map_err(|_| NotIntroduced::Late(limit))??
+            }
+            () = stopping => return Err(NotIntroduced::Stopping),
+        };
+        let ends = match header {
+            Header::Forwarded(ends) => ends,
+            Header::Local => direct.ends,
+        };
+        Ok(Self { ends, rest })
+    }
+}
+
+/// The header that the stream begins with, and what was read after it.
+async fn receive(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<(Header, Vec<u8>), NotIntroduced> {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    loop {
+        if let Some((header, length)) = proxy_protocol::read(&bytes)? {
+            bytes.drain(..length);
+            return Ok((header, bytes));
+        }
+        // Whatever may still be a header is shorter than this.
+        let room = HEADER_BYTES_MAX.saturating_sub(bytes.len());
+        if (&mut *stream).take(room as u64).read_buf(&mut bytes).await? == 0 {
+            return Err(NotIntroduced::Ended);
+        }
+    }
+}
+
+/// A header, and the request that usually comes with it.
+const USUAL_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::rc::Rc;
+    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use crate::proxy::bell::Bell;
+
+    #[tokio::test]
+    async fn what_follows_a_header_is_kept_wherever_the_pieces_end() {
+        let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\n";
+        for piece in [1, 2, 35, 36, 37, 1000] {
+            let (mut client, mut server) = duplex(piece);
+            let (sent, received) = tokio::join!(client.write_all(line), async {
+                let (header, mut rest) = receive(&mut server).await.unwrap();
+                let left = "GET / HTTP/1.1\r\n".len() - rest.len();
+                let mut later = vec![0; left];
+                server.read_exact(&mut later).await.unwrap();
+                rest.extend(later);
+                (header, rest)
+            });
+            sent.unwrap();
+            assert!(matches!(received.0, Header::Forwarded(_)));
+            assert_eq!(received.1, b"GET / HTTP/1.1\r\n", "{piece}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endless_header_is_read_up_to_its_bound() {
+        let (mut client, mut server) = duplex(64 * 1024);
+        let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x0f\xf0";
+        client.write_all(&[&header[..], &[0; 60_000]].concat()).await.unwrap();
+        assert!(matches!(receive(&mut server).await, Ok((Header::Forwarded(_), _))));
+        let (mut client, mut server) = duplex(64 * 1024);
+        let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x0f\xf1";
+        client.write_all(&[&header[..], &[0; 60_000]].concat()).await.unwrap();
+        let refused = receive(&mut server).await.unwrap_err();
+        assert!(matches!(refused, NotIntroduced::Malformed(Malformed::TooLong)), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_header_has_its_time_and_less_while_we_stop() {
+        let (mut server, peer, _client) = connected().await;
+        tokio::time::pause();
+        let (limit, patience) = (Duration::from_secs(10), Duration::from_secs(1));
+        let bell = Rc::new(Bell::default());
+        let began = Instant::now();
+        let late = Introduced::by_header(&mut server, peer, limit, (bell.listen(), patience)).await;
+        assert!(matches!(late, Err(NotIntroduced::Late(_))), "{late:?}");
+        assert!(about(began.elapsed(), limit));
+        bell.stop();
+        let began = Instant::now();
+        let stopped =
+            Introduced::by_header(&mut server, peer, limit, (bell.listen(), patience)).await;
+        assert!(matches!(stopped, Err(NotIntroduced::Stopping)), "{stopped:?}");
+        assert!(about(began.elapsed(), patience));
+    }
+
+    /// To the millisecond, which is a timer's.
+    fn about(elapsed: Duration, expected: Duration) -> bool {
+        elapsed >= expected && elapsed < expected + Duration::from_millis(5)
+    }
+
+    async fn connected() -> (TcpStream, SocketAddr, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, peer) = listener.accept().await.unwrap();
+        (server, peer, client)
+    }
+}

@@ -1,0 +1,123 @@
+//! Giving a pool's own page in place of an answer that failed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    ETAG, HOST, LAST_MODIFIED, TRAILER,
+};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::domain::middleware::{ErrorPage, Page};
+use crate::domain::names::PoolName;
+use crate::domain::pool::{Draw, Tried, Wanted};
+use crate::proxy::errand::Errands;
+use crate::proxy::request::answer::{self, Ours};
+use crate::proxy::request::body::ResponseBody;
+use crate::proxy::request::prepare::Prepared;
+use crate::proxy::resources::Resources;
+
+/// The answer with the page in it, if it is one that the page stands for. Who
+/// wants JSON gets what there was; so does everybody if there is no page to be
+/// had.
+pub(super) async fn replace(
+    error_page: &ErrorPage,
+    own: &PoolName,
+    resources: &Resources,
+    prepared: &Prepared,
+    response: Response<ResponseBody>,
+) -> Response<ResponseBody> {
+    let status = response.status();
+    let ours = response.extensions().get::<Ours>().copied();
+    if ours.is_none() && !error_page.replaces(status.as_u16())
+        || answer::wants_json(prepared.headers())
+    {
+        return response;
+    }
+    let page = match &error_page.page {
+        Page::File(template) => {
+            let message = ours.map_or_else(|| reason(status), |ours| ours.message);
+            let id = prepared.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+            let page = template.fill(status.as_u16(), message, id.unwrap_or_default());
+            Some((Bytes::from(page), HTML))
+        }
+        Page::Pool { pool, path } => {
+            let path = path.replace("{status}", status.as_str());
+            let fetching = fetch(pool, own, &path, resources, prepared);
+            timeout(PATIENCE, fetching).await.ok().flatten()
+        }
+    };
+    let Some((content, kind)) = page else { return response };
+    let (mut parts, body) = response.into_parts();
+    for name in OF_THE_OLD_CONTENT {
+        parts.headers.remove(name);
+    }
+    parts.headers.insert(CONTENT_TYPE, kind);
+    Response::from_parts(parts, body.replaced(content))
+}
+
+/// The page at `path` of the pool with this name, in our own project or shared.
+/// It is asked of a replica directly: a page that fails has no page of its own.
+async fn fetch(
+    pool: &str,
+    own: &PoolName,
+    path: &str,
+    resources: &Resources,
+    prepared: &Prepared,
+) -> Option<(Bytes, HeaderValue)> {
+    let table = resources.table();
+    let named = |project: Option<&str>| table.pool(&PoolName::new(project, pool).ok()?);
+    let pool = named(own.project.as_deref()).or_else(|| named(None))?;
+    let now = tokio::time::Instant::now().into_std();
+    let draw =
+        Draw { random: fastrand::u64(..), client: prepared.client, now, wanted: Wanted::default() };
+    let endpoint = pool.pick(draw, &Tried::default())?;
+    let mut request = Request::new(());
+    *request.method_mut() = Method::GET;
+    *request.uri_mut() = path.parse::<Uri>().ok()?;
+    let address = || HeaderValue::try_from(endpoint.id.address.to_string()).ok();
+    let host = prepared.headers().get(HOST).cloned().or_else(address)?;
+    request.headers_mut().insert(HOST, host);
+    match Errands::ask_once(endpoint.id.address, &request, BYTES_MAX).await {
+        Ok(page) if page.status() == StatusCode::OK => {
+            let kind = page.headers().get(CONTENT_TYPE).cloned().unwrap_or(HTML);
+            // What is compressed we cannot give to everybody.
+            let plain = !page.headers().contains_key(CONTENT_ENCODING);
+            plain.then(|| (page.into_body(), kind))
+        }
+        Ok(page) => {
+            debug!(pool = %pool.label, path, "An error page is answered with {}", page.status());
+            None
+        }
+        Err(failed) => {
+            debug!(pool = %pool.label, path, "An error page cannot be fetched: {failed}");
+            None
+        }
+    }
+}
+
+fn reason(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Error")
+}
+
+/// Fields that speak of content that is there no more.
+const OF_THE_OLD_CONTENT: [HeaderName; 8] = [
+    ACCEPT_RANGES,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    ETAG,
+    LAST_MODIFIED,
+    TRAILER,
+];
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// For a page of another pool.
+const PATIENCE: Duration = Duration::from_secs(2);
+const BYTES_MAX: usize = 256 * 1024;

@@ -1,0 +1,86 @@
+//! Files that labels name, while the balancer runs.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Backend, Balancer, Client, before_pools, get, ok, wait_for};
+
+const ANN: &str = "ann:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0\n";
+
+fn before(folder: &Path, labels: &str) -> Balancer {
+    let pools = [("web", &[Backend::answering(|_| ok("hi"))][..], labels)];
+    before_pools(&pools, &["--label-files", folder.to_str().unwrap()])
+}
+
+/// The status that `ann` with the password `secret` gets.
+fn status(balancer: &Balancer) -> u16 {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YW5uOnNlY3JldA==\r\n\r\n";
+    Client::connect(balancer.http).send(request).answer().status
+}
+
+#[test]
+fn a_file_counts_from_the_first_request_and_again_within_ten_seconds_of_a_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    fs::write(&users, ANN).unwrap();
+    let balancer = before(folder.path(), &format!("auth.basic = 'file:{}'", users.display()));
+    assert_eq!(status(&balancer), 200);
+    assert_eq!(Client::connect(balancer.http).send(get("/")).answer().status, 401);
+
+    let began = Instant::now();
+    fs::write(&users, ANN.replace("ann", "bob")).unwrap();
+    wait_for(|| (status(&balancer) == 401).then_some(()));
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_file_that_vanishes_is_told_and_what_it_held_still_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    fs::write(&users, ANN).unwrap();
+    let balancer = before(folder.path(), "auth.basic = 'file:users'");
+    assert_eq!(status(&balancer), 200);
+    fs::remove_file(&users).unwrap();
+    let line = balancer.logged("cannot be read any more: it is not there");
+    assert!(line.contains("file:users"), "{line}");
+    assert_eq!(status(&balancer), 200);
+    assert_eq!(Client::connect(balancer.http).send(get("/")).answer().status, 401);
+    fs::write(&users, ANN).unwrap();
+    balancer.logged("Mended: pool `web`: label `lb.auth.basic`");
+}
+
+#[test]
+fn a_file_that_is_emptied_lets_nobody_in() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("users"), ANN).unwrap();
+    let balancer = before(folder.path(), "auth.basic = 'file:users'");
+    assert_eq!(status(&balancer), 200);
+    fs::write(folder.path().join("users"), "# nobody\n").unwrap();
+    wait_for(|| (status(&balancer) == 401).then_some(()));
+    balancer.logged("which has no users in it");
+}
+
+#[test]
+fn a_guard_whose_file_was_never_there_is_closed_until_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let balancer = before(folder.path(), "auth.basic = 'file:users'");
+    balancer.logged("cannot be read: it is not there");
+    assert_eq!(status(&balancer), 503);
+    fs::write(folder.path().join("users"), ANN).unwrap();
+    wait_for(|| (status(&balancer) == 200).then_some(()));
+}
+
+#[test]
+fn nothing_outside_the_folder_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("labels");
+    fs::create_dir(&folder).unwrap();
+    fs::write(root.path().join("users"), ANN).unwrap();
+    std::os::unix::fs::symlink(root.path(), folder.join("up")).unwrap();
+    std::os::unix::fs::symlink("../users", folder.join("link")).unwrap();
+    for path in ["../users", "up/users", "link", root.path().join("users").to_str().unwrap()] {
+        let balancer = before(&folder, &format!("auth.basic = 'file:{path}'"));
+        assert_eq!(status(&balancer), 503, "{path}");
+    }
+}
