@@ -42,6 +42,8 @@ pub struct Pool {
     pub state: String,
     /// Requests that wait now.
     pub waiting: u32,
+    /// Requests that wait for a place at a replica that is ready and full.
+    pub queued: u32,
     /// Requests that have ended, by class: `2xx`.
     pub requests: BTreeMap<String, u64>,
     pub retries: u64,
@@ -72,8 +74,8 @@ pub struct Replica {
     /// Of the container.
     pub id: String,
     pub service: Option<String>,
-    /// `starting`, `ready`, `unhealthy`, `suspect`, `paused`, `draining`,
-    /// `gone`, or `unreachable`: it runs and has no address that we can reach.
+    /// `starting`, `ready`, `unhealthy`, `suspect`, `ejected`, `paused`,
+    /// `draining`, `gone`, or `unreachable`: it runs and has no address that we can reach.
     pub state: String,
     /// Why it is in that state: a sentence without its full stop.
     pub reason: String,
@@ -81,6 +83,8 @@ pub struct Replica {
     pub address: Option<String>,
     pub weight: u16,
     pub backup: bool,
+    /// Requests that it may have at once; null: any number.
+    pub max_conns: Option<u32>,
     pub in_flight: u32,
     /// Attempts sent to it, and those of them that brought no whole answer.
     pub requests: u64,

@@ -59,9 +59,10 @@ pub(super) struct Listener {
 }
 
 impl Bell {
-    /// An attempt at the endpoint of `vitals` begins.
-    pub(super) fn attempt(self: &Rc<Self>, vitals: &Arc<Vitals>) -> Ongoing {
-        Ongoing { in_flight: vitals.begin(), watch: self.watch(vitals) }
+    /// An attempt begins.
+    pub(super) fn attempt(self: &Rc<Self>, in_flight: InFlight) -> Ongoing {
+        let watch = self.watch(in_flight.vitals());
+        Ongoing { in_flight, watch }
     }
 
     pub(super) fn watch(self: &Rc<Self>, vitals: &Arc<Vitals>) -> Watch {
@@ -225,7 +226,7 @@ mod tests {
     fn only_attempts_whose_endpoint_leaves_are_woken() {
         let (bell, woken) = (Rc::new(Bell::default()), Arc::new(Mutex::new(Vec::new())));
         let (stays, leaves) = (ready(1), ready(2));
-        let attempts = [&stays, &leaves].map(|vitals| bell.attempt(vitals));
+        let attempts = [&stays, &leaves].map(|vitals| bell.attempt(vitals.begin()));
         for (name, attempt) in attempts.iter().enumerate() {
             attempt.watch.note(&Context::from_waker(&called(name, &woken)));
         }
@@ -271,7 +272,7 @@ mod tests {
         let bell = Rc::new(Bell::default());
         let vitals = ready(1);
         for _ in 0..3 {
-            let attempts: Vec<_> = (0..10).map(|_| bell.attempt(&vitals)).collect();
+            let attempts: Vec<_> = (0..10).map(|_| bell.attempt(vitals.begin())).collect();
             let places: Vec<_> = (0..10).map(|_| bell.hold(bell.arrive())).collect();
             assert_eq!(vitals.in_flight(), 10);
             drop((attempts, places));

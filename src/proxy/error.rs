@@ -46,6 +46,8 @@ pub(super) enum ProxyError {
     },
     #[error("too many requests wait for the pool")]
     QueueFull,
+    #[error("every replica had as many requests as it may for {hold:?}")]
+    QueueTimeout { hold: Duration },
     #[error("cannot connect to {endpoint}")]
     Connect {
         endpoint: SocketAddr,
@@ -89,7 +91,8 @@ impl ProxyError {
             Self::Closed
             | Self::AuthUnavailable(_)
             | Self::HoldTimeout { .. }
-            | Self::QueueFull => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::QueueFull
+            | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect { .. }
             | Self::Reset { .. }
             | Self::Left { .. }
@@ -113,6 +116,7 @@ impl ProxyError {
             | Self::BodyTooLarge { .. }
             | Self::HoldTimeout { .. }
             | Self::QueueFull
+            | Self::QueueTimeout { .. }
             | Self::Connect { .. }
             | Self::Reset { .. }
             | Self::Left { .. }
@@ -137,6 +141,7 @@ impl ProxyError {
                 after.as_ref().map_or("no_endpoint", |after| after.reason())
             }
             Self::QueueFull => "queue_full",
+            Self::QueueTimeout { .. } => "queue_timeout",
             Self::Connect { .. } => "connect_failed",
             Self::Reset { .. } => "upstream_reset",
             Self::Left { .. } => "upstream_gone",
@@ -158,7 +163,10 @@ impl ProxyError {
             Self::RateLimited { .. } => "Too many requests. Please slow down.",
             Self::Unauthorized => "This service asks for a name and a password.",
             Self::BodyTooLarge { .. } => "The request is too large.",
-            Self::AuthUnavailable(_) | Self::HoldTimeout { .. } | Self::QueueFull => {
+            Self::AuthUnavailable(_)
+            | Self::HoldTimeout { .. }
+            | Self::QueueFull
+            | Self::QueueTimeout { .. } => {
                 "The service is not ready. Please try again in a moment."
             }
             Self::Connect { .. }
@@ -173,7 +181,10 @@ impl ProxyError {
     fn retry_after(&self) -> Option<u32> {
         match self {
             Self::RateLimited { next, .. } => Some(seconds(*next)),
-            Self::AuthUnavailable(_) | Self::HoldTimeout { .. } | Self::QueueFull => Some(1),
+            Self::AuthUnavailable(_)
+            | Self::HoldTimeout { .. }
+            | Self::QueueFull
+            | Self::QueueTimeout { .. } => Some(1),
             Self::Refused(_)
             | Self::AmbiguousPath
             | Self::NoRoute
@@ -243,6 +254,7 @@ pub const REASONS: &[&str] = &[
     "body_too_large",
     "no_endpoint",
     "queue_full",
+    "queue_timeout",
     "connect_failed",
     "upstream_reset",
     "upstream_gone",

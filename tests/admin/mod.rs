@@ -360,6 +360,7 @@ fn shop() -> Plan {
         address: None,
         weight: 1,
         backup: false,
+        max_conns: None,
         check: None,
     };
     let pool = PoolPlan {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use evenkeel::domain::lifecycle::HealthCheck;
+use evenkeel::domain::lifecycle::{HealthCheck, Outliers};
 use evenkeel::domain::plan::{Member, Plan};
-use evenkeel::domain::pool::{Affinity, PoolSettings, Timeouts};
+use evenkeel::domain::pool::{Affinity, PoolSettings, Timeouts, Tolerance};
 use evenkeel::domain::rule::Access;
 use evenkeel::domain::world::Health;
 
@@ -49,9 +49,12 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
         ready_strict,
         health,
         slow_start,
+        tolerance,
         middlewares,
         proxy_protocol,
     } = settings;
+    let Tolerance { outliers, retry_on, queue } = tolerance;
+    let Outliers { max_fails, fail_timeout } = outliers;
     let Timeouts { connect, response, idle, tunnel } = timeouts;
     let mut lines = Vec::new();
     let mut line = |name: &str, differs: bool, value: String| {
@@ -74,6 +77,11 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     line("drain", *drain != usual.drain, format!("{drain:?}"));
     line("ready", *ready_strict, "strict".to_owned());
     line("slow_start", *slow_start != usual.slow_start, format!("{slow_start:?}"));
+    line("max_fails", *max_fails != usual.tolerance.outliers.max_fails, max_fails.to_string());
+    let usual_timeout = usual.tolerance.outliers.fail_timeout;
+    line("fail_timeout", *fail_timeout != usual_timeout, format!("{fail_timeout:?}"));
+    line("retry.on", !retry_on.is_empty(), format!("{retry_on:?}"));
+    line("queue", *queue != usual.tolerance.queue, queue.to_string());
     line("proxy_protocol", proxy_protocol.is_some(), format!("{proxy_protocol:?}"));
     lines.extend(health.as_ref().map(|check| self::check(check)));
     lines.extend(middlewares.iter().map(|middleware| format!("{middleware:?}")));
@@ -113,6 +121,7 @@ fn member(member: &Member) -> String {
         address,
         weight,
         backup,
+        max_conns,
         check: _,
     } = member;
     let mut text = format!("- {name}");
@@ -135,6 +144,9 @@ fn member(member: &Member) -> String {
     }
     if *backup {
         text.push_str(", backup");
+    }
+    if let Some(most) = max_conns {
+        write!(text, ", max_conns {most}").unwrap();
     }
     text
 }

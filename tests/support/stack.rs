@@ -184,7 +184,7 @@ impl Stack {
     pub(crate) fn wait_until_ready(&self, count: usize) {
         eventually(Duration::from_secs(30), || {
             let status = self.admin("/api/v1/status").map_err(|why| why.to_string())?.body;
-            let ready = status.matches(r#""state":"ready""#).count();
+            let ready = status.matches(r#""state":"ready","reason""#).count();
             if ready == count { Ok(()) } else { Err(format!("{ready} of {count} ready: {status}")) }
         });
     }

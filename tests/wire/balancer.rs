@@ -48,6 +48,11 @@ impl Balancer {
         wait_for(|| find(&self.log, text))
     }
 
+    /// Whether the log has such a line by now.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        find(&self.log, text).is_some()
+    }
+
     /// The line of the access log that contains `text`, once there is one.
     pub(crate) fn access_logged(&self, text: &str) -> String {
         wait_for(|| find(&self.access, text))

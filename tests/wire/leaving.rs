@@ -107,6 +107,41 @@ fn a_request_without_an_answer_has_the_time_to_drain_and_no_more() {
 }
 
 #[test]
+fn what_a_replica_breaks_off_since_it_leaves_is_not_held_against_it() {
+    for leaves in [true, false] {
+        let stage = Stage::set(&["stuck", "well"], &[("lb.max_fails", "1")]);
+        let mut client = stage.send_to("stuck", &get("/snap"));
+        if leaves {
+            stage.happens("stuck", "kill");
+            stage.released("stuck", State::Draining);
+        }
+        stage.release.store(true, Ordering::Relaxed);
+        assert_eq!(client.answer().text(), "well");
+        if leaves {
+            assert!(!stage.balancer.has_logged("Replica ejected"));
+        } else {
+            assert!(stage.balancer.logged("Replica ejected").contains("stuck"));
+        }
+    }
+}
+
+#[test]
+fn the_only_replica_is_ejected_where_a_backup_is_ready() {
+    let labels = [("lb.max_fails", "1"), ("lb.fail_timeout", "1s")];
+    let stage = Stage::set(&["well", "spare"], &labels);
+    let ask = || Client::connect(stage.balancer.http).send(get("/")).answer().text();
+    assert_eq!(ask(), "well");
+    // It is broken off here and there.
+    Client::connect(stage.balancer.http).send(get("/break")).answer();
+    assert!(stage.balancer.logged("Replica ejected").contains("replica=well"));
+    let ejected = Instant::now();
+    assert!((0..5).all(|_| ask() == "spare"));
+    wait_for(|| (ejected.elapsed() >= Duration::from_secs(1)).then_some(()));
+    wait_for(|| (ask() == "well").then_some(()));
+    wait_for(|| (!stage.status().contains("\"state\":\"ejected\"")).then_some(()));
+}
+
+#[test]
 fn a_pause_that_is_over_when_it_is_heard_of_takes_nothing_away() {
     let stage = Stage::set(&["well"], &[("lb.hold", "3s")]);
     stage.daemon.say_raw(&format!(
@@ -210,7 +245,8 @@ impl State {
 }
 
 impl Stage {
-    /// Replicas with these names in one pool, but `other` in one of its own.
+    /// Replicas with these names in one pool, `spare` as its backup, but `other`
+    /// in one of its own.
     pub(super) fn set(names: &[&'static str], labels: &[(&str, &str)]) -> Self {
         Self::with(names, labels, |_, _| {})
     }
@@ -243,6 +279,7 @@ impl Stage {
                     .iter()
                     .chain(match *name {
                         "other" => &[("lb.pool", "other"), ("lb.path", "/other")][..],
+                        "spare" => &[("lb.pool", "web"), ("lb.backup", "true")],
                         _ => &[("lb.pool", "web")],
                     })
                     .collect();
@@ -371,6 +408,9 @@ fn replica(name: &'static str, release: Arc<AtomicBool>) -> Backend {
         // It lets go in the end, so that no thread outlives the test by much.
         for _ in 0..3_000 {
             if name != "stuck" || release.load(Ordering::Relaxed) {
+                if name == "stuck" && seen.head.contains("/snap ") {
+                    return false;
+                }
                 return stream.write_all(&ok(&body)).is_ok();
             }
             std::thread::sleep(Duration::from_millis(5));

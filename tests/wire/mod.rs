@@ -19,6 +19,7 @@ mod client;
 mod compression;
 mod conditions;
 mod cors;
+mod ejection;
 mod error_page;
 mod failover;
 mod forward_auth;
@@ -28,15 +29,19 @@ mod headers;
 mod label_files;
 mod leaving;
 mod lifecycle;
+mod limits;
 mod pin;
 mod proxy_protocol;
 mod rate;
 mod readiness;
 mod refusals;
+mod retry_status;
 mod rewriting;
 mod sticky;
 mod streaming;
 mod upgrade;
+
+use std::net::SocketAddr;
 
 pub(crate) use backend::{Backend, ok};
 pub(crate) use balancer::{Balancer, wait_for};
@@ -65,6 +70,24 @@ fn before_with(backends: &[Backend], labels: &str) -> Balancer {
     before_pools(&[("web", backends, labels)], &[])
 }
 
+/// As [`before_with`], of replicas that the test holds one by one.
+fn before_these(backends: &[&Backend], labels: &str) -> Balancer {
+    let servers: Vec<_> = backends.iter().map(|it| it.address).collect();
+    before_servers(&servers, labels)
+}
+
+/// As [`before_with`], by the servers' addresses.
+fn before_servers(servers: &[SocketAddr], labels: &str) -> Balancer {
+    let servers: Vec<_> = servers.iter().map(SocketAddr::to_string).collect();
+    let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    std::fs::write(file.path(), format!("[pools.web]\nservers = {servers:?}\n{labels}")).unwrap();
+    let balancer = Balancer::start(&["--config", file.path().to_str().unwrap()]);
+    for server in &servers {
+        balancer.logged(&format!("address={server}"));
+    }
+    balancer
+}
+
 /// A balancer before several pools, each with its labels, and with `args`.
 fn before_pools(pools: &[(&str, &[Backend], &str)], args: &[&str]) -> Balancer {
     let mut text = String::new();
@@ -90,6 +113,12 @@ fn configured<'a>(
         balancer.logged(&format!("address={}", backend.address));
     }
     balancer
+}
+
+/// What the admin port says.
+fn admin(balancer: &Balancer, path: &str) -> client::Answer {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    Client::connect(balancer.admin).send(request).answer()
 }
 
 fn get(path: &str) -> String {

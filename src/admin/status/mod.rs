@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::admin::view;
-use crate::domain::lifecycle::{self, Probe, Signs, State};
+use crate::domain::lifecycle::{self, Probe, Signs, State, Trouble};
 use crate::domain::names::PoolName;
 use crate::domain::plan::{Member, Plan, PoolPlan};
 use crate::domain::pool::{Endpoint, EndpointId, Pool, StatusClass, Vitals};
@@ -54,6 +55,7 @@ fn pool(name: &PoolName, planned: Option<&PoolPlan>, live: Option<&Pool>) -> vie
         hold_max: settings.hold_max,
         state: pool_state(planned, live).to_owned(),
         waiting: live.map_or(0, |it| it.state.waiting()),
+        queued: live.map_or(0, |it| it.state.queue.waiting()),
         requests: requests.into(),
         retries: tally.map_or(0, |tally| tally.retries()),
         replicas: replicas(planned, live),
@@ -110,7 +112,8 @@ fn replica(member: &Member, endpoint: Option<&Endpoint>) -> view::Replica {
     let Member { run, drained, health, .. } = *member;
     let probe = endpoint.map_or(Probe::Untried, |it| it.vitals.probe());
     let checked = endpoint.is_some_and(|it| it.check.is_some());
-    let signs = Signs { run, drained, health, checked, probe, been_ready: false };
+    let (been_ready, ejected) = (false, false);
+    let signs = Signs { run, drained, health, checked, probe, been_ready, ejected };
     let state = endpoint.map_or_else(|| lifecycle::state(signs), |it| it.vitals.state());
     let (state, reason) = match (member.address, run) {
         (None, RunState::Running) => {
@@ -127,6 +130,7 @@ fn replica(member: &Member, endpoint: Option<&Endpoint>) -> view::Replica {
         address: member.address.as_ref().map(SocketAddr::to_string),
         weight: member.weight,
         backup: member.backup,
+        max_conns: member.max_conns.map(NonZeroU32::get),
         run: run_text(run).to_owned(),
         health: health_text(health).to_owned(),
         ..counts(endpoint)
@@ -148,6 +152,7 @@ fn leaving(endpoint: &Endpoint) -> view::Replica {
         address: Some(endpoint.id.address.to_string()),
         weight: endpoint.weight,
         backup: endpoint.backup,
+        max_conns: endpoint.max_conns.map(NonZeroU32::get),
         run: "removed".to_owned(),
         health: health_text(Health::None).to_owned(),
         ..counts(Some(endpoint))
@@ -194,6 +199,14 @@ fn reason(state: State, member: &Member, endpoint: Option<&Endpoint>, probe: Pro
             "a connection to it failed; it is checked again and serves only when no other can"
                 .to_owned()
         }
+        State::Ejected => {
+            let trouble = endpoint.and_then(|it| it.vitals.ejected_for());
+            let trouble = trouble.map_or("did not answer", Trouble::what);
+            format!(
+                "it failed too many requests, the last time it {trouble}; after its time-out one \
+                 request at a time is tried"
+            )
+        }
         State::Paused => "it is paused".to_owned(),
         State::Draining => {
             let drained = member.drained && member.run == RunState::Running;
@@ -228,9 +241,15 @@ fn check_reason(state: State, vitals: &Vitals) -> Option<String> {
         (State::Unhealthy, Some(fault)) if vitals.probe() == Probe::Unfit => {
             format!("it fails its health check: {fault}; it serves only when no other can")
         }
-        (State::Unhealthy | State::Suspect | State::Paused | State::Draining | State::Gone, _) => {
-            return None;
-        }
+        (
+            State::Unhealthy
+            | State::Suspect
+            | State::Ejected
+            | State::Paused
+            | State::Draining
+            | State::Gone,
+            _,
+        ) => return None,
     })
 }
 

@@ -62,6 +62,7 @@ fn every_member_is_listed_with_its_state_and_why() {
             checked: false,
             probe,
             been_ready: probe != Untried,
+            ejected: false,
         }));
         let shown = replica(&member, Some(&live));
         assert_eq!((shown.state.as_str(), shown.reason.as_str()), (state, reason));
@@ -101,6 +102,7 @@ fn what_a_health_check_found_is_told() {
             checked: true,
             probe,
             been_ready: probe != Untried,
+            ejected: false,
         }));
         assert_eq!(replica(&member, Some(&live)).reason, reason);
     }
@@ -225,6 +227,7 @@ fn member(name: &str, life: u32) -> Member {
         address: Some(([10, 0, 0, 1], 8080).into()),
         weight: 1,
         backup: false,
+        max_conns: None,
         check: None,
     }
 }
@@ -236,6 +239,7 @@ fn endpoint(member: &Member) -> Endpoint {
         service: member.service.clone(),
         weight: member.weight,
         backup: member.backup,
+        max_conns: None,
         seed: 0,
         check: None,
         vitals: Arc::new(Vitals::new(u64::from(member.workload.life))),

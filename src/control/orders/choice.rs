@@ -177,6 +177,7 @@ mod tests {
             address: None,
             weight: 1,
             backup: false,
+            max_conns: None,
             check: None,
         }
     }

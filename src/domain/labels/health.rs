@@ -43,6 +43,13 @@ pub(super) fn statuses(written: &str) -> Result<Vec<RangeInclusive<u16>>, Invali
     if ranges.is_empty() { Err(InvalidValue::Empty) } else { Ok(ranges) }
 }
 
+/// Statuses that speak of a failure, as [`statuses`].
+pub(super) fn failures(written: &str) -> Result<Vec<RangeInclusive<u16>>, InvalidValue> {
+    let ranges = statuses(written)?;
+    let is_low = ranges.iter().any(|range| *range.start() < FAILURES_FROM);
+    if is_low { Err(InvalidValue::Range) } else { Ok(ranges) }
+}
+
 fn statuses_entry(entry: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = entry.split_once(['-', '–']).unwrap_or((entry, entry));
     let range = *bounds(first.trim())?.start()..=*bounds(last.trim())?.end();
@@ -82,6 +89,9 @@ pub(super) fn host(written: &str) -> Result<Arc<str>, InvalidValue> {
 /// Those that end an answer.
 const STATUSES: RangeInclusive<u16> = 200..=599;
 
+/// Below it an answer is none that another replica could better.
+const FAILURES_FROM: u16 = 400;
+
 /// More say nothing that ranges do not.
 const STATUSES_MAX: usize = 32;
 
@@ -111,6 +121,14 @@ mod tests {
             assert_eq!(statuses(written), Err(refused), "{written}");
         }
         assert_eq!(statuses(" , "), Err(InvalidValue::Empty));
+    }
+
+    #[test]
+    fn what_is_no_failure_is_not_retried() {
+        assert_eq!(failures("502,504, 5xx"), Ok(vec![500..=599, 502..=502, 504..=504]));
+        for written in ["200", "2xx,503", "399-499"] {
+            assert_eq!(failures(written), Err(InvalidValue::Range), "{written}");
+        }
     }
 
     #[test]

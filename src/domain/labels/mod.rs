@@ -19,6 +19,7 @@ mod wish;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::domain::files::Files;
@@ -80,6 +81,8 @@ pub struct Membership {
     pub spoken: bool,
     pub weight: u16,
     pub backup: bool,
+    /// Requests that it may have at once; none: any number.
+    pub max_conns: Option<NonZeroU32>,
     pub settings: PoolSettings,
     /// Closed if a guard cannot be used, with the readable rest of the rule.
     pub access: Access,
@@ -154,6 +157,7 @@ impl Wish<'_> {
             spoken: self.spoken,
             weight: self.weight,
             backup: self.backup,
+            max_conns: self.max_conns,
             settings: self.settings,
             access: if self.closed { Access::Closed(self.rule) } else { Access::Open(self.rule) },
         }

@@ -41,6 +41,7 @@ pub enum Setting {
     Scheme,
     Weight,
     Backup,
+    MaxConns,
     Host,
     Path,
     PathExact,
@@ -50,6 +51,8 @@ pub enum Setting {
     Client,
     Priority,
     Balance,
+    MaxFails,
+    FailTimeout,
     Sticky,
     PinHeader,
     PinCookie,
@@ -66,7 +69,9 @@ pub enum Setting {
     Hold,
     HoldMax,
     Retries,
+    RetryOn,
     Drain,
+    Queue,
     TimeoutConnect,
     TimeoutResponse,
     TimeoutIdle,
@@ -167,7 +172,13 @@ impl Setting {
             Self::HealthHost => "a host name, perhaps with a port, such as `shop.example`",
             Self::Ready => "`auto` or `strict`",
             Self::SlowStart | Self::Hold => "a duration such as `500ms` or `10s`, at most `1h`",
-            Self::HoldMax => "a number from 0 to 1000000",
+            Self::HoldMax | Self::Queue => "a number from 0 to 1000000",
+            Self::MaxConns => "a number from 0 to 1000000; 0: any number",
+            Self::MaxFails => "a number from 0 to 1000; 0: none do",
+            Self::FailTimeout => "a duration such as `500ms` or `10s`, from `100ms` to `1h`",
+            Self::RetryOn => {
+                "statuses from 400 on, separated by commas, such as `503`, `502-504` or `5xx`"
+            }
             Self::Retries => "a number from 0 to 10",
             Self::Drain => "a duration such as `500ms` or `30s`, at most `24h`",
             Self::AuthBasic => {
@@ -283,7 +294,7 @@ labels! {
     Container plain Scheme "scheme" "how to speak to it" "http";
     Container plain Weight "weight" "its share of the traffic" "1";
     Container plain Backup "backup" "used only while no other is ready" "false";
-    Container plain later "max_conns" "concurrent requests per replica" "unlimited";
+    Container plain MaxConns "max_conns" "requests that it may have at once; further ones go to others, then to backups, then wait in the pool's `queue`" "unlimited";
 
     Rule guard Host "host" "host names; `*.` takes one or more labels" "any";
     Rule guard Path "path" "path prefixes, whole segments: `/api` takes `/api/x` and not `/apix`" "`/`";
@@ -303,11 +314,11 @@ labels! {
     Pool plain Redirect "redirect" "answer with a redirect to this target; `{scheme}`, `{host}` (without its port), `{path}` and `{query}` (with the `?` or `&` before it, if there is one) are those of the request" "";
     Pool plain RedirectStatus "redirect.status" "the status of the redirect" "308";
     Pool plain Balance "balance" "who gets the next request" "round_robin";
+    Pool plain MaxFails "max_fails" "failures within `fail_timeout` that eject a replica, while another is ready: it could not be connected to, did not answer in time, broke off before its answer, or gave one of `retry.on`" "3";
+    Pool plain FailTimeout "fail_timeout" "that window, and for how long it is ejected; then one request at a time tries it. In a row it grows, up to ten times and 5 minutes" "10s";
     Pool plain Sticky "sticky" "how a client comes back to the replica that it met: by a signed cookie, or by its address" "off";
     Pool plain PinHeader "pin.header" "a request header that names a replica by service, container or host name; who is unknown or not ready is passed over" "off";
     Pool plain PinCookie "pin.cookie" "a cookie that does the same" "off";
-    Pool plain later "max_fails" "failures in the window that eject a replica" "3";
-    Pool plain later "fail_timeout" "that window, and for how long it is ejected" "10s";
     Pool plain HealthPath "health.path" "the path to ask whether a replica can serve; it must pass before the first request" "off";
     Pool plain HealthInterval "health.interval" "time between two checks" "5s";
     Pool plain HealthTimeout "health.timeout" "time for one check" "2s";
@@ -318,12 +329,12 @@ labels! {
     Pool plain HealthHost "health.host" "the `Host` to ask for" "the first name of `host`, else the address";
     Pool plain SlowStart "slow_start" "how long a new replica's share grows, from a tenth to all of it; not with a hash or `sticky=ip`" "0s";
     Pool plain Retries "retries" "attempts after a replica failed one; those where it could not be reached, or was stopping, are not counted" "2";
-    Pool plain later "retry.on" "retry on these statuses too" "connection failures only";
+    Pool plain RetryOn "retry.on" "answers with these statuses are asked for at another replica, if that is safe and one is ready; else they are given as they are" "connection failures only";
     Pool plain Ready "ready" "`strict`: never before HEALTHCHECK's verdict" "auto";
     Pool plain Hold "hold" "how long a request waits in all for a replica" "10s";
     Pool plain HoldMax "hold.max" "how many requests may wait in the pool" "16384";
     Pool plain Drain "drain" "how long a leaving replica may finish" "30s";
-    Pool plain later "queue" "waiting requests per pool" "1024";
+    Pool plain Queue "queue" "how many requests may wait, in the order of their arrival and for `hold` at most, while every ready replica has its `max_conns`" "1024";
     Pool plain TimeoutConnect "timeout.connect" "time to connect to a replica" "2s";
     Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer" "60s";
     Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body" "60s";

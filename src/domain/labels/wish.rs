@@ -1,5 +1,6 @@
 //! What the labels of one group ask for.
 
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub(super) struct Wish<'a> {
     pub(super) spoken: bool,
     pub(super) weight: u16,
     pub(super) backup: bool,
+    pub(super) max_conns: Option<NonZeroU32>,
     pub(super) settings: PoolSettings,
     pub(super) rule: Rule,
     conditions: Conditions,
@@ -121,6 +123,8 @@ impl<'a> Wish<'a> {
     ) -> Result<(), InvalidValue> {
         let written = known.own.value;
         let timeouts = &mut self.settings.timeouts;
+        let tolerance = &mut self.settings.tolerance;
+        let outliers = &mut tolerance.outliers;
         let affinity = &mut self.settings.affinity;
         let check = &mut self.check;
         let middlewares = &mut self.middlewares;
@@ -138,6 +142,9 @@ impl<'a> Wish<'a> {
             Setting::Scheme => self.spoken = spoken(known, voice)?,
             Setting::Weight => self.weight = value::weight(written)?,
             Setting::Backup => self.backup = value::boolean(written)?,
+            Setting::MaxConns => {
+                self.max_conns = NonZeroU32::new(value::count(written, &MAX_CONNS)?);
+            }
             Setting::Host => fill(&mut self.rule.hosts, value::hosts(written))?,
             Setting::Path => fill(&mut self.rule.prefixes, value::prefixes(written))?,
             Setting::PathExact => fill(&mut self.rule.exact, value::paths(written))?,
@@ -146,6 +153,10 @@ impl<'a> Wish<'a> {
             Setting::Query => conditions::query(conditions, known.name, written)?,
             Setting::Client => fill(&mut conditions.clients, conditions::clients(written))?,
             Setting::Priority => self.rule.priority = value::priority(written)?,
+            Setting::MaxFails => outliers.max_fails = value::count(written, &MAX_FAILS)?,
+            Setting::FailTimeout => {
+                outliers.fail_timeout = value::duration(written, &FAIL_TIMEOUT)?;
+            }
             Setting::Balance => self.settings.policy = choice::policy(written)?,
             Setting::Sticky => affinity.sticky = choice::sticky(written)?,
             Setting::PinHeader => affinity.pin_header = Some(choice::header(written)?),
@@ -163,6 +174,8 @@ impl<'a> Wish<'a> {
             Setting::Hold => self.settings.hold = value::duration(written, &HOLD)?,
             Setting::HoldMax => self.settings.hold_max = value::count(written, &HOLD_MAX)?,
             Setting::Retries => self.settings.retries = value::count(written, &RETRIES)?,
+            Setting::RetryOn => tolerance.retry_on = health::failures(written)?.into(),
+            Setting::Queue => tolerance.queue = value::count(written, &QUEUE)?,
             Setting::Drain => self.settings.drain = value::duration(written, &DRAIN)?,
             Setting::TimeoutConnect => timeouts.connect = value::duration(written, &CONNECT)?,
             Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
@@ -224,6 +237,7 @@ impl Default for Wish<'_> {
             spoken: true,
             weight: 1,
             backup: false,
+            max_conns: None,
             settings: PoolSettings::default(),
             rule: Rule::default(),
             conditions: Conditions::default(),
@@ -265,6 +279,10 @@ fn fill<T>(
 const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const SLOW_START: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const HOLD_MAX: RangeInclusive<u32> = 0..=1_000_000;
+const QUEUE: RangeInclusive<u32> = HOLD_MAX;
+const MAX_CONNS: RangeInclusive<u32> = HOLD_MAX;
+const MAX_FAILS: RangeInclusive<u32> = 0..=1000;
+const FAIL_TIMEOUT: RangeInclusive<Duration> = INTERVAL;
 const RETRIES: RangeInclusive<u32> = 0..=10;
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const CHECK_TIMEOUT: RangeInclusive<Duration> = CONNECT;

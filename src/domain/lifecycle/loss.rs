@@ -41,7 +41,7 @@ fn leave(place: &mut Place, network: &str) -> bool {
 /// has, which one that drains can.
 fn lost(state: State) -> u8 {
     match state {
-        State::Starting | State::Ready | State::Unhealthy | State::Suspect => 0,
+        State::Starting | State::Ready | State::Unhealthy | State::Suspect | State::Ejected => 0,
         State::Draining => 1,
         State::Paused => 2,
         State::Gone => 3,
@@ -72,6 +72,7 @@ mod tests {
             (Ready, [Draining, Paused, Gone]),
             (Unhealthy, [Draining, Paused, Gone]),
             (Suspect, [Draining, Paused, Gone]),
+            (State::Ejected, [Draining, Paused, Gone]),
             (Draining, [Draining, Paused, Gone]),
             (Paused, [Paused, Paused, Gone]),
             (Gone, [Gone, Gone, Gone]),

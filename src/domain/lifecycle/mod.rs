@@ -1,11 +1,13 @@
 //! Whether an endpoint takes requests.
 
 mod check;
+mod ejection;
 mod loss;
 mod ramp;
 mod readiness;
 
 pub use check::{Fault, HealthCheck, Streak};
+pub use ejection::{Outliers, Record, Trouble};
 pub use loss::{lose, take_away};
 pub use ramp::Share;
 pub use readiness::{jittered, probe_pause};
@@ -13,7 +15,7 @@ pub use readiness::{jittered, probe_pause};
 use crate::domain::world::{Health, RunState};
 
 /// Where an endpoint stands: `Starting` → `Ready` ⇄ `Unhealthy`, `Suspect`,
-/// `Paused` → `Draining` → `Gone`.
+/// `Ejected`, `Paused` → `Draining` → `Gone`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum State {
@@ -24,6 +26,8 @@ pub enum State {
     Unhealthy,
     /// A connection to it failed; it is being re-checked.
     Suspect,
+    /// It failed too many requests.
+    Ejected,
     Paused,
     /// It has its stop signal, or an operator drains it: it finishes what it has.
     Draining,
@@ -55,14 +59,23 @@ pub struct Signs {
     pub probe: Probe,
     /// It has been ready before, in this life and at this address.
     pub been_ready: bool,
+    /// It failed too many requests, and none has been answered since.
+    pub ejected: bool,
 }
 
 /// Judges an endpoint by its signs. What the engine says of the process counts
 /// before an operator's word, that before its HEALTHCHECK, and that before our
 /// own probe; without a HEALTHCHECK an accepted connection makes it ready. With
 /// a health check of ours nothing else makes it ready, though HEALTHCHECK may
-/// still find it unhealthy.
+/// still find it unhealthy. Who would be in service by all this, and is ejected,
+/// is not.
 pub fn state(signs: Signs) -> State {
+    let fit = fitness(signs);
+    let would_serve = matches!(fit, State::Ready | State::Suspect);
+    if signs.ejected && would_serve { State::Ejected } else { fit }
+}
+
+fn fitness(signs: Signs) -> State {
     match signs.run {
         RunState::Created | RunState::Restarting | RunState::Stopped => State::Gone,
         RunState::Paused => State::Paused,
@@ -109,6 +122,7 @@ pub fn probe_after(before: State, signs: Signs) -> Probe {
             State::Ready
             | State::Unhealthy
             | State::Suspect
+            | State::Ejected
             | State::Paused
             | State::Draining
             | State::Gone => Probe::Failed,
@@ -119,6 +133,7 @@ pub fn probe_after(before: State, signs: Signs) -> Probe {
             | State::Ready
             | State::Unhealthy
             | State::Suspect
+            | State::Ejected
             | State::Paused
             | State::Gone,
             probe,
@@ -127,11 +142,12 @@ pub fn probe_after(before: State, signs: Signs) -> Probe {
 }
 
 impl State {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Starting,
         Self::Ready,
         Self::Unhealthy,
         Self::Suspect,
+        Self::Ejected,
         Self::Paused,
         Self::Draining,
         Self::Gone,
@@ -144,7 +160,7 @@ impl State {
 
     /// Whether new requests may go there when no endpoint is ready.
     pub fn serves_at_last(self) -> bool {
-        matches!(self, Self::Ready | Self::Unhealthy | Self::Suspect)
+        matches!(self, Self::Ready | Self::Unhealthy | Self::Suspect | Self::Ejected)
     }
 
     /// Whether it goes, or may not come back: a failure there is to be expected.
@@ -169,6 +185,7 @@ impl State {
             Self::Ready => "ready",
             Self::Unhealthy => "unhealthy",
             Self::Suspect => "suspect",
+            Self::Ejected => "ejected",
             Self::Paused => "paused",
             Self::Draining => "draining",
             Self::Gone => "gone",

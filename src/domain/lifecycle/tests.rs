@@ -13,6 +13,7 @@ const RUNNING: Signs = Signs {
     checked: false,
     probe: Probe::Untried,
     been_ready: false,
+    ejected: false,
 };
 
 #[test]
@@ -123,6 +124,39 @@ fn a_health_check_of_ours_is_a_gate_whatever_healthcheck_says() {
 }
 
 #[test]
+fn an_ejection_counts_after_what_is_worse_and_before_a_probe() {
+    use Health::{Healthy, None, Unhealthy};
+    use Probe::{Failed, Passed, Unfit, Untried};
+    use RunState::{Paused, Running, Stopped, Stopping};
+    for (run, health, probe, expected) in [
+        (Running, None, Passed, State::Ejected),
+        (Running, Healthy, Untried, State::Ejected),
+        (Running, None, Failed, State::Ejected),
+        (Running, Unhealthy, Passed, State::Unhealthy),
+        (Running, None, Unfit, State::Unhealthy),
+        (Paused, None, Passed, State::Paused),
+        (Stopping, None, Passed, State::Draining),
+        (Stopped, None, Passed, State::Gone),
+    ] {
+        let signs = Signs { run, health, probe, been_ready: true, ejected: true, ..RUNNING };
+        assert_eq!(state(signs), expected, "{signs:?}");
+    }
+}
+
+#[test]
+fn who_was_ejected_before_a_drain_must_answer_a_probe_and_then_its_trial() {
+    let mut endpoint = Endpoint::ready(Health::None);
+    endpoint.go(&Step::Eject(true));
+    endpoint.go(&Step::Drain(true));
+    endpoint.go(&Step::Drain(false));
+    assert_eq!((endpoint.state, endpoint.probe), (State::Ejected, Probe::Failed));
+    endpoint.probe(Probe::Passed);
+    assert_eq!(endpoint.state, State::Ejected);
+    endpoint.go(&Step::Eject(false));
+    assert_eq!(endpoint.state, State::Ready);
+}
+
+#[test]
 fn a_state_survives_its_number() {
     for state in State::ALL {
         assert_eq!(State::from_u8(state as u8), state);
@@ -145,6 +179,7 @@ proptest! {
             && !signs.drained
             && signs.health != Health::Unhealthy
             && (signs.health != Health::Starting || signs.checked)
+            && !signs.ejected
             && matches!(signs.probe, Probe::Untried | Probe::Passed);
         prop_assert!(fit || !judged.serves(), "{:?}", judged);
     }
@@ -177,6 +212,7 @@ proptest! {
                     before != State::Draining || !endpoint.state.serves(),
                     "it drained, and nobody has asked it since"
                 ),
+                Step::Eject(out) => prop_assert!(!out || !endpoint.state.serves()),
                 Step::Probe(_) => {}
             }
             prop_assert!(endpoint.times_ready >= times);
@@ -207,6 +243,8 @@ enum Step {
     See(RunState, Health),
     Probe(Probe),
     Drain(bool),
+    /// By requests that fail there, and back by one that does not.
+    Eject(bool),
 }
 
 /// An endpoint as the table keeps it: what was seen, and what lives.
@@ -219,13 +257,15 @@ struct Endpoint {
     probe: Probe,
     state: State,
     times_ready: u32,
+    ejected: bool,
 }
 
 impl Endpoint {
     fn new() -> Self {
         let (run, health) = (RunState::Running, Health::None);
         let (probe, state) = (Probe::Untried, State::Starting);
-        Self { run, health, drained: false, checked: false, probe, state, times_ready: 0 }
+        let (drained, checked, ejected) = (false, false, false);
+        Self { run, health, drained, checked, probe, state, times_ready: 0, ejected }
     }
 
     fn ready(health: Health) -> Self {
@@ -243,6 +283,11 @@ impl Endpoint {
             Step::Probe(probe) => self.probe(*probe),
             Step::Drain(drained) => {
                 self.drained = *drained;
+                self.judge();
+            }
+            Step::Eject(ejected) => {
+                // Only who serves can fail requests.
+                self.ejected = *ejected && (self.ejected || self.state.serves_at_last());
                 self.judge();
             }
         }
@@ -272,8 +317,8 @@ impl Endpoint {
 
     fn signs(&self) -> Signs {
         let been_ready = self.times_ready > 0;
-        let Self { run, health, drained, checked, probe, .. } = *self;
-        Signs { run, drained, health, checked, probe, been_ready }
+        let Self { run, health, drained, checked, probe, ejected, .. } = *self;
+        Signs { run, drained, health, checked, probe, been_ready, ejected }
     }
 }
 
@@ -293,18 +338,21 @@ fn step() -> impl Strategy<Value = Step> {
         (run(), health()).prop_map(|(run, health)| Step::See(run, health)),
         probe().prop_map(Step::Probe),
         any::<bool>().prop_map(Step::Drain),
+        any::<bool>().prop_map(Step::Eject),
     ]
 }
 
 fn signs() -> impl Strategy<Value = Signs> {
-    (run(), any::<bool>(), health(), any::<bool>(), probe(), any::<bool>()).prop_map(
-        |(run, drained, health, checked, probe, been_ready)| Signs {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (run(), health(), probe(), flags).prop_map(
+        |(run, health, probe, (drained, checked, been_ready, ejected))| Signs {
             run,
             drained,
             health,
             checked,
             probe,
             been_ready,
+            ejected,
         },
     )
 }

@@ -209,6 +209,7 @@ mod tests {
             address: Some(([10, 0, 0, number], 80).into()),
             weight: 1,
             backup: false,
+            max_conns: None,
             check: None,
         }
     }

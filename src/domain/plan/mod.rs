@@ -8,6 +8,7 @@ mod merge;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::domain::labels::{self, LabelSettings, Membership};
@@ -58,6 +59,8 @@ pub struct Member {
     pub address: Option<SocketAddr>,
     pub weight: u16,
     pub backup: bool,
+    /// Requests that it may have at once; none: any number.
+    pub max_conns: Option<NonZeroU32>,
     /// The health check that it asks for itself, by which it is judged until it
     /// has been ready.
     pub check: Option<Arc<HealthCheck>>,
@@ -134,6 +137,7 @@ impl Member {
             address,
             weight: membership.weight,
             backup: membership.backup,
+            max_conns: membership.max_conns,
             check: membership.settings.health.clone(),
         }
     }

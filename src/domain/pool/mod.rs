@@ -1,27 +1,37 @@
 //! What a request can be sent to.
 
 mod affinity;
+mod ejection;
+mod fitness;
+mod in_flight;
 mod latency;
 mod pick;
 mod pin;
+mod queue;
 mod session;
 mod tally;
 mod tiers;
+mod tolerance;
 mod vitals;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use affinity::{Affinity, Sticky, Wanted};
+pub use ejection::{Ejected, Trial};
+pub use in_flight::InFlight;
 pub use latency::{Latency, PENALTY};
 pub use pick::{Draw, Mark, Tried};
 pub use pin::Names;
+pub use queue::{Queue, Spot};
 pub use session::{KEY_BYTES_MIN, Sessions, StickyKey};
 pub use tally::{BUCKETS, Histogram, StatusClass, Tally};
 pub use tiers::{Tier, Tiers};
-pub use vitals::{InFlight, Ticket, Vitals};
+pub use tolerance::Tolerance;
+pub use vitals::{Ticket, Vitals};
 
 use crate::domain::balance::Policy;
 use crate::domain::lifecycle::HealthCheck;
@@ -58,6 +68,8 @@ pub struct Endpoint {
     pub service: Option<Arc<str>>,
     pub weight: u16,
     pub backup: bool,
+    /// Requests that it may have at once; none: any number.
+    pub max_conns: Option<NonZeroU32>,
     /// Constant for the replica's name, so that hashing survives a restart.
     pub seed: u64,
     /// How it is asked whether it can serve; without one it must only accept
@@ -95,6 +107,7 @@ pub struct PoolSettings {
     pub health: Option<Arc<HealthCheck>>,
     /// How long a new replica's share of the traffic grows. 0 to 1 h.
     pub slow_start: Duration,
+    pub tolerance: Tolerance,
     /// In the order in which requests meet them.
     pub middlewares: Arc<[Middleware]>,
     /// Connections to replicas begin with a PROXY header.
@@ -120,6 +133,7 @@ pub struct PoolState {
     turn: Turn,
     pub tally: Tally,
     pub budget: Budget,
+    pub queue: Queue,
     /// Of `lb.rate`.
     pub limit: limit::Lazy,
     waiting: AtomicU32,
@@ -148,6 +162,7 @@ impl Default for PoolSettings {
             ready_strict: false,
             health: None,
             slow_start: Duration::ZERO,
+            tolerance: Tolerance::default(),
             middlewares: Arc::default(),
             proxy_protocol: None,
         }
@@ -192,3 +207,6 @@ impl Drop for Waiting {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fitness_tests;

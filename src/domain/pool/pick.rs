@@ -47,7 +47,12 @@ impl Pool {
         self.pick_wanted(draw, tried)
             .or_else(|| self.pick_from(&self.tiers.primary, draw, tried, serves))
             .or_else(|| self.pick_from(&self.tiers.backup, draw, tried, serves))
-            .or_else(|| self.pick_from(&self.tiers.last, draw, tried, serves_at_last))
+            .or_else(|| {
+                // What is full is waited for, and not passed over for what fails.
+                let may_wait = self.is_full(tried, State::serves);
+                let last = &self.tiers.last;
+                (!may_wait).then(|| self.pick_from(last, draw, tried, serves_at_last)).flatten()
+            })
     }
 
     /// Chooses an endpoint that was ready until its stop signal came, and may
@@ -85,7 +90,7 @@ impl Pool {
 
     /// The endpoint that the request names or belongs to, whatever its weight
     /// and also if it is a backup; none if it takes no requests now.
-    fn pick_wanted(&self, draw: Draw<'_>, tried: &Tried) -> Option<&Endpoint> {
+    pub fn pick_wanted(&self, draw: Draw<'_>, tried: &Tried) -> Option<&Endpoint> {
         let wanted = draw.wanted;
         let named = |Named { tier, turn }: &Named| {
             let choice = Choice { pool: self, tier, turn, draw, tried };
@@ -94,7 +99,8 @@ impl Pool {
         let pinned = wanted.pins.into_iter().flatten().find_map(named);
         let slot = pinned.or_else(|| {
             let slot = wanted.session?;
-            self.at(slot).filter(|it| serves(it) && !tried.contains(it)).map(|_| slot)
+            let usable = |it: &&Endpoint| serves(it) && it.has_room() && !tried.contains(it);
+            self.at(slot).filter(usable).map(|_| slot)
         })?;
         self.at(slot)
     }
@@ -124,7 +130,7 @@ impl Choice<'_> {
         if self.tier.is_empty() {
             return None;
         }
-        let untried = |it: &Endpoint| !self.tried.contains(it);
+        let untried = |it: &Endpoint| it.has_room() && !self.tried.contains(it);
         let usable = |slot: u16| self.pool.at(slot).is_some_and(|it| serves(it) && untried(it));
         if self.pool.settings.slow_start.is_zero() {
             return self.by_policy(usable, |_| true, |_| Share::FULL);
@@ -229,6 +235,10 @@ impl Tried {
 
     pub fn add(&mut self, mark: Mark) {
         self.0.push(mark);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub fn contains(&self, endpoint: &Endpoint) -> bool {

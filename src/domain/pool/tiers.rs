@@ -11,12 +11,16 @@ pub struct Tiers {
     pub primary: Tier,
     /// Ready, and chosen only when no primary one is.
     pub backup: Tier,
-    /// Unhealthy or suspect: better than no answer at all.
+    /// Unhealthy, suspect or ejected: better than no answer at all.
     pub last: Tier,
+    /// Ejected: they are tried again after their time-out.
+    pub ejected: Tier,
     /// They have their stop signal, and may still answer for a moment.
     pub leaving: Tier,
     /// Not seen to answer yet; for those who have waited.
     pub starting: Tier,
+    /// Some endpoint may have only so many requests at once.
+    pub limited: bool,
 }
 
 /// Endpoints of one rank, as places in the pool's list.
@@ -43,9 +47,11 @@ impl Tiers {
         Self {
             primary: tier(&[State::Ready], &[false]),
             backup: tier(&[State::Ready], &[true]),
-            last: tier(&[State::Unhealthy, State::Suspect], &[false, true]),
+            last: tier(&[State::Unhealthy, State::Suspect, State::Ejected], &[false, true]),
+            ejected: tier(&[State::Ejected], &[false, true]),
             leaving: tier(&[State::Draining], &[false, true]),
             starting: tier(&[State::Starting], &[false, true]),
+            limited: endpoints.iter().any(|endpoint| endpoint.max_conns.is_some()),
         }
     }
 }

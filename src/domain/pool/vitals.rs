@@ -1,11 +1,12 @@
 //! The signs of life of an endpoint.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::domain::lifecycle::{Fault, Probe, State};
+use crate::domain::lifecycle::{Fault, Probe, State, Trouble};
 use crate::domain::pool::Latency;
+use crate::domain::pool::ejection::Ejection;
 
 /// The signs of life of an endpoint. They outlive the table that lists it.
 #[derive(Debug)]
@@ -22,8 +23,9 @@ pub struct Vitals {
     grows_from: AtomicU64,
     epoch: OnceLock<Instant>,
     cut: AtomicBool,
-    in_flight: AtomicU32,
-    attempts: AtomicU64,
+    pub(super) ejection: Ejection,
+    pub(super) in_flight: AtomicU32,
+    pub(super) attempts: AtomicU64,
     failures: AtomicU64,
     /// Kept only while a pool balances by it.
     pub latency: Latency,
@@ -33,10 +35,6 @@ pub struct Vitals {
 /// doubted since, the probe's outcome counts no more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ticket(u64);
-
-/// Counts one request against an endpoint until it is dropped.
-#[derive(Debug)]
-pub struct InFlight(Arc<Vitals>);
 
 impl Vitals {
     /// `serial` is unique in the life of the process.
@@ -50,6 +48,7 @@ impl Vitals {
             grows_from: AtomicU64::new(0),
             epoch: OnceLock::new(),
             cut: AtomicBool::new(false),
+            ejection: Ejection::default(),
             in_flight: AtomicU32::new(0),
             attempts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -74,8 +73,9 @@ impl Vitals {
         let before = State::from_u8(self.state.swap(state as u8, Ordering::AcqRel));
         if state == State::Ready && before != State::Ready {
             self.times_ready.fetch_add(1, Ordering::Relaxed);
-            // Neither a pause nor a suspicion makes a replica cold.
-            if before == State::Unhealthy {
+            // Neither a pause nor a suspicion makes a replica cold. One that has
+            // failed may have had too much to do.
+            if matches!(before, State::Unhealthy | State::Ejected) {
                 self.grows_from.store(0, Ordering::Relaxed);
             }
         }
@@ -113,6 +113,40 @@ impl Vitals {
             self.state.compare_exchange(ready, suspect, Ordering::Relaxed, Ordering::Relaxed);
         // Another thread may have doubted it before, and a probe passed since.
         changed.is_ok() || matches!(before, Probe::Untried | Probe::Passed)
+    }
+
+    /// It takes no more requests for its failures, until one that is on trial is
+    /// answered.
+    pub(super) fn mark_ejected(&self) {
+        let ejected = State::Ejected as u8;
+        for before in [State::Ready, State::Suspect] {
+            // Any other state takes no requests, or counts before this one.
+            let _ = self.state.compare_exchange(
+                before as u8,
+                ejected,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    pub fn is_ejected(&self) -> bool {
+        self.ejection.is_out()
+    }
+
+    /// How often it was ejected for this.
+    pub fn ejections(&self, trouble: Trouble) -> u64 {
+        self.ejection.count(trouble)
+    }
+
+    /// The last failure before its last ejection.
+    pub fn ejected_for(&self) -> Option<Trouble> {
+        self.ejection.trouble()
+    }
+
+    /// A request went without an answer, though its connection stands.
+    pub fn note_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn probe(&self) -> Probe {
@@ -186,12 +220,6 @@ impl Vitals {
         now.saturating_duration_since(*epoch).saturating_sub(Duration::from_millis(from))
     }
 
-    pub fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.attempts.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -222,18 +250,6 @@ impl Ticket {
     }
 }
 
-impl InFlight {
-    pub fn vitals(&self) -> &Arc<Vitals> {
-        &self.0
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// They hold a [`Probe`].
 const PROBE_BITS: u64 = 0b11;
 
@@ -241,6 +257,7 @@ const PROBE_BITS: u64 = 0b11;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     #[test]
     fn a_request_is_in_flight_until_its_guard_is_dropped() {

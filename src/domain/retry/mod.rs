@@ -78,9 +78,12 @@ pub fn is_hopeless(state: State, repeatable: bool) -> bool {
     match state {
         State::Gone => true,
         State::Paused => repeatable,
-        State::Starting | State::Ready | State::Unhealthy | State::Suspect | State::Draining => {
-            false
-        }
+        State::Starting
+        | State::Ready
+        | State::Unhealthy
+        | State::Suspect
+        | State::Ejected
+        | State::Draining => false,
     }
 }
 

@@ -328,6 +328,7 @@ fn signs(member: &Member, checked: bool, vitals: &Vitals) -> Signs {
         checked,
         probe: vitals.probe(),
         been_ready: vitals.times_ready() > 0,
+        ejected: vitals.is_ejected(),
     }
 }
 
@@ -347,6 +348,7 @@ fn endpoint(
         service: member.service.clone(),
         weight: member.weight,
         backup: member.backup,
+        max_conns: member.max_conns,
         seed: balance::seed(&member.name),
         check,
         vitals: Arc::clone(vitals),

@@ -334,6 +334,7 @@ fn plan(addresses: &[SocketAddr], check: Option<HealthCheck>) -> Plan {
         address: Some(*address),
         weight: 1,
         backup: false,
+        max_conns: None,
         check: None,
     });
     let pool = PoolPlan {

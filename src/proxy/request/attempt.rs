@@ -1,5 +1,6 @@
 //! One try at one endpoint.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -7,10 +8,13 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tracing::{info, warn};
 
+use crate::domain::balance::Policy;
 use crate::domain::http::hop_by_hop;
-use crate::domain::pool::{Endpoint, Timeouts};
-use crate::domain::proxy_protocol::{self, Header};
+use crate::domain::lifecycle::Trouble;
+use crate::domain::pool::{Endpoint, InFlight, Pool, Timeouts};
+use crate::domain::proxy_protocol::Header;
 use crate::domain::retry::{Again, Cause, Failed, is_hopeless};
 use crate::proxy::bell::Ongoing;
 use crate::proxy::error::ProxyError;
@@ -44,13 +48,9 @@ pub(super) enum Answered {
 /// One try at one endpoint, on an idle connection and then on a fresh one.
 pub(super) struct Attempt<'a> {
     pub(super) resources: &'a Rc<Resources>,
+    pub(super) pool: &'a Pool,
     pub(super) endpoint: &'a Endpoint,
-    pub(super) timeouts: &'a Timeouts,
     pub(super) admission: &'a Admission,
-    /// How long its answer takes is noted.
-    pub(super) timed: bool,
-    /// Connections begin with a PROXY header.
-    pub(super) proxy_protocol: Option<proxy_protocol::Version>,
 }
 
 impl Attempt<'_> {
@@ -59,9 +59,11 @@ impl Attempt<'_> {
         &self,
         prepared: &Prepared,
         exchange: &mut Exchange,
+        in_flight: InFlight,
     ) -> Result<Answered, (ProxyError, Again)> {
-        let stopwatch = self.timed.then(|| Stopwatch::start(&self.endpoint.vitals));
-        let answered = self.send(prepared, exchange).await;
+        let timed = self.pool.settings.policy == Policy::PeakEwma;
+        let stopwatch = timed.then(|| Stopwatch::start(&self.endpoint.vitals));
+        let answered = self.send(prepared, exchange, in_flight).await;
         if let Some(stopwatch) = stopwatch {
             stopwatch.stop(answered.as_ref().map_err(|(error, _)| error));
         }
@@ -72,12 +74,16 @@ impl Attempt<'_> {
         &self,
         prepared: &Prepared,
         exchange: &mut Exchange,
+        in_flight: InFlight,
     ) -> Result<Answered, (ProxyError, Again)> {
         exchange.attempt(self.endpoint);
-        let ongoing = self.resources.bell().attempt(&self.endpoint.vitals);
+        let ongoing = self.resources.bell().attempt(in_flight);
         let address = self.endpoint.id.address;
-        let greeting =
-            self.proxy_protocol.map(|it| Header::Forwarded(prepared.ends()).to_bytes(it));
+        let greeting = self
+            .pool
+            .settings
+            .proxy_protocol
+            .map(|it| Header::Forwarded(prepared.ends()).to_bytes(it));
         let mut reuse = if prepared.is_idempotent() { Reuse::Any } else { Reuse::Young };
         loop {
             let failed = |cause, reused| {
@@ -89,7 +95,7 @@ impl Attempt<'_> {
                 connected.map_err(|error| (error, failed(Cause::NoConnection, false)))?;
             let terms = Terms {
                 endpoint: address,
-                timeouts: self.timeouts,
+                timeouts: self.timeouts(),
                 watch: &ongoing.watch,
                 upload: prepared.upload(),
                 idempotent: prepared.is_idempotent(),
@@ -99,7 +105,10 @@ impl Attempt<'_> {
             match connection.send(request, terms).await {
                 Ok(response) => {
                     exchange.answered(response.status(), connection.reused);
-                    prepared.upload().forget();
+                    let unwanted = self.weigh(&response, &ongoing);
+                    if !unwanted {
+                        prepared.upload().forget();
+                    }
                     let resources = Rc::clone(self.resources);
                     let upload = Rc::clone(prepared.upload());
                     let lease = Lease { resources, connection, upload, ongoing };
@@ -108,7 +117,7 @@ impl Attempt<'_> {
                 }
                 Err(Failure { cause, error }) => {
                     let fresh = connection.reused && !exchange.refreshed;
-                    self.note(cause, connection.reused);
+                    self.note(cause, &error, connection.reused, &ongoing);
                     match failed(cause, fresh) {
                         Again::Fresh if self.leaves() => return Err((error, Again::Another)),
                         Again::Fresh => exchange.refreshed = true,
@@ -134,7 +143,7 @@ impl Attempt<'_> {
         let endpoint = self.endpoint.id.address;
         let served = !self.leaves();
         let idle = self.resources.idle();
-        let connection = Connection::to(self.endpoint, idle, reuse, greeting, self.timeouts);
+        let connection = Connection::to(self.endpoint, idle, reuse, greeting, self.timeouts());
         let connected = tokio::select! {
             biased;
             connected = connection => {
@@ -151,9 +160,11 @@ impl Attempt<'_> {
             Err(ProxyError::Connect { source, .. }) if is_shortage(&source) => {
                 Err(ProxyError::Connect { endpoint, source })
             }
-            Err(error @ ProxyError::Connect { .. }) => {
+            Err(ProxyError::Connect { source, .. }) => {
                 self.suspect();
-                Err(error)
+                let timed_out = source.kind() == io::ErrorKind::TimedOut;
+                self.charge(if timed_out { Trouble::Timeout } else { Trouble::Connect }, ongoing);
+                Err(ProxyError::Connect { endpoint, source })
             }
             // Connecting took a while, in which it got its stop signal.
             Ok(_) if served && self.leaves() => Err(ProxyError::Left { endpoint }),
@@ -165,19 +176,62 @@ impl Attempt<'_> {
         self.endpoint.vitals.state().leaves()
     }
 
+    fn timeouts(&self) -> &Timeouts {
+        &self.pool.settings.timeouts
+    }
+
+    /// Whether the answer is one that the pool would rather have from another
+    /// replica. It counts for or against the one that gave it.
+    fn weigh(&self, response: &Response<Incoming>, ongoing: &Ongoing) -> bool {
+        let (status, tolerance) = (response.status().as_u16(), &self.pool.settings.tolerance);
+        if tolerance.blames(status) {
+            self.charge(Trouble::Status, ongoing);
+        } else if ongoing.in_flight.succeeded(|| Instant::now().into_std()) {
+            let Endpoint { name, id, .. } = self.endpoint;
+            info!(replica = %name, address = %id.address, "Replica back in service");
+            self.resources.parts.alarm.raise();
+        }
+        tolerance.retries(status)
+    }
+
     /// A socket that fails under a request speaks before the engine does. An
     /// idle connection may have ended for its age.
-    fn note(&self, cause: Cause, reused: bool) {
+    fn note(&self, cause: Cause, error: &ProxyError, reused: bool, ongoing: &Ongoing) {
         match cause {
             // It may break off one request and still take another.
             _ if self.leaves() => {}
-            Cause::Unsent | Cause::Unanswered | Cause::AnswerBroken if !reused => self.suspect(),
-            Cause::AnswerBroken => self.suspect(),
-            Cause::NoConnection
-            | Cause::Unsent
-            | Cause::Unanswered
-            | Cause::Left
-            | Cause::Other => {}
+            Cause::Unsent | Cause::Unanswered if reused => {}
+            Cause::Unsent | Cause::Unanswered | Cause::AnswerBroken => {
+                self.suspect();
+                self.charge(Trouble::Reset, ongoing);
+            }
+            Cause::Other if matches!(error, ProxyError::ResponseTimeout { .. }) => {
+                self.endpoint.vitals.note_failure();
+                self.charge(Trouble::Timeout, ongoing);
+            }
+            Cause::NoConnection | Cause::Left | Cause::Other => {}
+        }
+    }
+
+    /// The replica failed the request. One that leaves is not to blame for it.
+    fn charge(&self, trouble: Trouble, ongoing: &Ongoing) {
+        let limits = self.pool.settings.tolerance.outliers;
+        if self.leaves() {
+            return;
+        }
+        let now = Instant::now().into_std();
+        let spared = || self.pool.can_spare(self.endpoint);
+        if let Some(ejected) = ongoing.in_flight.failed(trouble, now, limits, spared) {
+            let Endpoint { name, id, .. } = self.endpoint;
+            warn!(
+                replica = %name,
+                address = %id.address,
+                reason = trouble.as_str(),
+                lasts = ?ejected.lasts,
+                "Replica ejected: it {}",
+                trouble.what(),
+            );
+            self.resources.parts.alarm.raise();
         }
     }
 
@@ -210,14 +264,14 @@ impl Attempt<'_> {
             tunnel::mark_switched(response.headers_mut(), protocol.clone());
         }
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Answered::Plain { response, lease, idle: self.timeouts.idle });
+            return Ok(Answered::Plain { response, lease, idle: self.timeouts().idle });
         }
         let asked = prepared.upgrade.as_ref();
         match protocol {
             Some(protocol) if asked.is_some_and(|asked| asked.is_answered_by(Some(&protocol))) => {
                 tunnel::mark_switched(response.headers_mut(), protocol);
                 let Lease { connection, ongoing, .. } = lease;
-                let silence = self.timeouts.tunnel;
+                let silence = self.timeouts().tunnel;
                 let tunnel = Tunnel::new(&mut response, connection, ongoing, silence);
                 Ok(Answered::Switched { response, tunnel })
             }

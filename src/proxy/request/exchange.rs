@@ -47,6 +47,15 @@ pub(in crate::proxy) struct Exchange {
     line: Option<Box<Line>>,
 }
 
+/// Which answer it was, and whose.
+#[derive(Debug)]
+pub(super) struct Told {
+    status: Option<StatusCode>,
+    reused: bool,
+    first_byte: Option<Duration>,
+    endpoint: Option<Endpoint>,
+}
+
 /// What only the access log wants.
 #[derive(Debug)]
 struct Line {
@@ -132,6 +141,22 @@ impl Exchange {
         self.status = Some(status);
         self.reused = reused;
         self.first_byte = Some(self.began.elapsed());
+    }
+
+    /// What is known of the answer that has come, which may not be given.
+    pub(super) fn told(&mut self) -> Told {
+        let endpoint = self.line.as_ref().and_then(|line| line.endpoint.clone());
+        let (status, first_byte) = (self.status.take(), self.first_byte.take());
+        Told { status, reused: self.reused, first_byte, endpoint }
+    }
+
+    /// That answer is given after all.
+    pub(super) fn tell(&mut self, told: Told) {
+        let Told { status, reused, first_byte, endpoint } = told;
+        (self.status, self.reused, self.first_byte) = (status, reused, first_byte);
+        if let Some(line) = &mut self.line {
+            line.endpoint = endpoint;
+        }
     }
 
     /// We answer ourselves.

@@ -32,6 +32,11 @@ impl Hold {
         self.began.is_some_and(|began| began.elapsed() >= settings.hold)
     }
 
+    /// Until when it may wait; none if that is over.
+    pub(super) fn deadline(&self, settings: &PoolSettings) -> Option<Instant> {
+        self.began.filter(|_| !self.is_over(settings)).map(|began| began + settings.hold)
+    }
+
     /// Waits until there is a newer table than `table`, or until the wait is
     /// long. Whether it makes sense to look again; if not, the hold is over.
     pub(super) async fn wait(

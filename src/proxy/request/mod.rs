@@ -9,6 +9,7 @@ mod exchange;
 mod hold;
 mod middleware;
 mod prepare;
+mod queue;
 mod route;
 mod serve;
 mod stopwatch;

@@ -7,15 +7,16 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::domain::balance::Policy;
-use crate::domain::pool::{Draw, Endpoint, Pool, Tried, Vitals, Wanted};
+use crate::domain::lifecycle::State;
+use crate::domain::pool::{Draw, Endpoint, InFlight, Pool, Tried, Vitals, Wanted};
 use crate::domain::retry::Again;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::attempt::{Answered, Attempt};
-use crate::proxy::request::exchange::Exchange;
+use crate::proxy::request::exchange::{Exchange, Told};
 use crate::proxy::request::hold::Hold;
 use crate::proxy::request::middleware::{Admission, Verdict};
 use crate::proxy::request::prepare::Prepared;
+use crate::proxy::request::queue::Queued;
 use crate::proxy::request::route::route;
 use crate::proxy::resources::Resources;
 
@@ -34,6 +35,9 @@ pub(super) async fn serve(
     let mut retries = Retries::default();
     let mut last_failure = None;
     let mut hold = Hold::default();
+    let mut queued = Queued::default();
+    // An answer that another replica may better.
+    let mut spare: Option<Spare> = None;
     loop {
         let table = resources.table();
         let route = match route(&table, prepared) {
@@ -62,32 +66,58 @@ pub(super) async fn serve(
             return Ok(Answered::Ours(reply));
         }
         let draw = Draw { wanted: prepared.wanted(pool), ..draw };
-        let Some(endpoint) = pick(pool, draw, &tried, prepared, &hold) else {
-            let again = hold.wait(resources, settings, &pool.state, &table, prepared.upload());
-            let again = again.await?;
-            exchange.waited = hold.waited();
-            if again {
-                continue;
+        let picked = pick(pool, draw, &tried, prepared, &hold, &queued);
+        let (endpoint, in_flight) = match (picked, spare.take()) {
+            (Picked::One(endpoint, in_flight), kept) => {
+                spare = kept;
+                (endpoint, in_flight)
             }
-            let after = last_failure.map(Box::new);
-            return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
+            (Picked::Full | Picked::None, Some(kept)) => return Ok(kept.give(prepared, exchange)),
+            (Picked::Full, None) => {
+                let upload = prepared.upload();
+                let wait = queued.wait(resources, pool, &tried, &mut hold, &table, upload).await;
+                exchange.waited = hold.waited();
+                if wait? {
+                    continue;
+                }
+                return Err(ProxyError::QueueTimeout { hold: settings.hold });
+            }
+            (Picked::None, None) => {
+                queued.leave();
+                let again = hold.wait(resources, settings, &pool.state, &table, prepared.upload());
+                let again = again.await?;
+                exchange.waited = hold.waited();
+                if again {
+                    continue;
+                }
+                let after = last_failure.map(Box::new);
+                return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
+            }
         };
+        queued.leave();
         let mark = Tried::mark(endpoint);
-        let attempt = Attempt {
-            resources,
-            endpoint,
-            timeouts: &settings.timeouts,
-            proxy_protocol: settings.proxy_protocol,
-            admission,
-            timed: settings.policy == Policy::PeakEwma,
-        };
-        let (error, again) = match attempt.make(prepared, exchange).await {
+        let attempt = Attempt { resources, pool, endpoint, admission };
+        let (error, again) = match attempt.make(prepared, exchange, in_flight).await {
             Ok(mut answered) => {
                 let is_secure = || prepared.is_secure();
                 if let Some(cookie) = pool.cookie_for(endpoint, &draw.wanted, is_secure) {
                     answered.headers_mut().append(SET_COOKIE, cookie);
                 }
-                return Ok(answered);
+                if !settings.tolerance.retries(answered.status().as_u16()) {
+                    return Ok(answered);
+                }
+                tried.add(mark);
+                let kept = Spare { answered, told: exchange.told() };
+                let again = prepared.is_idempotent()
+                    && prepared.upload().is_whole()
+                    && exchange.attempts < ATTEMPTS_MAX
+                    && pool.has_other(&tried)
+                    && retries.take(resources, pool, endpoint);
+                if !again {
+                    return Ok(kept.give(prepared, exchange));
+                }
+                spare = Some(kept);
+                continue;
             }
             Err(failed) => failed,
         };
@@ -105,7 +135,10 @@ pub(super) async fn serve(
                 Again::Charged => retries.afford(resources, pool, endpoint).await,
             };
         if !may_go_on {
-            return Err(error);
+            return match spare {
+                Some(kept) => Ok(kept.give(prepared, exchange)),
+                None => Err(error),
+            };
         }
         // Replicas that come and go could be tried for ever.
         if exchange.attempts >= FREE_ATTEMPTS && hold.is_over(settings) {
@@ -123,6 +156,14 @@ fn pause(attempts: u32) -> Option<Duration> {
     Some(PAUSE_MAX.min(Duration::from_millis(10 << more.min(10))))
 }
 
+/// What there is for the next attempt.
+enum Picked<'a> {
+    One(&'a Endpoint, InFlight),
+    /// Others are served first, or every endpoint that could has enough to do.
+    Full,
+    None,
+}
+
 /// The endpoint for the next attempt. One that leaves may still take what can
 /// be sent again, and is there for all who have waited, as is one that starts.
 fn pick<'a>(
@@ -131,13 +172,55 @@ fn pick<'a>(
     tried: &Tried,
     prepared: &Prepared,
     hold: &Hold,
-) -> Option<&'a Endpoint> {
-    pool.pick(draw, tried).or_else(|| {
-        let repeatable = prepared.is_idempotent() && prepared.upload().is_whole();
-        let leaving = || (repeatable || hold.is_long()).then(|| pool.pick_leaving(draw, tried));
-        let starting = || hold.is_long().then(|| pool.pick_starting(draw, tried));
-        leaving().flatten().or_else(|| starting().flatten())
-    })
+    queued: &Queued,
+) -> Picked<'a> {
+    if !queued.may_choose(pool) {
+        return Picked::Full;
+    }
+    let repeatable = || prepared.is_idempotent() && prepared.upload().is_whole();
+    // Who has failed once is not sent where that may happen again, and who
+    // belongs to a replica stays with it.
+    if !pool.tiers.ejected.is_empty()
+        && tried.is_empty()
+        && pool.pick_wanted(draw, tried).is_none()
+        && let Some((endpoint, trial)) = pool.pick_trial(draw, repeatable())
+        && let Some(in_flight) = endpoint.begin(&pool.state)
+    {
+        return Picked::One(endpoint, in_flight.on_trial(trial));
+    }
+    for _ in 0..RACES_MAX {
+        let endpoint = pool.pick(draw, tried).or_else(|| {
+            if pool.is_full(tried, State::serves_at_last) {
+                return None;
+            }
+            let leaving =
+                || (repeatable() || hold.is_long()).then(|| pool.pick_leaving(draw, tried));
+            let starting = || hold.is_long().then(|| pool.pick_starting(draw, tried));
+            leaving().flatten().or_else(|| starting().flatten())
+        });
+        match endpoint.map(|endpoint| (endpoint, endpoint.begin(&pool.state))) {
+            Some((endpoint, Some(in_flight))) => return Picked::One(endpoint, in_flight),
+            // Another worker took its last place.
+            Some((_, None)) => {}
+            None if pool.is_full(tried, State::serves_at_last) => return Picked::Full,
+            None => return Picked::None,
+        }
+    }
+    Picked::Full
+}
+
+/// An answer that is given if nobody has a better one.
+struct Spare {
+    answered: Answered,
+    told: Told,
+}
+
+impl Spare {
+    fn give(self, prepared: &Prepared, exchange: &mut Exchange) -> Answered {
+        prepared.upload().forget();
+        exchange.tell(self.told);
+        self.answered
+    }
 }
 
 /// The retries of one request that count.
@@ -145,8 +228,18 @@ fn pick<'a>(
 struct Retries(Vec<Arc<Vitals>>);
 
 impl Retries {
-    /// Whether another attempt may follow one that `endpoint` has failed.
+    /// Whether another attempt may follow one that `endpoint` has failed. One
+    /// that may yet turn out to be leaving is given a moment for it.
     async fn afford(&mut self, resources: &Resources, pool: &Pool, endpoint: &Endpoint) -> bool {
+        if self.take(resources, pool, endpoint) {
+            return true;
+        }
+        let watch = resources.bell().watch(&endpoint.vitals);
+        timeout(SIGN_OF_LEAVING, watch.until(|vitals| vitals.state().leaves())).await.is_ok()
+    }
+
+    /// Takes one, unless the endpoint is leaving, where it is free.
+    fn take(&mut self, resources: &Resources, pool: &Pool, endpoint: &Endpoint) -> bool {
         let leaves = |vitals: &Vitals| vitals.state().leaves();
         if leaves(&endpoint.vitals) {
             return true;
@@ -158,8 +251,7 @@ impl Retries {
             self.0.push(Arc::clone(&endpoint.vitals));
             return true;
         }
-        let watch = resources.bell().watch(&endpoint.vitals);
-        timeout(SIGN_OF_LEAVING, watch.until(leaves)).await.is_ok()
+        false
     }
 }
 
@@ -175,6 +267,10 @@ const ATTEMPTS_MAX: u32 = 32;
 
 /// Attempts before a request pauses between further ones, and ends with its hold.
 const FREE_ATTEMPTS: u32 = 6;
+
+/// Times that the last place at a replica may go to somebody else while one
+/// request chooses; then it waits.
+const RACES_MAX: u32 = 8;
 
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 

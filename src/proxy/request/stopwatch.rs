@@ -84,6 +84,7 @@ fn finding(error: &ProxyError) -> Finding {
         | ProxyError::AuthUnavailable(_)
         | ProxyError::BodyTooLarge { .. }
         | ProxyError::HoldTimeout { .. }
-        | ProxyError::QueueFull => Finding::GivenUp,
+        | ProxyError::QueueFull
+        | ProxyError::QueueTimeout { .. } => Finding::GivenUp,
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
-use crate::domain::lifecycle::State;
+use crate::domain::lifecycle::{State, Trouble};
 use crate::domain::pool::{Endpoint, StatusClass};
 use crate::telemetry::metrics::Snapshot;
 use crate::telemetry::metrics::counters::Listener;
@@ -83,6 +83,16 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Requests that are held until a replica is ready.",
     },
     Metric {
+        name: "evenkeel_requests_queued",
+        kind: Kind::Gauge(|snapshot, to| {
+            for pool in &snapshot.pools {
+                to.add([&pool.name.to_string()], f64::from(pool.state.queue.waiting()));
+            }
+        }),
+        labels: &["pool"],
+        help: "Requests that wait for a place, since every ready replica has its `max_conns`.",
+    },
+    Metric {
         name: "evenkeel_endpoints",
         kind: Kind::Gauge(|snapshot, to| {
             for pool in &snapshot.pools {
@@ -113,6 +123,23 @@ pub(super) const METRICS: &[Metric] = &[
         }),
         labels: &["pool", "replica"],
         help: "Attempts that ended without a whole answer from the replica.",
+    },
+    Metric {
+        name: "evenkeel_endpoint_ejections",
+        kind: Kind::Counter(|snapshot, to| {
+            for pool in &snapshot.pools {
+                let name = pool.name.to_string();
+                for endpoint in &pool.endpoints {
+                    for trouble in Trouble::ALL {
+                        let count = endpoint.vitals.ejections(trouble) as f64;
+                        to.add([&name, &*endpoint.name, trouble.as_str()], count);
+                    }
+                }
+            }
+        }),
+        labels: &["pool", "replica", "reason"],
+        help: "How often a replica was taken out of service for requests that it failed, by how \
+               it failed the last of them.",
     },
     Metric {
         name: "evenkeel_endpoint_in_flight",

@@ -210,6 +210,7 @@ fn endpoint(life: u32, name: &str) -> Endpoint {
         service: None,
         weight: 1,
         backup: false,
+        max_conns: None,
         seed: 0,
         check: None,
         vitals: Arc::new(Vitals::new(u64::from(life))),

@@ -14,6 +14,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Whether another request may follow on the connection.
     pub(super) keeps: bool,
+    /// That it sets, with its attributes.
+    pub(super) cookie: Option<String>,
 }
 
 /// Why a request has no good answer, as its client sees it.
@@ -86,20 +88,24 @@ async fn answer(from: &mut (impl AsyncReadExt + Unpin)) -> Result<Answer, Failur
         }
         more(from, &mut seen).await?;
     };
-    let text = String::from_utf8_lossy(&seen[..head]).to_ascii_lowercase();
+    let raw = String::from_utf8_lossy(&seen[..head]).into_owned();
+    let text = raw.to_ascii_lowercase();
     let status = text.strip_prefix("http/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
     let status = status.ok_or(Failure::WrongBody)?;
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim)
     };
+    let cookie = raw.lines().filter_map(|line| line.split_once(": "));
+    let cookie = cookie.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    let cookie = cookie.map(|(_, value)| value.to_owned());
     let length = field("content-length").and_then(|length| length.parse().ok());
     let length: usize = length.ok_or(Failure::WrongBody)?;
     while seen.len() < head + length {
         more(from, &mut seen).await?;
     }
     let keeps = field("connection") != Some("close") && seen.len() == head + length;
-    Ok(Answer { status, body: seen.split_off(head), keeps })
+    Ok(Answer { status, body: seen.split_off(head), keeps, cookie })
 }
 
 async fn more(from: &mut (impl AsyncReadExt + Unpin), seen: &mut Vec<u8>) -> Result<(), Failure> {
@@ -131,6 +137,9 @@ mod tests {
     async fn a_whole_answer_is_read_and_the_connection_kept() {
         let answer = ask("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
         assert_eq!((answer.status, answer.body.as_slice(), answer.keeps), (200, &b"hi"[..], true));
+
+        let told = "HTTP/1.1 200 OK\r\nset-cookie: lb=Ab; Path=/\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(ask(told).await.unwrap().cookie.as_deref(), Some("lb=Ab; Path=/"));
 
         let told = "HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
         let answer = ask(told).await.unwrap();

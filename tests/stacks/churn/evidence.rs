@@ -71,6 +71,20 @@ impl Evidence {
         lags
     }
 
+    /// How many were sent by who belongs to a replica, and how many of these met
+    /// another one although the Engine tells of neither.
+    pub(super) fn strays(&self) -> (usize, usize) {
+        let told: BTreeSet<_> = self.events.iter().map(|event| &event.container).collect();
+        let met = self
+            .outcomes
+            .iter()
+            .filter_map(|outcome| Some((outcome.expected.as_ref()?, outcome.end.as_ref().ok()?)));
+        let strays = met.clone().filter(|(expected, met)| {
+            expected != met && !told.contains(expected) && !told.contains(met)
+        });
+        (met.clone().count(), strays.count())
+    }
+
     /// How many of the Engine's events were of these replicas.
     pub(super) fn events(&self) -> usize {
         let replicas: BTreeSet<_> = self.lines.iter().map(|line| &line.replica).collect();
@@ -151,7 +165,14 @@ mod tests {
         Evidence {
             begin: 0,
             project: String::new(),
-            outcomes: vec![Outcome { target: target.clone(), sent: 0, took, late, end }],
+            outcomes: vec![Outcome {
+                target: target.clone(),
+                sent: 0,
+                took,
+                late,
+                end,
+                expected: None,
+            }],
             lines: lines.iter().map(line).collect(),
             log: BTreeMap::from([(target.clone(), entry)]),
             events: Vec::new(),

@@ -11,7 +11,8 @@ use super::row::Row;
 /// Which goals these rows miss, each with its row.
 pub(super) fn missed(rows: &[Row]) -> Vec<String> {
     let of_row = |row: &Row| {
-        let head = format!("{} ({})", row.scenario.name, row.mode);
+        let pool = row.balancing.as_str();
+        let head = format!("{} ({}, {pool})", row.scenario.name, row.mode);
         misses(row).into_iter().map(move |miss| format!("{head}: {miss}"))
     };
     let mut missed: Vec<_> = rows.iter().flat_map(of_row).collect();
@@ -40,6 +41,14 @@ pub(super) fn misses(row: &Row) -> Vec<String> {
     }
     for (failure, count) in row.failed.iter().filter(|(failure, _)| !is_allowed(failure)) {
         misses.push(format!("{count} failed: {failure}"));
+    }
+    if let Some(most) = row.balancing.strays_max() {
+        if row.bound == 0 {
+            misses.push("nobody came back to a replica".to_owned());
+        }
+        if row.strays * 100 > row.bound * most {
+            misses.push(format!("{} of {} met another replica", row.strays, row.bound));
+        }
     }
     let wait = if row.scenario.others { SLACK } else { HOLD + SLACK };
     if row.longest > wait + row.noise {
@@ -71,6 +80,7 @@ const LAG_MAX: Micros = 50_000;
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::balancing::Balancing;
     use super::super::scenario::{Mode, SCENARIOS, Scenario};
     use super::*;
 
@@ -112,6 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn who_belongs_to_a_replica_meets_no_other_without_a_reason() {
+        let row = |balancing, bound, strays| Row { balancing, bound, strays, ..row() };
+        assert_eq!(missed(&[row(Balancing::LeastRequest, 0, 0)]), [""; 0]);
+        assert_eq!(missed(&[row(Balancing::Sticky, 100, 0)]), [""; 0]);
+        for (balancing, bound, strays) in
+            [(Balancing::Sticky, 0, 0), (Balancing::Pin, 100, 1), (Balancing::IpHash, 100, 3)]
+        {
+            assert_eq!(missed(&[row(balancing, bound, strays)]).len(), 1, "{balancing:?}");
+        }
+    }
+
+    #[test]
     fn a_row_in_which_nothing_happened_proves_nothing() {
         assert_eq!(misses(&Row { events: 0, ..row() }), ["nothing has happened"]);
     }
@@ -124,6 +146,9 @@ mod tests {
         Row {
             scenario: *SCENARIOS.iter().find(|scenario| scenario.others).unwrap(),
             mode: Mode::Exit,
+            balancing: Balancing::RoundRobin,
+            bound: 0,
+            strays: 0,
             sent: 1,
             failed: BTreeMap::new(),
             p99: Duration::ZERO,

@@ -13,6 +13,7 @@ use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::balancing::Visitors;
 use super::client::{Failure, connect, exchange, rests};
 use super::clock::{Micros, now};
 
@@ -42,6 +43,8 @@ pub(super) struct Outcome {
     pub(super) late: Duration,
     /// The host name of the replica that answered.
     pub(super) end: Result<String, Failure>,
+    /// That of the one that should have.
+    pub(super) expected: Option<String>,
 }
 
 /// A load that is under way.
@@ -62,7 +65,7 @@ impl Running {
 
 impl Load {
     /// Starts asking for targets below `/row/`.
-    pub(super) fn start(self, at: SocketAddr, row: &str) -> Running {
+    pub(super) fn start(self, at: SocketAddr, row: &str, visitors: Visitors) -> Running {
         // Of a balancer that hangs, every request of the time-out is under way.
         let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
@@ -71,7 +74,7 @@ impl Load {
         let row = row.to_owned();
         let thread = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(self.run(Arc::new(Clients::new(at, row)), &stopped))
+            runtime.block_on(self.run(Arc::new(Clients::new(at, row, visitors)), &stopped))
         });
         Running { stop, thread }
     }
@@ -105,36 +108,50 @@ impl Load {
 struct Clients {
     at: SocketAddr,
     row: String,
+    visitors: Visitors,
     resting: Mutex<VecDeque<TcpStream>>,
 }
 
 impl Clients {
-    fn new(at: SocketAddr, row: String) -> Self {
-        Self { at, row, resting: Mutex::default() }
+    fn new(at: SocketAddr, row: String, visitors: Visitors) -> Self {
+        Self { at, row, visitors, resting: Mutex::default() }
     }
 
     async fn ask(&self, number: usize, asking: Asking, due: Instant) -> Outcome {
         let (sent, late) = (now(), due.elapsed());
         let fresh = number.is_multiple_of(FRESH_EVERY);
         let target = format!("/{}/{number}", self.row);
-        let asked = timeout(CLIENT_TIMEOUT, self.try_ask(&target, asking, fresh)).await;
-        let end = asked.unwrap_or(Err(Failure::Timeout));
-        Outcome { target, sent, took: due.elapsed(), late, end }
+        let (fields, expected) = self.visitors.greeting(number);
+        let request = request(&target, asking, fresh, &fields);
+        let asked = timeout(CLIENT_TIMEOUT, self.try_ask(&target, asking, &request, fresh)).await;
+        let end = asked.unwrap_or(Err(Failure::Timeout)).map(|(replica, cookie)| {
+            self.visitors.learn(number, &replica, cookie);
+            replica
+        });
+        Outcome { target, sent, took: due.elapsed(), late, end, expected }
     }
 
-    async fn try_ask(&self, target: &str, asking: Asking, fresh: bool) -> Result<String, Failure> {
+    /// Who answers, and the cookie that it sets.
+    async fn try_ask(
+        &self,
+        target: &str,
+        asking: Asking,
+        request: &[u8],
+        fresh: bool,
+    ) -> Result<(String, Option<String>), Failure> {
         let mut stream = match (!fresh).then(|| self.rested()).flatten() {
             Some(stream) => stream,
             None => connect(self.at).await?,
         };
-        let answer = exchange(&mut stream, &request(target, asking, fresh)).await?;
+        let answer = exchange(&mut stream, request).await?;
         if answer.keeps && !fresh {
             self.rest(stream);
         }
         if answer.status != 200 {
             return Err(Failure::Status(answer.status));
         }
-        named(&answer.body, target, asking).ok_or(Failure::WrongBody)
+        let named = named(&answer.body, target, asking).ok_or(Failure::WrongBody)?;
+        Ok((named, answer.cookie))
     }
 
     /// The connection that rested longest, so that all of them live.
@@ -156,9 +173,9 @@ impl Clients {
     }
 }
 
-fn request(target: &str, asking: Asking, fresh: bool) -> Vec<u8> {
+fn request(target: &str, asking: Asking, fresh: bool, fields: &str) -> Vec<u8> {
     let connection = if fresh { "close" } else { "keep-alive" };
-    let tail = format!("{target} HTTP/1.1\r\nHost: churn\r\nConnection: {connection}\r\n");
+    let tail = format!("{target} HTTP/1.1\r\nHost: churn\r\nConnection: {connection}\r\n{fields}");
     match asking {
         Asking::Get => format!("GET {tail}\r\n").into_bytes(),
         Asking::Post(bytes) => {

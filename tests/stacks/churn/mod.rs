@@ -5,6 +5,7 @@
 #![expect(clippy::indexing_slicing, clippy::expect_used, reason = "a test stops where it fails")]
 #![expect(clippy::disallowed_methods, reason = "the clock is compared with that of replicas")]
 
+mod balancing;
 mod client;
 mod clock;
 mod cut;
@@ -26,9 +27,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use balancing::Balancing;
 use goals::missed;
 use row::{Pace, Row, live};
-use scenario::{Mode, SCENARIOS, Scenario};
+use scenario::{Mode, OF_EACH_POOL, SCENARIOS, Scenario};
 use site::{Balancer, Site, Way};
 use table::table;
 
@@ -50,6 +52,16 @@ fn nothing_is_lost_while_replicas_that_drain_come_and_go() {
 }
 
 #[test]
+fn nothing_is_lost_in_pools_whose_clients_belong_to_replicas() {
+    prove_pools(&[Balancing::Sticky, Balancing::Pin]);
+}
+
+#[test]
+fn nothing_is_lost_in_pools_that_hash_or_count_requests() {
+    prove_pools(&[Balancing::IpHash, Balancing::LeastRequest]);
+}
+
+#[test]
 #[ignore = "takes a quarter of an hour; `make churn` runs it"]
 fn nothing_is_lost_in_any_row_of_the_table() {
     let Some(engine) = Engine::find() else { return };
@@ -58,13 +70,14 @@ fn nothing_is_lost_in_any_row_of_the_table() {
         let row = format!("{}, {mode}", scenario.name);
         only.as_ref().is_none_or(|only| only.split(';').any(|part| row.contains(part)))
     };
+    let balancing = Balancing::chosen();
     let mut columns = Vec::new();
     for balancer in balancers() {
-        columns.push((balancer, rows(&engine, balancer, FULL, &chosen)));
+        columns.push((balancer, rows(&engine, balancer, balancing, FULL, &chosen)));
     }
     let table = table(&columns);
     let _ = writeln!(io::stderr(), "{table}");
-    if only.is_none() {
+    if only.is_none() && balancing == Balancing::RoundRobin {
         write(&table);
     }
     hold_to_the_goals(&columns[0].1);
@@ -74,8 +87,18 @@ fn nothing_is_lost_in_any_row_of_the_table() {
 fn prove(mode: Mode) {
     let Some(engine) = Engine::find() else { return };
     let chosen = |scenario: &Scenario, row| row == mode && scenario.short.contains(&mode);
-    let rows = rows(&engine, Balancer::Evenkeel, SHORT, &chosen);
+    let rows = rows(&engine, Balancer::Evenkeel, Balancing::RoundRobin, SHORT, &chosen);
 
+    hold_to_the_goals(&rows);
+}
+
+/// One row with each of these pools.
+fn prove_pools(pools: &[Balancing]) {
+    let Some(engine) = Engine::find() else { return };
+    let chosen = |scenario: &Scenario, _| scenario.name == OF_EACH_POOL;
+    let lived = |&pool| rows(&engine, Balancer::Evenkeel, pool, SHORT, &chosen);
+    let rows: Vec<_> = pools.iter().flat_map(lived).collect();
+    assert_eq!(rows.len(), pools.len());
     hold_to_the_goals(&rows);
 }
 
@@ -92,6 +115,7 @@ fn balancers() -> Vec<Balancer> {
 fn rows(
     engine: &Engine,
     balancer: Balancer,
+    balancing: Balancing,
     pace: Pace,
     chosen: &dyn Fn(&Scenario, Mode) -> bool,
 ) -> Vec<Row> {
@@ -103,7 +127,7 @@ fn rows(
             scenario.modes.contains(&mode) && variables.all(|variable| set(variable).is_some())
         });
         for scenario in possible.filter(|scenario| chosen(scenario, mode)) {
-            let way = Way { mode, engine: scenario.engine() };
+            let way = Way { mode, engine: scenario.engine(), balancing };
             let site = match current.take() {
                 Some((same, site)) if same == way => site,
                 // The old one goes before another comes.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
+use super::balancing::{Balancing, Visitors};
 use super::client::Failure;
 use super::clock::now;
 use super::evidence::Evidence;
@@ -29,12 +30,17 @@ pub(super) struct Pace {
 pub(super) struct Row {
     pub(super) scenario: Scenario,
     pub(super) mode: Mode,
+    pub(super) balancing: Balancing,
     pub(super) sent: usize,
     pub(super) failed: BTreeMap<Failure, usize>,
     pub(super) p99: Duration,
     pub(super) longest: Duration,
     /// How the replicas left that did so while others were ready.
     pub(super) lags: Vec<Lag>,
+    /// Requests of those who belong to a replica, and those of them that met
+    /// another although neither had come or gone.
+    pub(super) bound: usize,
+    pub(super) strays: usize,
     /// How many of the Engine's events were of these replicas.
     pub(super) events: usize,
     /// How late the load itself was at worst, which is what this machine adds.
@@ -49,7 +55,8 @@ pub(super) struct Row {
 pub(super) fn live(site: &Site, scenario: Scenario, mode: Mode, name: &str, pace: Pace) -> Row {
     let begin = now();
     let load = Load { per_second: pace.per_second, asking: scenario.asking };
-    let load = load.start(site.door(), name);
+    let names = site.replicas().into_iter().collect();
+    let load = load.start(site.door(), name, Visitors::new(site.balancing, names));
     thread::sleep(pace.before);
     steps::take(site, scenario.steps);
     thread::sleep(pace.after);
@@ -59,9 +66,13 @@ pub(super) fn live(site: &Site, scenario: Scenario, mode: Mode, name: &str, pace
     let outcomes = &evidence.outcomes;
     let mut took: Vec<_> = outcomes.iter().map(|outcome| outcome.took).collect();
     took.sort_unstable();
+    let (bound, strays) = evidence.strays();
     Row {
         scenario,
         mode,
+        balancing: site.balancing,
+        bound,
+        strays,
         sent: outcomes.len(),
         failed,
         p99: took[took.len() * 99 / 100],
@@ -79,8 +90,10 @@ impl Row {
     /// keeps to itself.
     pub(super) fn tell(&self) {
         let mut to = io::stderr().lock();
-        let Self { scenario, mode, events, noise, .. } = self;
-        let head = format!("{} ({mode}), {events} events, {noise:?} of noise", scenario.name);
+        let Self { scenario, mode, balancing, events, noise, .. } = self;
+        let pool = balancing.as_str();
+        let head =
+            format!("{} ({mode}, {pool}), {events} events, {noise:?} of noise", scenario.name);
         let _ = writeln!(to, "{head}:{}", cells(self));
         for miss in misses(self) {
             let _ = writeln!(to, "    {miss}");

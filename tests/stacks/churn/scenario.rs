@@ -142,6 +142,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario { name: "docker kill one", steps: &[Kill("KILL")], short: &[Exit], ..PLAIN },
+    Scenario {
+        name: OF_EACH_POOL,
+        fleet: &[("api", 4)],
+        steps: &[Kill("KILL"), Wait { ms: 300 }, Scale(&[("api", 2)])],
+        modes: &[Exit],
+        ..PLAIN
+    },
     Scenario { name: "docker stop one", steps: &[Stop], ..PLAIN },
     Scenario {
         name: "pause one for 5 s",
@@ -243,3 +250,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
 ];
+
+/// Lived through in `make test` with each kind of pool.
+pub(super) const OF_EACH_POOL: &str = "docker kill one, then scale 4 → 2";

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::balancing::Balancing;
 use super::clock::Micros;
 use super::cut::Cut;
 use super::events::Ear;
@@ -33,6 +34,7 @@ pub(super) enum Balancer {
 pub(super) struct Way {
     pub(super) mode: Mode,
     pub(super) engine: Reach,
+    pub(super) balancing: Balancing,
 }
 
 /// What a replica has written of a request.
@@ -60,6 +62,7 @@ pub(super) struct Site {
     pub(super) ear: Ear,
     /// Between the balancer and the Engine, where there is to be something.
     pub(super) cut: Option<Cut>,
+    pub(super) balancing: Balancing,
     mode: Mode,
     folder: TempDir,
     traefik: Option<Traefik>,
@@ -94,7 +97,8 @@ impl Site {
             None => stack.address("80"),
         };
         let engine = engine.clone();
-        Self { stack, engine, ear, cut, mode: way.mode, folder, traefik, door }
+        let Way { mode, balancing, .. } = way;
+        Self { stack, engine, ear, cut, balancing, mode, folder, traefik, door }
     }
 
     /// Has exactly these replicas, all of them serving.
@@ -115,8 +119,13 @@ impl Site {
         let door = self.door;
         within(SETTLED_WITHIN, || {
             let mut seen = BTreeSet::new();
-            for _ in 0..3 * expected.len() {
-                let answer = get(door, "/settle", &[]).map_err(|why| why.to_string())?;
+            // A hash meets them all only with the addresses of many.
+            let each = if self.balancing == Balancing::IpHash { 24 } else { 3 };
+            for number in 0..each * expected.len() {
+                let fields = self.balancing.fields(number);
+                let fields: Vec<_> =
+                    fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let answer = get(door, "/settle", &fields).map_err(|why| why.to_string())?;
                 if answer.status != 200 {
                     return Err(format!("{answer:?}"));
                 }
@@ -165,12 +174,13 @@ impl Site {
         let words = format!(
             "run -d --name {project}-further-{number} --network {project}_inside \
              --label {} --label com.docker.compose.service=api --label evenkeel.churn={run} \
-             --label lb.pool=api --label traefik.enable=true \
+             --label lb.pool=api --label {} --label traefik.enable=true \
              --label traefik.docker.network={project}_inside \
              --label traefik.http.routers.api.rule=PathPrefix(`/`) \
              --label traefik.http.services.api.loadbalancer.server.port=80 \
              -v {folder}:/log {} whoami --delay=20ms --on-term={} --request-log=/log/requests",
             self.stack.project_label(),
+            self.balancing.label(),
             self.engine.image,
             self.mode.on_term(),
         );
@@ -231,6 +241,7 @@ fn stack(engine: &Engine, way: Way, folder: &Path, socket: &Path) -> Stack {
     };
     let environment = vec![
         ("EVK_CHURN_ON_TERM", way.mode.on_term().to_owned()),
+        ("EVK_CHURN_POOL_LABEL", way.balancing.label()),
         ("EVK_CHURN_FOLDER", text(folder)),
         ("EVK_CHURN_ENGINE", mount),
     ];

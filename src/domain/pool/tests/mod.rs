@@ -71,6 +71,7 @@ fn endpoint(slot: u16, age: u64, weight: u16) -> Endpoint {
         service: None,
         weight,
         backup: false,
+        max_conns: None,
         check: None,
         vitals: Arc::new(vitals),
     }

@@ -456,6 +456,7 @@ fn member(pool: &str, n: u8) -> Member {
         address: Some(([10, 0, 0, n], 80).into()),
         weight: 1,
         backup: false,
+        max_conns: None,
         check: None,
     }
 }

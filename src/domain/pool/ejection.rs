@@ -1,0 +1,307 @@
+//! An endpoint's ejection, as all workers see it.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::domain::lifecycle::{Outliers, Record, Trouble};
+use crate::domain::pool::Vitals;
+
+/// Whether an endpoint is out of service for its failures, and until when.
+///
+/// Who succeeds in service looks at nothing here. Who fails takes the lock, as
+/// does the one request that is on trial.
+#[derive(Debug, Default)]
+pub(super) struct Ejection {
+    /// 0 in service; else when a request may be tried, in milliseconds from
+    /// `epoch`, plus one. With [`TAKEN`] while one is.
+    due: AtomicU64,
+    epoch: OnceLock<Instant>,
+    record: Mutex<Record>,
+    /// Of the last ejection.
+    trouble: AtomicU8,
+    counts: [AtomicU64; Trouble::ALL.len()],
+}
+
+/// An endpoint has been ejected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ejected {
+    /// How long until a request is tried there.
+    pub lasts: Duration,
+}
+
+/// The right to send an ejected endpoint the one request that decides whether it
+/// is back. It passes to another request when it is dropped undecided.
+#[derive(Debug)]
+pub struct Trial {
+    vitals: Arc<Vitals>,
+    due: u64,
+}
+
+impl Ejection {
+    pub(super) fn is_out(&self) -> bool {
+        self.due.load(Ordering::Relaxed) != 0
+    }
+
+    /// How often it was ejected for this.
+    pub(super) fn count(&self, trouble: Trouble) -> u64 {
+        self.counts.get(trouble as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Why it was ejected last; none if it never was.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        let number = self.trouble.load(Ordering::Relaxed).checked_sub(1)?;
+        Trouble::ALL.get(usize::from(number)).copied()
+    }
+
+    /// A request failed, perhaps one on trial. `spared`: others can do without
+    /// the endpoint.
+    pub(super) fn fail(
+        &self,
+        trouble: Trouble,
+        now: Instant,
+        limits: Outliers,
+        trial: Option<&Trial>,
+        spared: impl FnOnce() -> bool,
+    ) -> Option<Ejected> {
+        let now = self.millis(now);
+        let mut record = self.lock();
+        // All that changes it without the lock is the claim of a trial, and that
+        // claim's end.
+        let due = self.due.load(Ordering::Relaxed);
+        let decides = trial.is_some_and(|trial| due == trial.due | TAKEN);
+        if decides && limits.max_fails == 0 {
+            record.readmit(now);
+            self.due.store(0, Ordering::Relaxed);
+            return None;
+        }
+        if !decides && (due != 0 || !record.fail(now, limits) || !spared()) {
+            return None;
+        }
+        self.due.store(record.eject(now, limits) + 1, Ordering::Relaxed);
+        self.trouble.store(trouble as u8 + 1, Ordering::Relaxed);
+        if let Some(count) = self.counts.get(trouble as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(Ejected { lasts: record.was_out() })
+    }
+
+    /// A request that was sent after the ejection has been answered. Whether
+    /// that brings the endpoint back.
+    pub(super) fn pass(&self, now: Instant) -> bool {
+        let now = self.millis(now);
+        let mut record = self.lock();
+        let was_out = self.is_out();
+        if was_out {
+            record.readmit(now);
+            self.due.store(0, Ordering::Relaxed);
+        }
+        was_out
+    }
+
+    /// Claims the trial that is due at `now`, if one is and nobody has it.
+    fn claim(&self, now: Instant, repeatable: bool) -> Option<u64> {
+        let due = self.due.load(Ordering::Relaxed);
+        let grace = if repeatable { 0 } else { TRIAL_BY_ANY_MS };
+        let is_due = due != 0 && due & TAKEN == 0 && due + grace <= self.millis(now) + 1;
+        let claim =
+            || self.due.compare_exchange(due, due | TAKEN, Ordering::Relaxed, Ordering::Relaxed);
+        (is_due && claim().is_ok()).then_some(due)
+    }
+
+    /// Ends a claim that has decided nothing.
+    fn abandon(&self, due: u64) {
+        let _ = self.due.compare_exchange(due | TAKEN, due, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(*self.epoch.get_or_init(|| now));
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX) & !TAKEN
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Trial {
+    /// The trial of an endpoint whose time-out is over; none if it is in
+    /// service, or another request has it. What could not be sent again is
+    /// spared for a second.
+    pub fn begin(vitals: &Arc<Vitals>, now: Instant, repeatable: bool) -> Option<Self> {
+        let due = vitals.ejection.claim(now, repeatable)?;
+        Some(Self { vitals: Arc::clone(vitals), due })
+    }
+
+    #[cfg(test)]
+    pub(super) fn decides(&self) -> bool {
+        self.vitals.ejection.due.load(Ordering::Relaxed) == self.due | TAKEN
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.vitals.ejection.abandon(self.due);
+    }
+}
+
+/// A trial is under way.
+const TAKEN: u64 = 1 << 63;
+
+/// For so long after its time-out an endpoint is tried only by requests that
+/// could be sent elsewhere if it fails them.
+const TRIAL_BY_ANY_MS: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::lifecycle::State;
+    use crate::domain::pool::InFlight;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    const LIMITS: Outliers = Outliers { max_fails: 2, fail_timeout: Duration::from_secs(10) };
+
+    #[test]
+    fn after_the_time_out_one_request_at_a_time_is_tried() {
+        let (vitals, start) = (ready(), start());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        eject(&vitals, start);
+        assert_eq!(vitals.state(), State::Ejected);
+        assert!(Trial::begin(&vitals, after(9), true).is_none(), "it is out");
+        let trial = Trial::begin(&vitals, after(10), true).unwrap();
+        assert!(Trial::begin(&vitals, after(99), true).is_none(), "another has it");
+        drop(trial);
+        let trial = Trial::begin(&vitals, after(11), true).unwrap();
+        let request = vitals.begin().on_trial(trial);
+        assert!(request.succeeded(|| after(12)));
+        assert!(!vitals.is_ejected());
+        drop(request);
+        assert!(Trial::begin(&vitals, after(99), true).is_none(), "it is in service");
+    }
+
+    #[test]
+    fn a_trial_that_fails_ejects_for_longer() {
+        let (vitals, start) = (ready(), start());
+        eject(&vitals, start);
+        let at = start + Duration::from_secs(10);
+        let request = vitals.begin().on_trial(Trial::begin(&vitals, at, true).unwrap());
+        // Nobody else need be ready: it was out before.
+        let ejected = request.failed(Trouble::Timeout, at, LIMITS, || false).unwrap();
+        assert_eq!(ejected.lasts, Duration::from_secs(20));
+        drop(request);
+        assert!(Trial::begin(&vitals, at + Duration::from_secs(19), true).is_none());
+        assert!(Trial::begin(&vitals, at + Duration::from_secs(20), true).is_some());
+        assert_eq!(Trouble::ALL.map(|it| vitals.ejections(it)), [1, 1, 0, 0]);
+        assert_eq!(vitals.ejected_for(), Some(Trouble::Timeout));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_again_is_not_tried_at_first() {
+        let (vitals, start) = (ready(), start());
+        eject(&vitals, start);
+        assert!(Trial::begin(&vitals, start + Duration::from_millis(10_999), false).is_none());
+        assert!(Trial::begin(&vitals, start + Duration::from_secs(11), false).is_some());
+    }
+
+    #[test]
+    fn what_began_before_an_ejection_changes_nothing_by_how_it_ends() {
+        let (vitals, start) = (ready(), start());
+        let [well, ill] = [vitals.begin(), vitals.begin()];
+        eject(&vitals, start);
+        assert!(!well.succeeded(|| start));
+        assert_eq!(ill.failed(Trouble::Reset, start, LIMITS, || true), None);
+        assert!(vitals.is_ejected());
+    }
+
+    #[test]
+    fn who_is_asked_as_the_last_one_and_answers_is_back() {
+        let (vitals, start) = (ready(), start());
+        eject(&vitals, start);
+        assert!(vitals.begin().succeeded(|| start));
+        assert!(!vitals.is_ejected());
+    }
+
+    #[test]
+    fn who_cannot_be_spared_is_ejected_as_soon_as_it_can_be() {
+        let (vitals, start) = (ready(), start());
+        let fail = |spared| vitals.begin().failed(Trouble::Connect, start, LIMITS, || spared);
+        for _ in 0..5 {
+            assert_eq!(fail(false), None);
+        }
+        assert_eq!(vitals.state(), State::Ready);
+        assert!(fail(true).is_some());
+    }
+
+    #[test]
+    fn an_ejection_is_lifted_by_the_next_trial_once_max_fails_is_0() {
+        let (vitals, start) = (ready(), start());
+        eject(&vitals, start);
+        let at = start + Duration::from_secs(10);
+        let request = vitals.begin().on_trial(Trial::begin(&vitals, at, true).unwrap());
+        assert_eq!(request.failed(Trouble::Reset, at, Outliers::OFF, || true), None);
+        assert!(!vitals.is_ejected());
+    }
+
+    proptest! {
+        /// Of any interleaving of requests of several workers.
+        #[test]
+        fn at_most_one_request_is_on_trial(
+            steps in vec((0_u8..7, 0_usize..6, 0_u64..6_000, any::<bool>()), 1..120),
+        ) {
+            let (vitals, mut now) = (ready(), start());
+            // Each with whether it is on trial.
+            let mut under_way: Vec<(InFlight, bool)> = Vec::new();
+            for (step, which, wait, flag) in steps {
+                now += Duration::from_millis(wait);
+                let was_out = vitals.is_ejected();
+                match step {
+                    0 => under_way.push((vitals.begin(), false)),
+                    1 | 2 => {
+                        let trial = Trial::begin(&vitals, now, flag);
+                        prop_assert!(was_out || trial.is_none());
+                        let trial = trial.map(|trial| (vitals.begin().on_trial(trial), true));
+                        under_way.extend(trial);
+                    }
+                    _ if under_way.is_empty() => {}
+                    3 => drop(under_way.swap_remove(which % under_way.len())),
+                    4 => {
+                        let (request, trial) = under_way.swap_remove(which % under_way.len());
+                        let back = request.succeeded(|| now);
+                        prop_assert!(!back || was_out);
+                        prop_assert!(!trial || !vitals.is_ejected(), "it passed its trial");
+                    }
+                    _ => {
+                        let (request, trial) = under_way.swap_remove(which % under_way.len());
+                        let out = request.failed(Trouble::Reset, now, LIMITS, || flag);
+                        prop_assert!(out.is_none() || !was_out || trial);
+                        prop_assert_eq!(vitals.is_ejected(), was_out || out.is_some());
+                    }
+                }
+                // One that was decided by another's answer is on trial no more.
+                let claimed = vitals.ejection.due.load(Ordering::Relaxed) & TAKEN != 0;
+                let valid = |(request, trial): &&(InFlight, bool)| {
+                    *trial && request.decides()
+                };
+                prop_assert_eq!(under_way.iter().filter(valid).count(), usize::from(claimed));
+            }
+        }
+    }
+
+    fn eject(vitals: &Arc<Vitals>, now: Instant) {
+        let fail = || vitals.begin().failed(Trouble::Connect, now, LIMITS, || true);
+        assert_eq!(fail(), None);
+        assert_eq!(fail(), Some(Ejected { lasts: Duration::from_secs(10) }));
+    }
+
+    fn ready() -> Arc<Vitals> {
+        let vitals = Arc::new(Vitals::new(1));
+        vitals.set_state(State::Ready);
+        vitals
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an instant to count from")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+}

@@ -1,0 +1,96 @@
+//! Answers that are better asked for elsewhere.
+
+use super::{Backend, Client, admin, before_these, get, ok};
+
+const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nX-From: busy\r\n\r\nbusy";
+
+#[test]
+fn an_answer_with_a_listed_status_is_asked_for_at_another_replica() {
+    for (settings, again) in [
+        ("retry.on = 503", true),
+        ("retry.on = \"502, 5xx\"", true),
+        ("retry.on = \"500-502\"", false),
+        ("", false),
+        ("retry.on = 503\nretries = 0", false),
+    ] {
+        let (busy, well) = (busy(), Backend::answering(|_| ok("well")));
+        let balancer = before_these(&[&busy, &well], &format!("{settings}\nmax_fails = 0"));
+        let answers: Vec<_> =
+            (0..4).map(|_| Client::connect(balancer.http).send(get("/")).answer()).collect();
+        let well = answers.iter().filter(|it| (it.status, it.text().as_str()) == (200, "well"));
+        assert_eq!(well.count(), if again { 4 } else { 2 }, "{settings}");
+        let asked = busy.seen().len();
+        assert!(if again { asked > 0 } else { asked == 2 }, "{settings}: {asked}");
+        let metrics = admin(&balancer, "/metrics").text();
+        let retries = if again { asked } else { 0 };
+        let retries = format!(
+            "evenkeel_retries_total{{pool=\"web\"}} {retries}
+"
+        );
+        assert!(metrics.contains(&retries), "{settings}: {metrics}");
+    }
+}
+
+#[test]
+fn where_all_say_the_same_the_last_answer_is_given_as_it_is() {
+    let replicas = [busy(), busy(), busy()];
+    let settings = "retry.on = 503\nmax_fails = 0";
+    let balancer = before_these(&replicas.each_ref(), settings);
+    let answer = Client::connect(balancer.http).send(get("/")).answer();
+    assert_eq!((answer.status, answer.text().as_str()), (503, "busy"));
+    assert_eq!(answer.field("x-from").as_deref(), Some("busy"));
+    assert!(replicas.iter().all(|it| it.seen().len() == 1), "each was asked once");
+    assert!(balancer.access_logged(" 503 ").contains("ok"));
+}
+
+#[test]
+fn a_replica_that_is_alone_gives_its_answer_at_once() {
+    let busy = busy();
+    let balancer = before_these(&[&busy], "retry.on = 503");
+    for asked in 1..=5 {
+        assert_eq!(Client::connect(balancer.http).send(get("/")).answer().text(), "busy");
+        assert_eq!(busy.seen().len(), asked);
+    }
+}
+
+#[test]
+fn an_answer_is_better_than_the_failure_of_the_replica_that_was_to_better_it() {
+    let (busy, gone) = (busy(), Backend::scripted(|_, _| false));
+    let balancer = before_these(&[&busy, &gone], "retry.on = 503\nmax_fails = 0");
+    for _ in 0..4 {
+        let answer = Client::connect(balancer.http).send(get("/")).answer();
+        assert_eq!((answer.status, answer.text().as_str()), (503, "busy"));
+    }
+    assert!(balancer.access_logged(" 503 ").contains(&busy.address.to_string()));
+}
+
+#[test]
+fn what_may_have_been_acted_on_is_not_asked_again() {
+    let replicas = [busy(), busy()];
+    let balancer = before_these(&replicas.each_ref(), "retry.on = 503\nmax_fails = 0");
+    let post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
+    let answer = Client::connect(balancer.http).send(post).answer();
+    assert_eq!((answer.status, answer.text().as_str()), (503, "busy"));
+    assert_eq!(replicas.iter().map(|it| it.seen().len()).sum::<usize>(), 1);
+}
+
+#[test]
+fn a_body_is_sent_again_whole_and_only_if_it_was_kept() {
+    for (bytes, again) in [(60_000, true), (70_000, false)] {
+        let (busy, well) = (busy(), Backend::answering(|_| ok("well")));
+        let balancer = before_these(&[&busy, &well], "retry.on = 503\nmax_fails = 0");
+        let mut statuses = Vec::new();
+        for _ in 0..2 {
+            let head = format!("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {bytes}\r\n\r\n");
+            let mut client = Client::connect(balancer.http);
+            statuses.push(client.send(head).send(vec![b'x'; bytes]).answer().status);
+        }
+        assert_eq!(statuses.contains(&503), !again, "{bytes}");
+        assert!(well.seen().iter().all(|it| it.body == vec![b'x'; bytes]));
+        assert!(!busy.seen().is_empty(), "{bytes}");
+    }
+}
+
+fn busy() -> Backend {
+    Backend::answering(|_| BUSY.into())
+}
