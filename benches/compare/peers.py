@@ -17,8 +17,15 @@ VENV = ROOT / "target" / "bench-venv"
 # What a route may do beside forwarding, each with work to do on every request
 # (of `/edge/small`, for which the backends know `/in/small` too) or answer.
 MIDDLEWARES = {
+    "allow": "127.0.0.0/8",
+    "rate": "1000000/s",
+    "cors": "https://bench.example",
+    "body_limit": "1MiB",
+    "strip_prefix": "/edge",
+    "add_prefix": "/in",
     "headers.request.X-Bench": "one",
     "headers.response.X-Served-By": "bench",
+    "security_headers": "true",
     "compress": "true",
 }
 SETUPS = {"plain": {}, "gzip": {"compress": "gzip"}, "middlewares": MIDDLEWARES}
