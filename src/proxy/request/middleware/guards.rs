@@ -34,7 +34,8 @@ pub(super) fn rate(
 }
 
 /// Verifies the name and password of a request. They are sent on: an
-/// application may want to know who it is.
+/// application may want to know who it is. It would not know whom of several, so
+/// that a second line of them is refused.
 pub(super) async fn basic(
     users: &Users,
     pool: &PoolName,
@@ -42,7 +43,8 @@ pub(super) async fn basic(
     prepared: &Prepared,
     exchange: &mut Exchange,
 ) -> Result<(), ProxyError> {
-    let field = prepared.headers().get(AUTHORIZATION);
+    let mut fields = prepared.headers().get_all(AUTHORIZATION).iter();
+    let field = fields.next().filter(|_| fields.next().is_none());
     let given = field.and_then(|field| Credentials::read(field.as_bytes()));
     let given = given.ok_or(ProxyError::Unauthorized)?;
     let verifier = &resources.parts.passwords;
