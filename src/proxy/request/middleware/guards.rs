@@ -1,6 +1,7 @@
 //! Refusing requests: too many of them, from nobody known, or too large.
 
 use http::header::AUTHORIZATION;
+use tokio::time::Instant;
 
 use crate::domain::auth::{Credentials, Users};
 use crate::domain::http::framing::Body;
@@ -12,17 +13,17 @@ use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::resources::Resources;
 
-/// Takes a token of the pool's limit.
+/// Takes a token of the pool's limit, as it is now: a request may have been held,
+/// or asked for a password, before it came here.
 pub(super) fn rate(
     limit: &RateLimit,
     pool: &PoolName,
     resources: &Resources,
     prepared: &Prepared,
-    exchange: &Exchange,
 ) -> Result<(), ProxyError> {
     let table = resources.table();
     let Some(pool) = table.pool(pool) else { return Ok(()) };
-    let since = exchange.began.duration_since(resources.parts.epoch);
+    let since = Instant::now().duration_since(resources.parts.epoch);
     let now = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
     let key = limit.key(prepared.client, prepared.headers());
     match pool.state.limit.get().take(key, limit.rate, now) {
