@@ -233,6 +233,7 @@ async fn keep_house(resources: Rc<Resources>, mut stopping: watch::Receiver<bool
         }
         resources.idle().sweep(Instant::now());
         resources.errands().sweep(Instant::now());
+        resources.pages().sweep(Instant::now());
     }
 }
 

@@ -156,3 +156,50 @@ fn a_replica_whose_answers_are_replaced_keeps_its_connection() {
     let connections = backends[0].seen().iter().map(|seen| seen.connection).max();
     assert!(connections.unwrap() < 5, "{connections:?}");
 }
+
+#[test]
+fn a_burst_of_failures_fetches_a_page_once_a_second_and_worker() {
+    let pages = Backend::answering(|_| ok("lost"));
+    let labels = "error_page = 'pool:pages/{status}'\n'error_page.on' = '404'";
+    let backends = [pages];
+    let pools = [("web", &[failing()][..], labels), ("pages", &backends, "path = '/none'")];
+    let balancer = before_pools(&pools, &[]);
+    let began = std::time::Instant::now();
+    let mut client = Client::connect(balancer.http);
+    for _ in 0..100 {
+        assert_eq!(client.send(get("/404")).answer().text(), "lost");
+    }
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
+    let fetched = backends[0].seen().len();
+    assert!(fetched <= 1 + seconds, "{fetched} fetches in {seconds} s");
+}
+
+#[test]
+fn no_page_is_fetched_past_the_guards_of_its_pool() {
+    let labels = "error_page = 'pool:pages/'\n'error_page.on' = '404'";
+    for guard in ["deny = '127.0.0.0/8'", "'auth.basic' = 'ann:plain'", "client = '10.0.0.0/8'"] {
+        let pages = [Backend::answering(|_| ok("secret"))];
+        let own = format!("path = '/none'\n{guard}");
+        let pools = [("web", &[failing()][..], labels), ("pages", &pages, own.as_str())];
+        let balancer = before_pools(&pools, &[]);
+        let answer = Client::connect(balancer.http).send(get("/404")).answer();
+        assert_eq!(answer.text(), "raw", "{guard}");
+        assert!(pages[0].seen().is_empty());
+        balancer.logged("its error page is that of pool `pages`, which is guarded");
+    }
+}
+
+#[test]
+fn a_page_of_a_pool_that_wants_the_proxy_protocol_is_asked_for_with_its_header() {
+    let pages = Backend::scripted(|seen, stream| {
+        let greeted = seen.head.starts_with("PROXY UNKNOWN\r\n");
+        let page = ok(if greeted { "lost" } else { "not greeted" });
+        std::io::Write::write_all(stream, &page).is_ok()
+    });
+    let labels = "error_page = 'pool:pages/'\n'error_page.on' = '404'";
+    let own = "path = '/none'\nproxy_protocol = 'v1'";
+    let pools = [("web", &[failing()][..], labels), ("pages", &[pages][..], own)];
+    let balancer = before_pools(&pools, &[]);
+    let answer = Client::connect(balancer.http).send(get("/404")).answer();
+    assert_eq!(answer.text(), "lost");
+}

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -72,13 +73,18 @@ impl Errands {
         self.read(response, sender, address, bytes_max).await
     }
 
-    /// As [`Self::ask`], of one address and on a connection of its own.
+    /// As [`Self::ask`], of one address and on a connection of its own, which
+    /// begins with `greeting` and is there within `connect`.
     pub(super) async fn ask_once(
         address: SocketAddr,
+        greeting: Option<&[u8]>,
+        connect: Duration,
         request: &Request<()>,
         bytes_max: usize,
     ) -> Result<Response<Bytes>, Failed> {
-        let mut sender = open(address).await.map_err(Failed::Unreached)?;
+        let opened = timeout(connect, open(address, greeting)).await;
+        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let mut sender = opened.map_err(Failed::Unreached)?;
         let response = sender.send_request(copy(request)).await.map_err(Failed::Broken)?;
         whole(response, bytes_max).await
     }
@@ -133,16 +139,19 @@ async fn open_any(addresses: &[SocketAddr]) -> io::Result<(Sender, SocketAddr)> 
         return Err(io::ErrorKind::NotFound.into());
     };
     for &address in others {
-        if let Ok(Ok(sender)) = timeout(CONNECT_MAX, open(address)).await {
+        if let Ok(Ok(sender)) = timeout(CONNECT_MAX, open(address, None)).await {
             return Ok((sender, address));
         }
     }
-    open(last).await.map(|sender| (sender, last))
+    open(last, None).await.map(|sender| (sender, last))
 }
 
-async fn open(address: SocketAddr) -> io::Result<Sender> {
-    let stream = TcpStream::connect(address).await?;
+async fn open(address: SocketAddr, greeting: Option<&[u8]>) -> io::Result<Sender> {
+    let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    if let Some(greeting) = greeting {
+        stream.write_all(greeting).await?;
+    }
     let handshake = Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(io::Error::other)?;
     // It ends with its sender.
