@@ -56,7 +56,7 @@ pub(super) async fn basic(
             Ok(())
         }
         Ok(false) => Err(ProxyError::Unauthorized),
-        Err(_busy) => Err(ProxyError::AuthUnavailable("too many passwords wait to be verified")),
+        Err(_busy) => Err(ProxyError::AuthUnavailable("it takes too long to verify passwords")),
     }
 }
 
