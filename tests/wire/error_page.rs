@@ -19,6 +19,7 @@ fn failing() -> Backend {
         let status = seen.head.split(' ').nth(1).unwrap().trim_start_matches('/').to_owned();
         format!(
             "HTTP/1.1 {status} X\r\nContent-Length: 3\r\nContent-Encoding: x\r\nETag: \"e\"\r\n\
+             Cache-Control: max-age=60\r\nContent-Digest: d\r\nContent-Disposition: attachment\r\n\
              Set-Cookie: a=b\r\n\r\nraw"
         )
         .into_bytes()
@@ -75,7 +76,10 @@ fn answers_of_replicas_are_replaced_only_where_that_is_asked_for() {
         assert_eq!(answer.status.to_string(), status);
         assert!(answer.text().starts_with(&format!("<h1>{status}</h1><p>")), "{}", answer.text());
         assert_eq!(answer.field("set-cookie").as_deref(), Some("a=b"));
-        assert_eq!(answer.field("content-encoding"), None);
+        for name in ["content-encoding", "content-digest", "content-disposition"] {
+            assert_eq!(answer.field(name), None, "{name}");
+        }
+        assert_eq!(answer.field("cache-control").as_deref(), Some("no-store"));
         assert_eq!(answer.field("etag").as_deref(), Some("ours"), "labels have the last word");
     }
     for status in ["200", "403", "504"] {

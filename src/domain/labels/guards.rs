@@ -233,6 +233,10 @@ pub(super) fn page(
     let written = written.trim();
     if let Some(path) = written.strip_prefix("file:") {
         let Some(content) = voice.file(known, path)? else { return Ok(None) };
+        if content.len() > PAGE_BYTES_MAX {
+            let entry = format!("file:{}", path.trim());
+            return Err(InvalidValue::entry_that(&entry, "is larger than 256 KiB"));
+        }
         let template = Template::read(&content).ok_or_else(|| no_text(path))?;
         return Ok(Some(Page::File(template)));
     }
@@ -296,6 +300,9 @@ const RATE_MAX: u32 = 1_000_000;
 const SIZES: RangeInclusive<u64> = 1..=1 << 40;
 
 const HEADERS_MAX: usize = 32;
+
+/// Of a page, which is filled in for each answer.
+const PAGE_BYTES_MAX: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, HOST, LAST_MODIFIED, TRAILER,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, LAST_MODIFIED,
+    TRAILER,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use tracing::debug;
@@ -52,6 +53,11 @@ pub(super) async fn replace(
     let (mut parts, body) = response.into_parts();
     for name in OF_THE_OLD_CONTENT {
         parts.headers.remove(name);
+    }
+    // It may have been made for this moment and this client.
+    let stored = |value: &HeaderValue| !value.to_str().is_ok_and(|it| it.contains("no-store"));
+    if parts.headers.get_all(CACHE_CONTROL).iter().any(stored) {
+        parts.headers.insert(CACHE_CONTROL, NO_STORE);
     }
     parts.headers.insert(CONTENT_TYPE, kind);
     Response::from_parts(parts, body.replaced(content))
@@ -114,17 +120,22 @@ fn reason(status: StatusCode) -> &'static str {
 }
 
 /// Fields that speak of content that is there no more.
-const OF_THE_OLD_CONTENT: [HeaderName; 8] = [
+const OF_THE_OLD_CONTENT: [HeaderName; 12] = [
     ACCEPT_RANGES,
+    HeaderName::from_static("content-digest"),
+    CONTENT_DISPOSITION,
     CONTENT_ENCODING,
     CONTENT_LANGUAGE,
     CONTENT_LENGTH,
+    CONTENT_LOCATION,
     CONTENT_RANGE,
     ETAG,
     LAST_MODIFIED,
+    HeaderName::from_static("repr-digest"),
     TRAILER,
 ];
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
