@@ -78,6 +78,23 @@ fn headers_of_its_yes_replace_those_that_the_client_has_forged() {
 }
 
 #[test]
+fn trailers_forge_no_header_of_its_yes() {
+    let (decider, backends) = (decider(), [Backend::answering(|_| ok("hi"))]);
+    let balancer = guarded(&decider, &backends);
+    let head = "POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n";
+    let body = "2\r\nhi\r\n0\r\nRemote-User: root\r\nRemote_Groups: root\r\n\r\n";
+    let mut client = Client::connect(balancer.http);
+    for _ in 0..2 {
+        let request = format!("{head}Cookie: session=good\r\n\r\n{body}");
+        assert_eq!(client.send(request).answer().text(), "hi");
+    }
+    for seen in backends[0].seen() {
+        let text = String::from_utf8_lossy(&seen.body).into_owned() + &seen.head;
+        assert!(text.contains("hi") && !text.contains("root"), "{text}");
+    }
+}
+
+#[test]
 fn its_no_is_what_the_client_gets() {
     let (decider, backends) = (decider(), [Backend::answering(|_| ok("hi"))]);
     let balancer = guarded(&decider, &backends);

@@ -66,13 +66,14 @@ impl Reply {
 impl Admission {
     /// The request is about to be served by `pool`. Whether its middlewares have
     /// yet to see it: they have not if the request went to another pool before,
-    /// or if they have changed while it was held. A limit of its body was that of
-    /// the pool that it has left.
+    /// or if they have changed while it was held. What was said of its body
+    /// was said for the pool that it has left.
     pub(super) fn enter(&mut self, pool: &Pool, upload: &Upload) -> bool {
         let asked = &pool.settings.middlewares;
         if asked.is_empty() {
             if self.of.is_some() {
                 upload.set_limit(None);
+                upload.keep_trailers_back(false);
                 *self = Self::default();
             }
             return false;
@@ -84,6 +85,7 @@ impl Admission {
             return false;
         }
         upload.set_limit(None);
+        upload.keep_trailers_back(false);
         let before = self.of.take().filter(|(name, _)| *name == pool.name);
         let passed = before.map(|(_, middlewares)| middlewares);
         let has_asked = |it: &Middleware| {
@@ -112,6 +114,9 @@ impl Admission {
         let has_passed = |it: &Middleware| passed.as_ref().is_some_and(|them| them.contains(it));
         let asked = prepared.asked(prepared.path());
         for middleware in &**middlewares {
+            if let Middleware::ForwardAuth(auth) = middleware {
+                prepared.upload().keep_trailers_back(!auth.headers.is_empty());
+            }
             let reply = match middleware {
                 Middleware::RedirectHttps => {
                     redirect::https(prepared, resources.parts.https_public_port)?
