@@ -22,12 +22,12 @@ pub(super) fn guarded_pages(plan: &Plan, prefix: &str) -> Vec<Problem> {
 }
 
 fn problem(plan: &Plan, name: &PoolName, pool: &PoolPlan, prefix: &str) -> Option<Problem> {
-    let source = pool.settings.middlewares.iter().find_map(|it| match it {
-        Middleware::ErrorPage(page) => match &page.page {
+    let source = pool.settings.middlewares.iter().find_map(|it| {
+        let Middleware::ErrorPage(page) = it else { return None };
+        match &page.page {
             Page::Pool { pool, .. } => Some(pool),
             Page::File(_) => None,
-        },
-        _ => None,
+        }
     })?;
     let named =
         |project: Option<&str>| plan.pools.get_key_value(&PoolName::new(project, source).ok()?);

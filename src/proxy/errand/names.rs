@@ -1,7 +1,7 @@
 //! Where names of services lead.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 /// What one worker knows of them. A look takes a thread, and may hang: there is
 /// one look at a name at a time, which goes on when those who wait give up.
 #[derive(Debug, Default)]
-pub(super) struct Names(RefCell<HashMap<Name, Rc<Known>>>);
+pub(super) struct Names(RefCell<BTreeMap<Name, Rc<Known>>>);
 
 /// A host and a port.
 type Name = (Arc<str>, u16);
