@@ -106,7 +106,9 @@ impl Shelf {
 
     fn begin(&mut self) {
         let before = |path: &Arc<str>| (Arc::clone(path), self.signs.get(path).copied());
-        let wanted: Vec<_> = self.wanted.iter().map(before).collect();
+        let mut wanted: Vec<_> = self.wanted.iter().map(before).collect();
+        // New files take the place of none that is in use.
+        wanted.sort_by_key(|(_, before)| before.is_none());
         let folder = Arc::clone(&self.folder);
         self.looking = Some(spawn_blocking(move || {
             let looks = wanted.into_iter().enumerate().map(|(index, (path, before))| {
@@ -261,5 +263,14 @@ mod tests {
         note(&mut shelf, &mut files).await;
         let failed = wanted.iter().filter(|path| files.get(path).unwrap().content.is_none());
         assert_eq!(failed.map(|path| &**path).collect::<Vec<_>>(), ["0256"]);
+
+        let pushed = &names(&["!first"]) | &wanted;
+        fs::write(folder.path().join("!first"), "x").unwrap();
+        assert!(!shelf.want(&pushed, &files));
+        while files.get("!first").is_none() {
+            note(&mut shelf, &mut files).await;
+        }
+        assert!(files.get("!first").unwrap().fault.is_some());
+        assert_eq!(files.get("0000").unwrap().fault, None, "it keeps its place");
     }
 }
