@@ -128,6 +128,8 @@ fn start(config: &Config) -> Result<(), Failed> {
         drop(keep_reports_open);
         outcome
     });
+    // A look at a file system or at a name that hangs must not keep us.
+    runtime.shutdown_background();
     parts.access_log.close(LOG_CLOSE);
     outcome
 }

@@ -7,6 +7,7 @@ mod error;
 pub mod http1;
 mod introduction;
 mod listener;
+mod pages;
 mod passwords;
 mod request;
 mod resources;

@@ -14,7 +14,7 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use tokio::sync::{OnceCell, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::domain::auth::{Credentials, Hash, Users};
 
@@ -24,6 +24,18 @@ use crate::domain::auth::{Credentials, Hash, Users};
 pub struct Verifier {
     key: Arc<hmac::Key>,
     jobs: Arc<OnceLock<SyncSender<Job>>>,
+    shares: Arc<Shares>,
+}
+
+/// The jobs of each pool that wait or are under way. One that is guessed at must
+/// leave room for the others.
+#[derive(Default)]
+struct Shares(Mutex<HashMap<Box<str>, usize>>);
+
+/// A place among those of its pool.
+struct Share {
+    of: Arc<Shares>,
+    pool: Box<str>,
 }
 
 /// What one worker remembers of verifications, by a keyed hash of all that
@@ -45,9 +57,10 @@ struct Job {
     hash: Hash,
     password: Vec<u8>,
     reply: oneshot::Sender<bool>,
+    _share: Share,
 }
 
-/// Too many passwords wait to be verified.
+/// Too many passwords wait to be verified, or it takes too long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Busy;
 
@@ -55,7 +68,7 @@ impl Verifier {
     /// Starts no thread before the first password comes.
     pub fn new() -> Result<Self, Unspecified> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?;
-        Ok(Self { key: Arc::new(key), jobs: Arc::default() })
+        Ok(Self { key: Arc::new(key), jobs: Arc::default(), shares: Arc::default() })
     }
 
     /// Whether `users` of this pool may pass with `given`.
@@ -78,18 +91,20 @@ impl Verifier {
         ];
         let entry = verified.entry(self.digest(&all), Instant::now());
         let outcome = entry.outcome.get_or_try_init(async || {
-            let right = self.find_out(hash, given).await?;
+            let right = self.find_out(pool, hash, given).await?;
             let may_pass = right && own;
             let lasts = if may_pass { YES_LASTS } else { NO_LASTS };
             entry.until.set(Instant::now() + lasts);
             Ok(may_pass)
         });
-        outcome.await.copied()
+        timeout(PATIENCE, outcome).await.map_err(|_| Busy)?.copied()
     }
 
-    async fn find_out(&self, hash: &Hash, given: &Credentials) -> Result<bool, Busy> {
+    async fn find_out(&self, pool: &str, hash: &Hash, given: &Credentials) -> Result<bool, Busy> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { hash: hash.clone(), password: given.password.clone(), reply };
+        let share = self.shares.take(pool)?;
+        let (hash, password) = (hash.clone(), given.password.clone());
+        let job = Job { hash, password, reply, _share: share };
         match self.jobs.get_or_init(start).try_send(job) {
             Ok(()) => answer.await.map_err(|_| Busy),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Busy),
@@ -107,6 +122,30 @@ impl Verifier {
             *to = *from;
         }
         digest
+    }
+}
+
+impl Shares {
+    fn take(self: &Arc<Self>, pool: &str) -> Result<Share, Busy> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(pool.into()).or_default();
+        if *count >= SHARE_MAX {
+            return Err(Busy);
+        }
+        *count += 1;
+        Ok(Share { of: Arc::clone(self), pool: pool.into() })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.pool) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.pool);
+            }
+        }
     }
 }
 
@@ -150,7 +189,7 @@ fn start() -> SyncSender<Job> {
 fn work(received: &Mutex<Receiver<Job>>) {
     loop {
         let job = received.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { hash, password, reply }) = job else { return };
+        let Ok(Job { hash, password, reply, _share }) = job else { return };
         // Who has gone meanwhile needs no answer.
         if !reply.is_closed() {
             let right = catch_unwind(AssertUnwindSafe(|| hash.verifies(&password)));
@@ -168,8 +207,15 @@ impl fmt::Debug for Verifier {
 /// So few that guessing leaves most of the machine to others.
 const THREADS: usize = 2;
 
-/// Passwords that wait: at 50 ms each the last one waits for less than 2 s.
+/// Passwords that wait: at 50 ms each on so many threads the last one waits for
+/// less than 2 s. A hash may be made to take far longer, where [`PATIENCE`] ends it.
 const QUEUE_MAX: usize = 64;
+
+/// Of one pool, with those under way.
+const SHARE_MAX: usize = 16;
+
+/// For one password to be verified.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Verifications that one worker remembers.
 const KNOWN_MAX: usize = 1024;
@@ -234,25 +280,47 @@ mod tests {
         assert!(outcomes.iter().all(|outcome| *outcome == Ok(true)));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_long_for_a_hash_that_takes_long() {
+        let verifier = Verifier::new().unwrap();
+        let (jobs, _received) = sync_channel(QUEUE_MAX);
+        assert!(verifier.jobs.set(jobs).is_ok());
+        let (verified, began) = (Verified::default(), Instant::now());
+        let (users, given) = (users(), given("ann", "secret"));
+        let asks = (0..9).map(|_| verifier.verify(&verified, "p", &users, &given));
+        let outcomes = futures::future::join_all(asks).await;
+        assert!(outcomes.iter().all(|outcome| *outcome == Err(Busy)));
+        assert_eq!(began.elapsed(), PATIENCE);
+    }
+
     #[tokio::test]
     async fn those_who_wait_and_those_who_are_remembered_have_a_bound() {
         let verifier = Verifier::new().unwrap();
         // Nobody works, so that the queue fills up.
-        let (jobs, _received) = sync_channel(QUEUE_MAX);
+        let (jobs, received) = sync_channel(QUEUE_MAX);
         assert!(verifier.jobs.set(jobs).is_ok());
         let (verified, users) = (Verified::default(), users());
-        let asks = (0..=QUEUE_MAX).map(|number| {
+        let ask = |pool: usize, number: usize| {
             let (verifier, verified, users) = (&verifier, &verified, &users);
-            async move {
-                verifier.verify(verified, "p", users, &given("ann", &number.to_string())).await
+            Box::pin(async move {
+                let given = given("ann", &number.to_string());
+                verifier.verify(verified, &pool.to_string(), users, &given).await
+            })
+        };
+        let mut asks = Vec::new();
+        for pool in 0..QUEUE_MAX / SHARE_MAX {
+            for number in 0..SHARE_MAX {
+                let mut ask = ask(pool, number);
+                assert!(futures::poll!(&mut ask).is_pending(), "{pool} {number}");
+                asks.push(ask);
             }
-        });
-        let mut asks: Vec<_> = asks.map(Box::pin).collect();
-        let last = asks.pop().unwrap();
-        for ask in &mut asks {
-            assert!(futures::poll!(ask).is_pending());
+            assert_eq!(ask(pool, SHARE_MAX).await, Err(Busy), "others have room");
         }
-        assert_eq!(last.await, Err(Busy));
+        assert_eq!(ask(QUEUE_MAX, 0).await, Err(Busy));
+        drop(received);
+        assert_eq!(asks.swap_remove(0).await, Err(Busy));
+        drop(asks);
+        assert!(verifier.shares.0.lock().unwrap().is_empty());
 
         let now = Instant::now();
         for number in 0..2 * KNOWN_MAX {

@@ -14,6 +14,7 @@ use crate::domain::routing::RoutingTable;
 use crate::live::{Alarm, Reader};
 use crate::proxy::bell::Bell;
 use crate::proxy::errand::Errands;
+use crate::proxy::pages::Pages;
 use crate::proxy::passwords::{Verified, Verifier};
 use crate::proxy::upstream::Idle;
 use crate::telemetry::access_log::AccessLog;
@@ -49,6 +50,7 @@ pub(super) struct Resources {
     bell: Rc<Bell>,
     errands: Errands,
     verified: Verified,
+    pages: Pages,
     /// Those who wait for any table at all, as if for a pool of its own.
     unrouted: (PoolSettings, Arc<PoolState>),
 }
@@ -68,6 +70,7 @@ impl Resources {
             bell: Rc::default(),
             errands: Errands::default(),
             verified: Verified::default(),
+            pages: Pages::default(),
             unrouted: Default::default(),
         }
     }
@@ -109,6 +112,10 @@ impl Resources {
 
     pub(super) fn verified(&self) -> &Verified {
         &self.verified
+    }
+
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     pub(super) fn bell(&self) -> &Rc<Bell> {

@@ -86,7 +86,7 @@ fn run(
         open: Cell::new(0),
         closed: Notify::new(),
     });
-    runtime.block_on(local.run_until(async {
+    let served = runtime.block_on(local.run_until(async {
         let mut accepting = Vec::new();
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -108,7 +108,11 @@ fn run(
             served = serving => served,
             kept = keeping => kept.map_err(io::Error::other),
         }
-    }))
+    }));
+    drop(local);
+    // A look at a name that hangs must not keep us.
+    runtime.shutdown_background();
+    served
 }
 
 /// Tells that a thread has ended, also by a panic.
@@ -233,6 +237,7 @@ async fn keep_house(resources: Rc<Resources>, mut stopping: watch::Receiver<bool
         }
         resources.idle().sweep(Instant::now());
         resources.errands().sweep(Instant::now());
+        resources.pages().sweep(Instant::now());
     }
 }
 

@@ -47,6 +47,20 @@ fn who_has_no_right_password_gets_401_and_never_reaches_a_replica() {
 }
 
 #[test]
+fn who_gives_two_names_is_let_in_as_neither() {
+    let (backend, balancer) = guarded(Backend::answering(|_| ok("hi")));
+    let mut client = Client::connect(balancer.http);
+    for (first, second) in [(RIGHT[0], RIGHT[1]), (RIGHT[0], WRONG[0]), (RIGHT[0], RIGHT[0])] {
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: a.example\r\nAuthorization: Basic {first}\r\n\
+             Authorization: Basic {second}\r\n\r\n"
+        );
+        assert_eq!(client.send(request).answer().status, 401, "{first} {second}");
+    }
+    assert!(backend.seen().is_empty(), "{:?}", backend.seen());
+}
+
+#[test]
 fn the_right_password_passes_and_the_replica_and_the_log_learn_who_it_is() {
     let (backend, balancer) = guarded(Backend::answering(|_| ok("hi")));
     let mut client = Client::connect(balancer.http);

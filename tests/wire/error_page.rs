@@ -19,6 +19,7 @@ fn failing() -> Backend {
         let status = seen.head.split(' ').nth(1).unwrap().trim_start_matches('/').to_owned();
         format!(
             "HTTP/1.1 {status} X\r\nContent-Length: 3\r\nContent-Encoding: x\r\nETag: \"e\"\r\n\
+             Cache-Control: max-age=60\r\nContent-Digest: d\r\nContent-Disposition: attachment\r\n\
              Set-Cookie: a=b\r\n\r\nraw"
         )
         .into_bytes()
@@ -75,7 +76,10 @@ fn answers_of_replicas_are_replaced_only_where_that_is_asked_for() {
         assert_eq!(answer.status.to_string(), status);
         assert!(answer.text().starts_with(&format!("<h1>{status}</h1><p>")), "{}", answer.text());
         assert_eq!(answer.field("set-cookie").as_deref(), Some("a=b"));
-        assert_eq!(answer.field("content-encoding"), None);
+        for name in ["content-encoding", "content-digest", "content-disposition"] {
+            assert_eq!(answer.field(name), None, "{name}");
+        }
+        assert_eq!(answer.field("cache-control").as_deref(), Some("no-store"));
         assert_eq!(answer.field("etag").as_deref(), Some("ours"), "labels have the last word");
     }
     for status in ["200", "403", "504"] {
@@ -155,4 +159,51 @@ fn a_replica_whose_answers_are_replaced_keeps_its_connection() {
     // Another one may be opened while the rest of an answer is being read.
     let connections = backends[0].seen().iter().map(|seen| seen.connection).max();
     assert!(connections.unwrap() < 5, "{connections:?}");
+}
+
+#[test]
+fn a_burst_of_failures_fetches_a_page_once_a_second_and_worker() {
+    let pages = Backend::answering(|_| ok("lost"));
+    let labels = "error_page = 'pool:pages/{status}'\n'error_page.on' = '404'";
+    let backends = [pages];
+    let pools = [("web", &[failing()][..], labels), ("pages", &backends, "path = '/none'")];
+    let balancer = before_pools(&pools, &[]);
+    let began = std::time::Instant::now();
+    let mut client = Client::connect(balancer.http);
+    for _ in 0..100 {
+        assert_eq!(client.send(get("/404")).answer().text(), "lost");
+    }
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
+    let fetched = backends[0].seen().len();
+    assert!(fetched <= 1 + seconds, "{fetched} fetches in {seconds} s");
+}
+
+#[test]
+fn no_page_is_fetched_past_the_guards_of_its_pool() {
+    let labels = "error_page = 'pool:pages/'\n'error_page.on' = '404'";
+    for guard in ["deny = '127.0.0.0/8'", "'auth.basic' = 'ann:plain'", "client = '10.0.0.0/8'"] {
+        let pages = [Backend::answering(|_| ok("secret"))];
+        let own = format!("path = '/none'\n{guard}");
+        let pools = [("web", &[failing()][..], labels), ("pages", &pages, own.as_str())];
+        let balancer = before_pools(&pools, &[]);
+        let answer = Client::connect(balancer.http).send(get("/404")).answer();
+        assert_eq!(answer.text(), "raw", "{guard}");
+        assert!(pages[0].seen().is_empty());
+        balancer.logged("its error page is that of pool `pages`, which is guarded");
+    }
+}
+
+#[test]
+fn a_page_of_a_pool_that_wants_the_proxy_protocol_is_asked_for_with_its_header() {
+    let pages = Backend::scripted(|seen, stream| {
+        let greeted = seen.head.starts_with("PROXY UNKNOWN\r\n");
+        let page = ok(if greeted { "lost" } else { "not greeted" });
+        std::io::Write::write_all(stream, &page).is_ok()
+    });
+    let labels = "error_page = 'pool:pages/'\n'error_page.on' = '404'";
+    let own = "path = '/none'\nproxy_protocol = 'v1'";
+    let pools = [("web", &[failing()][..], labels), ("pages", &[pages][..], own)];
+    let balancer = before_pools(&pools, &[]);
+    let answer = Client::connect(balancer.http).send(get("/404")).answer();
+    assert_eq!(answer.text(), "lost");
 }

@@ -1,10 +1,13 @@
 //! Files that labels name, while the balancer runs.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use super::{Backend, Balancer, Client, before_pools, get, ok, wait_for};
+use super::{Backend, Balancer, Client, admin, before_pools, configured, get, ok, wait_for};
 
 const ANN: &str = "ann:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0\n";
 
@@ -84,3 +87,70 @@ fn nothing_outside_the_folder_is_read() {
         assert_eq!(status(&balancer), 503, "{path}");
     }
 }
+
+#[test]
+fn who_was_being_asked_about_meets_the_guards_as_they_are_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    fs::write(&users, ANN).unwrap();
+    let (answer, may_answer) = mpsc::channel::<()>();
+    let may_answer = Mutex::new(may_answer);
+    let decider = Backend::answering(move |_| {
+        let _ = may_answer.lock().unwrap().recv_timeout(Duration::from_millis(4500));
+        ok("yes")
+    });
+    let backends = [Backend::answering(|_| ok("hi"))];
+    let labels =
+        format!("'auth.basic' = 'file:users'\n'auth.forward' = 'http://{}/'", decider.address);
+    let pools = [("web", &backends[..], labels.as_str())];
+    let balancer = before_pools(&pools, &["--label-files", folder.path().to_str().unwrap()]);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| status(&balancer));
+        wait_for(|| (decider.seen().len() == 1).then_some(()));
+        fs::write(&users, ANN.replace("ann", "bob")).unwrap();
+        let mut clients = Vec::new();
+        wait_for(|| {
+            let mut client = Client::connect(balancer.http);
+            client.send(AS_BOB);
+            clients.push(client);
+            std::thread::sleep(Duration::from_millis(50));
+            (decider.seen().len() > 1).then_some(())
+        });
+        answer.send(()).unwrap();
+        assert_eq!(waits.join().unwrap(), 401);
+    });
+}
+
+#[test]
+fn a_held_request_pays_once_for_a_limit_that_stays_when_users_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    fs::write(&users, ANN).unwrap();
+    // Nobody listens yet.
+    let place = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = format!(
+        "[pools.web]\nservers = ['{place}']\npath = '/'\n'auth.basic' = 'file:users'\n\
+         rate = '1/h'\nhold = '20s'\n\
+         [pools.other]\nservers = ['{place}']\npath = '/other'\nhold = '0s'\n\
+         'auth.basic' = 'file:users'"
+    );
+    let flags = ["--label-files", folder.path().to_str().unwrap()];
+    let balancer = configured(&settings, &flags, []);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| status(&balancer));
+        wait_for(|| {
+            let metrics = admin(&balancer, "/metrics").text();
+            let mut lines = metrics.lines();
+            let held = |line: &str| line.starts_with("evenkeel_requests_waiting{pool=\"web\"} 1");
+            lines.any(held).then_some(())
+        });
+        fs::write(&users, ANN.replace("ann", "bob") + ANN).unwrap();
+        let other = AS_BOB.replace(" / ", " /other ");
+        let other = || Client::connect(balancer.http).send(&other).answer().status;
+        wait_for(|| (other() == 503).then_some(()));
+        let _backend = Backend::at(place, |_, stream| stream.write_all(&ok("hi")).is_ok());
+        assert_eq!(waits.join().unwrap(), 200);
+    });
+}
+
+const AS_BOB: &str = "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic Ym9iOnNlY3JldA==\r\n\r\n";

@@ -31,6 +31,8 @@ pub(super) struct Shelf {
     wanted: BTreeSet<Arc<str>>,
     signs: BTreeMap<Arc<str>, Sign>,
     looking: Option<JoinHandle<Looks>>,
+    /// When that look, or the last one, began.
+    began: Instant,
     /// None while there is nothing to look at.
     next_look: Option<Instant>,
     /// Wanted and never looked at.
@@ -46,6 +48,7 @@ impl Shelf {
             wanted: BTreeSet::new(),
             signs: BTreeMap::new(),
             looking: None,
+            began: Instant::now(),
             next_look: None,
             unread: BTreeSet::new(),
             give_up: None,
@@ -65,7 +68,10 @@ impl Shelf {
             self.give_up = None;
         } else {
             let now = Instant::now();
-            self.give_up.get_or_insert(now + PATIENCE);
+            // Behind a look that hangs nothing is read soon: waiting for it once
+            // more with every plan would delay them all.
+            let hangs = self.looking.is_some() && self.began + PATIENCE <= now;
+            self.give_up.get_or_insert(if hangs { now } else { now + PATIENCE });
             self.next_look = Some(now);
         }
         if wanted.is_empty() {
@@ -100,7 +106,9 @@ impl Shelf {
 
     fn begin(&mut self) {
         let before = |path: &Arc<str>| (Arc::clone(path), self.signs.get(path).copied());
-        let wanted: Vec<_> = self.wanted.iter().map(before).collect();
+        let mut wanted: Vec<_> = self.wanted.iter().map(before).collect();
+        // New files take the place of none that is in use.
+        wanted.sort_by_key(|(_, before)| before.is_none());
         let folder = Arc::clone(&self.folder);
         self.looking = Some(spawn_blocking(move || {
             let looks = wanted.into_iter().enumerate().map(|(index, (path, before))| {
@@ -113,7 +121,8 @@ impl Shelf {
             });
             looks.collect()
         }));
-        self.next_look = Some(Instant::now() + LOOK_EVERY);
+        self.began = Instant::now();
+        self.next_look = Some(self.began + LOOK_EVERY);
     }
 
     fn take(&mut self, looks: Looks) -> Vec<News> {
@@ -231,7 +240,13 @@ mod tests {
         let began = Instant::now();
         let news = shelf.news().await;
         assert_eq!(began.elapsed(), PATIENCE);
-        assert_eq!(news, [("a".into(), Err("that takes longer than 500ms".into()))]);
+        let fault: Arc<str> = "that takes longer than 500ms".into();
+        assert_eq!(news, [("a".into(), Err(Arc::clone(&fault)))]);
+
+        let began = Instant::now();
+        shelf.want(&names(&["b"]), &files);
+        assert_eq!(shelf.news().await, [("b".into(), Err(fault))]);
+        assert_eq!(began.elapsed(), Duration::ZERO, "nobody waits for it again");
     }
 
     #[tokio::test]
@@ -248,5 +263,14 @@ mod tests {
         note(&mut shelf, &mut files).await;
         let failed = wanted.iter().filter(|path| files.get(path).unwrap().content.is_none());
         assert_eq!(failed.map(|path| &**path).collect::<Vec<_>>(), ["0256"]);
+
+        let pushed = &names(&["!first"]) | &wanted;
+        fs::write(folder.path().join("!first"), "x").unwrap();
+        assert!(!shelf.want(&pushed, &files));
+        while files.get("!first").is_none() {
+            note(&mut shelf, &mut files).await;
+        }
+        assert!(files.get("!first").unwrap().fault.is_some());
+        assert_eq!(files.get("0000").unwrap().fault, None, "it keeps its place");
     }
 }

@@ -6,8 +6,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use http::HeaderName;
+use http::header::HOST;
 
 use crate::domain::auth::Users;
+use crate::domain::http::framing;
 use crate::domain::labels::LabelSettings;
 use crate::domain::labels::health;
 use crate::domain::labels::own::Known;
@@ -172,7 +174,7 @@ pub(super) fn users(
 /// The URL of a service that decides, which is not ourselves.
 pub(super) fn auth_url(written: &str, settings: &LabelSettings) -> Result<AuthUrl, InvalidValue> {
     let written = written.trim();
-    let refused = |fault| InvalidValue::AuthUrl { entry: written.to_owned(), fault };
+    let refused = |fault| InvalidValue::AuthUrl { entry: without_secrets(written), fault };
     if written.is_empty() {
         return Err(InvalidValue::Empty);
     }
@@ -189,10 +191,12 @@ pub(super) fn auth_url(written: &str, settings: &LabelSettings) -> Result<AuthUr
     if settings.listeners.iter().any(ours) { Err(refused(InvalidAuthUrl::Ours)) } else { Ok(url) }
 }
 
-/// Names of header fields.
+/// Names of header fields that a service may fill in: none by which a message is
+/// framed or routed, since it would say so of a body that is not its own.
 pub(super) fn headers(written: &str) -> Result<Arc<[HeaderName]>, InvalidValue> {
     let mut entries = written.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    let names: Vec<_> = entries.by_ref().take(HEADERS_MAX).map(header).collect::<Result<_, _>>()?;
+    let names: Vec<_> =
+        entries.by_ref().take(HEADERS_MAX).map(granted).collect::<Result<_, _>>()?;
     if entries.next().is_some() {
         return Err(InvalidValue::TooMany);
     }
@@ -229,6 +233,10 @@ pub(super) fn page(
     let written = written.trim();
     if let Some(path) = written.strip_prefix("file:") {
         let Some(content) = voice.file(known, path)? else { return Ok(None) };
+        if content.len() > PAGE_BYTES_MAX {
+            let entry = format!("file:{}", path.trim());
+            return Err(InvalidValue::entry_that(&entry, "is larger than 256 KiB"));
+        }
         let template = Template::read(&content).ok_or_else(|| no_text(path))?;
         return Ok(Some(Page::File(template)));
     }
@@ -249,8 +257,30 @@ fn header(name: &str) -> Result<HeaderName, InvalidValue> {
         .map_err(|_| InvalidValue::FieldName { entry: name.to_owned() })
 }
 
+fn granted(name: &str) -> Result<HeaderName, InvalidValue> {
+    let name = header(name)?;
+    if name == HOST || framing::frames(&name) {
+        return Err(InvalidValue::Header { entry: name.to_string() });
+    }
+    Ok(name)
+}
+
 fn no_text(path: &str) -> InvalidValue {
     InvalidValue::NoText { entry: format!("file:{}", path.trim()) }
+}
+
+/// A URL, or what was meant as one, without what stands before an `@` and in a
+/// query: both may be a secret.
+fn without_secrets(written: &str) -> String {
+    let (scheme, rest) = match written.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|it| it.is_ascii_alphanumeric()) => {
+            (format!("{scheme}://"), rest)
+        }
+        Some(_) | None => (String::new(), written),
+    };
+    let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("…@", rest));
+    let (rest, query) = rest.split_once(['?', '#']).map_or((rest, ""), |(rest, _)| (rest, "?…"));
+    format!("{scheme}{user}{rest}{query}")
 }
 
 /// The form of a list of users, without its secrets.
@@ -270,6 +300,9 @@ const RATE_MAX: u32 = 1_000_000;
 const SIZES: RangeInclusive<u64> = 1..=1 << 40;
 
 const HEADERS_MAX: usize = 32;
+
+/// Of a page, which is filled in for each answer.
+const PAGE_BYTES_MAX: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -324,6 +357,40 @@ mod tests {
         assert!(auth_url("http://localhost/x", &elsewhere).is_ok());
         assert!(auth_url("http://127.0.0.1/x", &elsewhere).is_ok());
         assert!(auth_url("http://10.0.0.1/x", &elsewhere).is_err());
+    }
+
+    #[test]
+    fn a_fault_of_a_url_tells_no_secret_of_it() {
+        for (written, told) in [
+            ("http://ann:se?cr@et@auth/x?token=1", "http://…@auth/x?…"),
+            ("https://auth/x?token=1", "https://auth/x?…"),
+            ("ann:secret@auth/x", "…@auth/x"),
+            ("http://localhost/x?token=1", "http://localhost/x?…"),
+            ("http://auth:99999/#secret", "http://auth:99999/?…"),
+        ] {
+            let listeners = vec![([0, 0, 0, 0], 80).into()];
+            let settings = LabelSettings { listeners, ..LabelSettings::default() };
+            assert_eq!(auth_url(written, &settings).unwrap_err().entry(), Some(told), "{written}");
+        }
+    }
+
+    #[test]
+    fn no_service_fills_in_what_frames_or_routes_a_message() {
+        for name in [
+            "Transfer-Encoding",
+            "content-length",
+            "Connection",
+            "TE",
+            "Expect",
+            "Host",
+            "Trailer",
+            "Upgrade",
+            "Keep-Alive",
+            "Transfer_Encoding",
+        ] {
+            let fault = InvalidValue::Header { entry: name.to_ascii_lowercase() };
+            assert_eq!(headers(&format!("X-User, {name}")), Err(fault));
+        }
     }
 
     #[test]

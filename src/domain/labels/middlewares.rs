@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::header::{EXPECT, HOST, TRAILER};
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::header::HOST;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::domain::http::{hop_by_hop, host};
+use crate::domain::http::{framing, host};
 use crate::domain::labels::compress::CompressionWish;
 use crate::domain::labels::cors::CorsLabels;
 use crate::domain::labels::group::Group;
@@ -128,7 +128,7 @@ pub(super) fn edit_header(
 ) -> Result<(), InvalidValue> {
     let invalid = || InvalidValue::Header { entry: name.to_owned() };
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
-    if hop_by_hop::ends_here(&name) || FRAMING.contains(&name) {
+    if framing::frames(&name) {
         return Err(invalid());
     }
     let written = written.trim();
@@ -139,7 +139,3 @@ pub(super) fn edit_header(
     edits.set(name, (!written.is_empty()).then_some(value));
     Ok(())
 }
-
-/// Fields by which messages are framed, besides those that end at the next hop:
-/// setting one would let two readers of a message disagree on where it ends.
-const FRAMING: [HeaderName; 3] = [header::CONTENT_LENGTH, EXPECT, TRAILER];

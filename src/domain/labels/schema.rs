@@ -363,7 +363,7 @@ labels! {
     Pool plain CorsHeaders "cors.headers" "what preflights are told of headers" "whatever they ask for";
     Pool plain CorsCredentials "cors.credentials" "whether pages may send cookies and the like; not with `*`" "false";
     Pool plain CorsMaxAge "cors.max_age" "how long a browser may remember a preflight's answer" "as long as it sees fit";
-    Pool plain ErrorPage "error_page" "a page of HTML for requests that fail, from a file with `{status}` `{message}` `{request_id}`, or from another pool" "built-in page";
+    Pool plain ErrorPage "error_page" "a page of HTML for requests that fail, from a file with `{status}` `{message}` `{request_id}`, or from another pool that has no guards or conditions" "built-in page";
     Pool plain ErrorPageOn "error_page.on" "statuses of replicas that it replaces too" "only ours";
     Pool plain ProxyProtocol "proxy_protocol" "begin each connection to a replica with a PROXY header that names the client; none is then used twice" "off";
 }

@@ -70,6 +70,10 @@ impl Voice {
         let entry = || format!("file:{}", written.trim());
         let path = self.files.relative(written);
         let path = path.map_err(|fault| InvalidValue::FilePath { entry: entry(), fault })?;
+        if self.wanted.len() >= FILES_MAX && !self.wanted.contains(&path) {
+            let fault = format!("its labels name more than {FILES_MAX} files").into();
+            return Err(InvalidValue::File { entry: entry(), fault });
+        }
         self.wanted.insert(Arc::clone(&path));
         let file = match self.files.get(&path) {
             Some(file) => file.clone(),
@@ -269,6 +273,9 @@ pub(super) fn shown(text: &str) -> String {
 
 const CLOSED: &str =
     "until then the pool keeps its last good rule, or answers 503 if there is none";
+
+/// Of one container, so that it leaves room for those of others.
+const FILES_MAX: usize = 16;
 
 /// Letters of a value that a problem repeats.
 const SHOWN_MAX: usize = 100;

@@ -12,7 +12,15 @@ use crate::domain::limit::{Bucket, Rate, Ruling};
 /// so that nobody can aim at the place of another.
 pub struct Keyed {
     seed: RandomState,
-    shards: [Mutex<Vec<Set>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// Whoever reads the clock first may come here last: its time counts for
+    /// nobody once there has been a later one.
+    latest: u64,
+    sets: Vec<Set>,
 }
 
 /// What a limit has on each of a few keys, by their hash.
@@ -31,18 +39,20 @@ impl Lazy {
 
 impl Keyed {
     /// Takes a token from the bucket of `key` at `now`, in nanoseconds of any
-    /// clock that does not go back.
+    /// clock that all callers share.
     pub fn take(&self, key: impl Hash, rate: Rate, now: u64) -> Ruling {
         let hash = self.seed.hash_one(key);
         let shard = usize::try_from(hash % SHARDS as u64).ok().and_then(|it| self.shards.get(it));
         let index = usize::try_from((hash >> 32) % SETS as u64).unwrap_or_default();
         let Some(shard) = shard else { return Ruling::Pass };
         // Who panicked with it has left it as good as it was.
-        let mut sets = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shard { latest, sets } = &mut *shard;
+        *latest = now.max(*latest);
         if sets.is_empty() {
             sets.resize(SETS, Set::default());
         }
-        sets.get_mut(index).map_or(Ruling::Pass, |set| set.take(hash, rate, now))
+        sets.get_mut(index).map_or(Ruling::Pass, |set| set.take(hash, rate, *latest))
     }
 }
 
@@ -60,7 +70,10 @@ impl Set {
 
 impl Default for Keyed {
     fn default() -> Self {
-        Self { seed: RandomState::new(), shards: [const { Mutex::new(Vec::new()) }; SHARDS] }
+        Self {
+            seed: RandomState::new(),
+            shards: [const { Mutex::new(Shard { latest: 0, sets: Vec::new() }) }; SHARDS],
+        }
     }
 }
 
@@ -99,7 +112,7 @@ mod tests {
         for key in 0..2 * KEYS_MAX {
             limit.take(key, ONE_AN_HOUR, 1);
         }
-        let sets = limit.shards.iter().map(|shard| shard.lock().unwrap().len());
+        let sets = limit.shards.iter().map(|shard| shard.lock().unwrap().sets.len());
         assert_eq!(sets.sum::<usize>() * WAYS, KEYS_MAX);
     }
 
@@ -112,6 +125,15 @@ mod tests {
             limit.take(key, rate, 1);
         }
         assert_ne!(limit.take("greedy", rate, 1), Ruling::Pass);
+    }
+
+    #[test]
+    fn whoever_has_read_the_clock_long_ago_lends_nobody_a_token() {
+        let rate = Rate { pace: 1000, burst: NonZeroU32::new(9).unwrap() };
+        let limit = Keyed::default();
+        let passed = |now| (0..20).filter(|_| limit.take("k", rate, now) == Ruling::Pass).count();
+        assert_eq!([passed(1_000_000), passed(0), passed(1_000_000)], [9, 0, 0]);
+        assert_eq!(passed(1_001_000), 1);
     }
 
     #[test]

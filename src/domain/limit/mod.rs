@@ -36,7 +36,8 @@ pub struct Bucket(u64);
 
 impl Bucket {
     /// Takes a token, if there is one. If the limit has become smaller since,
-    /// a bucket is never emptier than one of the new limit can be.
+    /// a bucket is never emptier than one of the new limit can be. `now` must not
+    /// go back.
     pub fn take(&mut self, rate: Rate, now: u64) -> Ruling {
         let most = rate.pace.saturating_mul(u64::from(rate.burst.get()));
         let debt = self.0.saturating_sub(now).min(most);

@@ -77,9 +77,10 @@ impl InvalidAuthUrl {
     }
 }
 
+/// Without the query, which may be a secret.
 impl fmt::Display for AuthUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.target)
+        write!(f, "http://{}{}", self.authority, self.target.path())
     }
 }
 

@@ -81,9 +81,10 @@ fn by_rank<'c, 'a>(candidates: &'c [Candidate<'a>], memory: Memory<'_>) -> Vec<&
     proven
 }
 
-/// The rule as one unit: the first that can be used, else the last good one,
-/// else the door stays shut. The middlewares go with it, since those that guard
-/// the door are among them.
+/// The rule and the middlewares as one unit, since those that guard the door are
+/// among them: those of who decides; if they cannot be used, those of the next
+/// that has been ready, else the last good ones, else those of one that has not.
+/// So nobody untried opens what the others keep shut. Else it stays shut.
 fn access(
     name: &PoolName,
     ranked: &[&Candidate<'_>],
@@ -111,27 +112,34 @@ fn access(
             format!("write them as `{}.…`", first.membership.stem),
         ));
     }
-    let good = ranked.iter().find(|it| !shut.contains(&it.workload.id));
-    if let Some(good) = good.filter(|good| good.workload.id == decides.workload.id) {
+    let mut good = ranked.iter().filter(|it| !shut.contains(&it.workload.id)).peekable();
+    if let Some(good) = good.next_if(|good| good.workload.id == decides.workload.id) {
         return open(good);
     }
+    let proven = good.next_if(|it| memory.been_ready.contains(&it.workload.id.id));
+    let last_good = memory.previous.pools.get(name).and_then(|pool| match &pool.access {
+        Access::Open(rule) => Some((rule, &pool.settings.middlewares)),
+        Access::Closed(_) => None,
+    });
 
     let broken = &decides.workload.name;
     let mut tell = |message: String| {
         let hint = format!("mend the labels of container `{broken}`");
         problems.push(Problem::new(Subject::Pool(name.to_string().into()), message, hint));
     };
-    if let Some(good) = good {
-        let other = &good.workload.name;
-        tell(format!("it keeps the rule of `{other}`, since that of `{broken}` cannot be used"));
-        return open(good);
-    }
-    match memory.previous.pools.get(name).map(|pool| (&pool.access, &pool.settings)) {
-        Some((Access::Open(rule), settings)) => {
-            tell(format!("it keeps its last good rule, since that of `{broken}` cannot be used"));
-            (Access::Open(rule.clone()), Arc::clone(&settings.middlewares))
+    match (proven.or_else(|| good.next().filter(|_| last_good.is_none())), last_good) {
+        (Some(good), _) => {
+            let other = &good.workload.name;
+            tell(format!(
+                "it keeps the rule of `{other}`, since that of `{broken}` cannot be used"
+            ));
+            open(good)
         }
-        Some((Access::Closed(_), _)) | None => {
+        (None, Some((rule, middlewares))) => {
+            tell(format!("it keeps its last good rule, since that of `{broken}` cannot be used"));
+            (Access::Open(rule.clone()), Arc::clone(middlewares))
+        }
+        (None, None) => {
             let rest = decides.rule();
             tell(format!(
                 "requests for {rest} are answered 503, since the rule of `{broken}` cannot be used"

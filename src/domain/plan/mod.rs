@@ -4,6 +4,7 @@ mod address;
 mod conflict;
 pub mod diff;
 mod merge;
+mod pages;
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,6 +18,7 @@ use crate::domain::names::PoolName;
 use crate::domain::plan::address::Surroundings;
 use crate::domain::plan::conflict::conflicts;
 use crate::domain::plan::merge::{Candidate, merge};
+use crate::domain::plan::pages::guarded_pages;
 use crate::domain::pool::PoolSettings;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::rule::Access;
@@ -115,6 +117,7 @@ pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan
         }
     }
     problems.extend(conflicts(&plan, &settings.prefix));
+    problems.extend(guarded_pages(&plan, &settings.prefix));
     plan.problems = tidy(problems);
     plan
 }

@@ -133,6 +133,11 @@ impl RoutingTable {
         self.compiled.get(name).map(|compiled| &compiled.pool)
     }
 
+    /// Whether anybody may ask the pool of this name.
+    pub fn is_unguarded(&self, name: &PoolName) -> bool {
+        self.compiled.get(name).is_some_and(|compiled| compiled.plan.is_unguarded())
+    }
+
     /// How many tables there were before this one.
     pub fn generation(&self) -> u64 {
         self.generation

@@ -55,15 +55,17 @@ pub(super) async fn serve(
         if exchange.routed_to(pool) {
             pool.state.budget.request(second(resources, exchange.began + hold.waited()));
         }
-        let unseen = admission.enter(pool);
+        let unseen = admission.enter(pool, prepared.upload());
         if route.closed {
             return Err(ProxyError::Closed);
         }
-        if unseen
-            && let Verdict::Answer(reply) =
-                Box::pin(admission.admit(resources, prepared, exchange)).await?
-        {
-            return Ok(Answered::Ours(reply));
+        if unseen {
+            match Box::pin(admission.admit(resources, prepared, exchange)).await? {
+                Verdict::Answer(reply) => return Ok(Answered::Ours(reply)),
+                // It may have taken seconds, in which the door was shut.
+                Verdict::Pass if resources.table().generation() != table.generation() => continue,
+                Verdict::Pass => {}
+            }
         }
         let draw = Draw { wanted: prepared.wanted(pool), ..draw };
         let picked = pick(pool, draw, &tried, prepared, &hold, &queued);

@@ -31,6 +31,7 @@ pub(in crate::proxy) struct Upload {
     bytes: Cell<u64>,
     /// Of `lb.body_limit`, if there is one.
     limit: Cell<Option<u64>>,
+    without_trailers: Cell<bool>,
     stage: Cell<Stage>,
     /// When it last got on; none before that.
     moved_at: Cell<Option<Instant>>,
@@ -140,6 +141,12 @@ impl Upload {
     /// of which none are sent on.
     pub(in crate::proxy) fn set_limit(&self, limit: Option<u64>) {
         self.limit.set(limit);
+    }
+
+    /// Whether its trailers stay here: a replica that merges them with the head
+    /// would believe what they say under a name that somebody vouches for.
+    pub(in crate::proxy) fn keep_trailers_back(&self, stay: bool) {
+        self.without_trailers.set(stay);
     }
 
     /// Why it is broken: the client broke it off, or sent too much.
@@ -302,6 +309,9 @@ impl Body for RequestBody {
         Poll::Ready(next.map(|piece| {
             Ok(match piece {
                 Piece::Data(data) => Frame::data(data),
+                Piece::Trailers(_) if upload.without_trailers.get() => {
+                    Frame::trailers(HeaderMap::new())
+                }
                 Piece::Trailers(fields) => Frame::trailers(fields),
             })
         }))

@@ -3,6 +3,9 @@
 //! A head that two parsers could read in two ways is refused, whatever the
 //! parser behind this one would make of it.
 
+use http::{HeaderName, header};
+
+use super::hop_by_hop;
 use super::host;
 use super::host::Authority;
 use super::refusal::Refusal;
@@ -50,6 +53,15 @@ pub fn judge(head: &[u8]) -> Result<HeadFacts, Refusal> {
         fields.add(name, value)?;
     }
     fields.judge(&line)
+}
+
+/// Whether a field says where a message ends or what becomes of its connection,
+/// also to servers that read `_` as `-`: who sets one lets two readers of a
+/// message disagree.
+pub fn frames(name: &HeaderName) -> bool {
+    let dashed = name.as_str().replace('_', "-");
+    let frames = |name: &HeaderName| hop_by_hop::ends_here(name) || FRAMING.contains(name);
+    HeaderName::try_from(dashed).is_ok_and(|name| frames(&name))
 }
 
 struct RequestLine<'a> {
@@ -297,6 +309,8 @@ fn is_target(byte: u8) -> bool {
 pub const FIELDS_MAX: usize = 100;
 /// Bytes in one head.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Besides those that end at the next hop.
+const FRAMING: [HeaderName; 3] = [header::CONTENT_LENGTH, header::EXPECT, header::TRAILER];
 /// The largest length that the parser behind does not take for a marker.
 const LENGTH_MAX: u64 = u64::MAX - 2;
 

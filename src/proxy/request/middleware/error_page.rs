@@ -1,20 +1,20 @@
 //! Giving a pool's own page in place of an answer that failed.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, HOST, LAST_MODIFIED, TRAILER,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, LAST_MODIFIED,
+    TRAILER,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use tokio::time::timeout;
 use tracing::debug;
 
-use crate::domain::middleware::{ErrorPage, Page};
+use crate::domain::middleware::{self, ErrorPage};
 use crate::domain::names::PoolName;
-use crate::domain::pool::{Draw, Tried, Wanted};
+use crate::domain::pool::{Draw, Pool, Tried, Wanted};
+use crate::domain::proxy_protocol::Header;
 use crate::proxy::errand::Errands;
+use crate::proxy::pages::Page;
 use crate::proxy::request::answer::{self, Ours};
 use crate::proxy::request::body::ResponseBody;
 use crate::proxy::request::prepare::Prepared;
@@ -38,16 +38,15 @@ pub(super) async fn replace(
         return response;
     }
     let page = match &error_page.page {
-        Page::File(template) => {
+        middleware::Page::File(template) => {
             let message = ours.map_or_else(|| reason(status), |ours| ours.message);
             let id = prepared.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
             let page = template.fill(status.as_u16(), message, id.unwrap_or_default());
             Some((Bytes::from(page), HTML))
         }
-        Page::Pool { pool, path } => {
+        middleware::Page::Pool { pool, path } => {
             let path = path.replace("{status}", status.as_str());
-            let fetching = fetch(pool, own, &path, resources, prepared);
-            timeout(PATIENCE, fetching).await.ok().flatten()
+            of_pool(pool, own, path, resources, prepared).await
         }
     };
     let Some((content, kind)) = page else { return response };
@@ -55,22 +54,38 @@ pub(super) async fn replace(
     for name in OF_THE_OLD_CONTENT {
         parts.headers.remove(name);
     }
+    // It may have been made for this moment and this client.
+    let stored = |value: &HeaderValue| !value.to_str().is_ok_and(|it| it.contains("no-store"));
+    if parts.headers.get_all(CACHE_CONTROL).iter().any(stored) {
+        parts.headers.insert(CACHE_CONTROL, NO_STORE);
+    }
     parts.headers.insert(CONTENT_TYPE, kind);
     Response::from_parts(parts, body.replaced(content))
 }
 
 /// The page at `path` of the pool with this name, in our own project or shared.
-/// It is asked of a replica directly: a page that fails has no page of its own.
-async fn fetch(
+/// Of one with guards there is none: whoever fails here would get past them.
+async fn of_pool(
     pool: &str,
     own: &PoolName,
-    path: &str,
+    path: String,
     resources: &Resources,
     prepared: &Prepared,
-) -> Option<(Bytes, HeaderValue)> {
+) -> Option<Page> {
     let table = resources.table();
     let named = |project: Option<&str>| table.pool(&PoolName::new(project, pool).ok()?);
     let pool = named(own.project.as_deref()).or_else(|| named(None))?;
+    if !table.is_unguarded(&pool.name) {
+        return None;
+    }
+    let unnamed = || HeaderValue::from_str(&pool.name.name).ok();
+    let host = prepared.headers().get(HOST).cloned().or_else(unnamed)?;
+    let key = (pool.name.clone(), path.clone(), host.clone());
+    resources.pages().get(key, fetch(pool, &path, host, prepared)).await
+}
+
+/// Asks a replica directly: a page that fails has no page of its own.
+async fn fetch(pool: &Pool, path: &str, host: HeaderValue, prepared: &Prepared) -> Option<Page> {
     let now = tokio::time::Instant::now().into_std();
     let draw =
         Draw { random: fastrand::u64(..), client: prepared.client, now, wanted: Wanted::default() };
@@ -78,10 +93,11 @@ async fn fetch(
     let mut request = Request::new(());
     *request.method_mut() = Method::GET;
     *request.uri_mut() = path.parse::<Uri>().ok()?;
-    let address = || HeaderValue::try_from(endpoint.id.address.to_string()).ok();
-    let host = prepared.headers().get(HOST).cloned().or_else(address)?;
     request.headers_mut().insert(HOST, host);
-    match Errands::ask_once(endpoint.id.address, &request, BYTES_MAX).await {
+    let (address, settings) = (endpoint.id.address, &pool.settings);
+    let greeting = settings.proxy_protocol.map(|it| Header::Local.to_bytes(it));
+    let (greeting, connect) = (greeting.as_deref(), settings.timeouts.connect);
+    match Errands::ask_once(address, greeting, connect, &request, BYTES_MAX).await {
         Ok(page) if page.status() == StatusCode::OK => {
             let kind = page.headers().get(CONTENT_TYPE).cloned().unwrap_or(HTML);
             // What is compressed we cannot give to everybody.
@@ -104,20 +120,24 @@ fn reason(status: StatusCode) -> &'static str {
 }
 
 /// Fields that speak of content that is there no more.
-const OF_THE_OLD_CONTENT: [HeaderName; 8] = [
+const OF_THE_OLD_CONTENT: [HeaderName; 12] = [
     ACCEPT_RANGES,
+    HeaderName::from_static("content-digest"),
+    CONTENT_DISPOSITION,
     CONTENT_ENCODING,
     CONTENT_LANGUAGE,
     CONTENT_LENGTH,
+    CONTENT_LOCATION,
     CONTENT_RANGE,
     ETAG,
     LAST_MODIFIED,
+    HeaderName::from_static("repr-digest"),
     TRAILER,
 ];
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// For a page of another pool.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Of a page of another pool.
 const BYTES_MAX: usize = 256 * 1024;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, RANGE, SET_COOKIE,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_TYPE, COOKIE, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LOCATION, RANGE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use tokio::time::timeout;
@@ -56,6 +57,13 @@ fn question(auth: &ForwardAuth, prepared: &Prepared) -> Request<()> {
     for name in NOT_ASKED {
         headers.remove(name);
     }
+    // What the client says under these names is not believed there either, but
+    // for what the service is there to judge.
+    for name in auth.headers.iter().filter(|name| ![AUTHORIZATION, COOKIE].contains(name)) {
+        for forged in spellings(name, prepared.headers()) {
+            headers.remove(forged);
+        }
+    }
     if let Ok(host) = HeaderValue::try_from(auth.url.authority.as_str()) {
         headers.insert(HOST, host);
     }
@@ -71,14 +79,10 @@ fn question(auth: &ForwardAuth, prepared: &Prepared) -> Request<()> {
 }
 
 /// Has the request carry these fields as the service gave them, and no others
-/// that the client has sent under their names; some servers read `_` as `-`.
+/// that the client has sent under their names.
 fn grant(names: &[HeaderName], sent: &HeaderMap, given: &HeaderMap, granted: &mut HeaderEdits) {
     for name in names {
-        let same = |other: &&HeaderName| {
-            let letters = other.as_str().bytes().map(|it| if it == b'_' { b'-' } else { it });
-            letters.eq(name.as_str().bytes().map(|it| if it == b'_' { b'-' } else { it }))
-        };
-        for other in sent.keys().filter(same) {
+        for other in spellings(name, sent) {
             granted.set(other.clone(), None);
         }
         let mut values = given.get_all(name).iter();
@@ -89,6 +93,16 @@ fn grant(names: &[HeaderName], sent: &HeaderMap, given: &HeaderMap, granted: &mu
         };
         granted.set(name.clone(), value);
     }
+}
+
+/// The names among `sent` that are this one to servers that read `_` as `-`.
+fn spellings<'a>(
+    name: &'a HeaderName,
+    sent: &'a HeaderMap,
+) -> impl Iterator<Item = &'a HeaderName> {
+    let dashed =
+        |name: &'a HeaderName| name.as_str().bytes().map(|it| if it == b'_' { b'-' } else { it });
+    sent.keys().filter(move |other| dashed(other).eq(dashed(name)))
 }
 
 fn joined<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> Option<HeaderValue> {
@@ -126,8 +140,8 @@ const NOT_ASKED: [HeaderName; 13] = [
 ];
 
 /// What a client gets of an answer that is not yes.
-const PASSED: [HeaderName; 5] =
-    [CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE];
+const PASSED: [HeaderName; 6] =
+    [CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE];
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");

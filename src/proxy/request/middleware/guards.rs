@@ -1,6 +1,7 @@
 //! Refusing requests: too many of them, from nobody known, or too large.
 
 use http::header::AUTHORIZATION;
+use tokio::time::Instant;
 
 use crate::domain::auth::{Credentials, Users};
 use crate::domain::http::framing::Body;
@@ -12,17 +13,17 @@ use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::resources::Resources;
 
-/// Takes a token of the pool's limit.
+/// Takes a token of the pool's limit, as it is now: a request may have been held,
+/// or asked for a password, before it came here.
 pub(super) fn rate(
     limit: &RateLimit,
     pool: &PoolName,
     resources: &Resources,
     prepared: &Prepared,
-    exchange: &Exchange,
 ) -> Result<(), ProxyError> {
     let table = resources.table();
     let Some(pool) = table.pool(pool) else { return Ok(()) };
-    let since = exchange.began.duration_since(resources.parts.epoch);
+    let since = Instant::now().duration_since(resources.parts.epoch);
     let now = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
     let key = limit.key(prepared.client, prepared.headers());
     match pool.state.limit.get().take(key, limit.rate, now) {
@@ -34,7 +35,8 @@ pub(super) fn rate(
 }
 
 /// Verifies the name and password of a request. They are sent on: an
-/// application may want to know who it is.
+/// application may want to know who it is. It would not know whom of several, so
+/// that a second line of them is refused.
 pub(super) async fn basic(
     users: &Users,
     pool: &PoolName,
@@ -42,7 +44,8 @@ pub(super) async fn basic(
     prepared: &Prepared,
     exchange: &mut Exchange,
 ) -> Result<(), ProxyError> {
-    let field = prepared.headers().get(AUTHORIZATION);
+    let mut fields = prepared.headers().get_all(AUTHORIZATION).iter();
+    let field = fields.next().filter(|_| fields.next().is_none());
     let given = field.and_then(|field| Credentials::read(field.as_bytes()));
     let given = given.ok_or(ProxyError::Unauthorized)?;
     let verifier = &resources.parts.passwords;
@@ -53,7 +56,7 @@ pub(super) async fn basic(
             Ok(())
         }
         Ok(false) => Err(ProxyError::Unauthorized),
-        Err(_busy) => Err(ProxyError::AuthUnavailable("too many passwords wait to be verified")),
+        Err(_busy) => Err(ProxyError::AuthUnavailable("it takes too long to verify passwords")),
     }
 }
 

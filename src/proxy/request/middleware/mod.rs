@@ -23,16 +23,20 @@ use crate::proxy::request::body::ResponseBody;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::resources::Resources;
+use crate::proxy::upstream::Upload;
 
 /// How far a request has come with the middlewares of its pool.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     /// Whose they are, and which. None while no pool with any has taken it.
     of: Option<(PoolName, Arc<[Middleware]>)>,
-    /// Fields that they give to the request, in place of its client's.
+    /// Those of the same pool that it has passed, before they were changed.
+    passed: Option<Arc<[Middleware]>>,
+    /// Fields that a service gives to the request, in place of its client's.
     granted: HeaderEdits,
-    /// The target that they give to it.
+    /// The target that they give to it, and what is told of the old one.
     target: Option<PathAndQuery>,
+    prefix: HeaderEdits,
 }
 
 /// What the middlewares make of a request.
@@ -62,11 +66,14 @@ impl Reply {
 impl Admission {
     /// The request is about to be served by `pool`. Whether its middlewares have
     /// yet to see it: they have not if the request went to another pool before,
-    /// or if they have changed while it was held.
-    pub(super) fn enter(&mut self, pool: &Pool) -> bool {
+    /// or if they have changed while it was held. What was said of its body
+    /// was said for the pool that it has left.
+    pub(super) fn enter(&mut self, pool: &Pool, upload: &Upload) -> bool {
         let asked = &pool.settings.middlewares;
         if asked.is_empty() {
             if self.of.is_some() {
+                upload.set_limit(None);
+                upload.keep_trailers_back(false);
                 *self = Self::default();
             }
             return false;
@@ -77,23 +84,39 @@ impl Admission {
         if self.of.as_ref().is_some_and(same) {
             return false;
         }
-        *self = Self { of: Some((pool.name.clone(), Arc::clone(asked))), ..Self::default() };
+        upload.set_limit(None);
+        upload.keep_trailers_back(false);
+        let before = self.of.take().filter(|(name, _)| *name == pool.name);
+        let passed = before.map(|(_, middlewares)| middlewares);
+        let has_asked = |it: &Middleware| {
+            matches!(it, Middleware::ForwardAuth(_)) && passed.iter().any(|them| them.contains(it))
+        };
+        let granted = asked.iter().any(has_asked).then(|| std::mem::take(&mut self.granted));
+        *self = Self {
+            of: Some((pool.name.clone(), Arc::clone(asked))),
+            granted: granted.unwrap_or_default(),
+            passed,
+            ..Self::default()
+        };
         true
     }
 
-    /// Runs the middlewares of the pool that was entered, on the way in.
+    /// Runs the middlewares of the pool that was entered, on the way in. Those
+    /// that ask or count do so once for each request, whatever else has changed.
     pub(super) async fn admit(
         &mut self,
         resources: &Rc<Resources>,
         prepared: &Prepared,
         exchange: &mut Exchange,
     ) -> Result<Verdict, ProxyError> {
-        let Self { of, granted, target } = self;
+        let Self { of, passed, granted, target, prefix } = self;
         let Some((pool, middlewares)) = of else { return Ok(Verdict::Pass) };
-        // Of another pool, which the request has left.
-        prepared.upload().set_limit(None);
+        let has_passed = |it: &Middleware| passed.as_ref().is_some_and(|them| them.contains(it));
         let asked = prepared.asked(prepared.path());
         for middleware in &**middlewares {
+            if let Middleware::ForwardAuth(auth) = middleware {
+                prepared.upload().keep_trailers_back(!auth.headers.is_empty());
+            }
             let reply = match middleware {
                 Middleware::RedirectHttps => {
                     redirect::https(prepared, resources.parts.https_public_port)?
@@ -101,8 +124,13 @@ impl Admission {
                 Middleware::Clients(clients) if !clients.admit(prepared.client) => {
                     return Err(ProxyError::Forbidden);
                 }
+                Middleware::Rate(_) | Middleware::BasicAuth(_) | Middleware::ForwardAuth(_)
+                    if has_passed(middleware) =>
+                {
+                    None
+                }
                 Middleware::Rate(limit) => {
-                    guards::rate(limit, pool, resources, prepared, exchange)?;
+                    guards::rate(limit, pool, resources, prepared)?;
                     None
                 }
                 Middleware::Cors(cors) => {
@@ -121,7 +149,7 @@ impl Admission {
                 }
                 Middleware::Redirect(to) => Some(redirect::elsewhere(prepared, to)?),
                 Middleware::Rewrite(how) => {
-                    *target = rewrite::rewrite(how, prepared, granted);
+                    *target = rewrite::rewrite(how, prepared, prefix);
                     None
                 }
                 Middleware::Compress(_)
@@ -150,6 +178,7 @@ impl Admission {
         }
         let headers = request.headers_mut();
         self.granted.apply(headers);
+        self.prefix.apply(headers);
         for middleware in self.middlewares() {
             match middleware {
                 Middleware::RequestHeaders(edits) => edits.apply(headers),

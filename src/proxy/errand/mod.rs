@@ -1,5 +1,7 @@
 //! Small requests of our own: to a service that decides, or for a page.
 
+mod names;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -13,21 +15,18 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::Instant;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::proxy::errand::names::{NAMES_MAX, Names};
 
 /// What one worker needs for errands: idle connections, and where names lead.
 #[derive(Debug, Default)]
 pub(super) struct Errands {
     idle: RefCell<HashMap<SocketAddr, Vec<(Sender, Instant)>>>,
-    names: RefCell<HashMap<Name, Known>>,
+    names: Names,
 }
-
-/// A host and a port.
-type Name = (Arc<str>, u16);
-
-/// Where a name leads, and until when that is believed.
-type Known = (Arc<[SocketAddr]>, Instant);
 
 type Sender = SendRequest<Empty<Bytes>>;
 
@@ -54,7 +53,7 @@ impl Errands {
         request: &Request<()>,
         bytes_max: usize,
     ) -> Result<Response<Bytes>, Failed> {
-        let addresses = self.resolve(host, port).await.map_err(Failed::Unresolved)?;
+        let addresses = self.names.resolve(host, port).await.map_err(Failed::Unresolved)?;
         for &address in &*addresses {
             while let Some(mut sender) = self.take(address) {
                 // One that has been closed meanwhile says so, or fails: the next
@@ -66,18 +65,26 @@ impl Errands {
                 }
             }
         }
-        let (mut sender, address) = open_any(&addresses).await.map_err(Failed::Unreached)?;
+        let (mut sender, address) = open_any(&addresses).await.map_err(|failed| {
+            self.names.doubt(host, port);
+            Failed::Unreached(failed)
+        })?;
         let response = sender.send_request(copy(request)).await.map_err(Failed::Broken)?;
         self.read(response, sender, address, bytes_max).await
     }
 
-    /// As [`Self::ask`], of one address and on a connection of its own.
+    /// As [`Self::ask`], of one address and on a connection of its own, which
+    /// begins with `greeting` and is there within `connect`.
     pub(super) async fn ask_once(
         address: SocketAddr,
+        greeting: Option<&[u8]>,
+        connect: Duration,
         request: &Request<()>,
         bytes_max: usize,
     ) -> Result<Response<Bytes>, Failed> {
-        let mut sender = open(address).await.map_err(Failed::Unreached)?;
+        let opened = timeout(connect, open(address, greeting)).await;
+        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let mut sender = opened.map_err(Failed::Unreached)?;
         let response = sender.send_request(copy(request)).await.map_err(Failed::Broken)?;
         whole(response, bytes_max).await
     }
@@ -89,24 +96,7 @@ impl Errands {
             senders.retain(|(sender, since)| !sender.is_closed() && young(since));
             !senders.is_empty()
         });
-        self.names.borrow_mut().retain(|_, (_, until)| *until > now);
-    }
-
-    async fn resolve(&self, host: &Arc<str>, port: u16) -> io::Result<Arc<[SocketAddr]>> {
-        let name = (Arc::clone(host), port);
-        let now = Instant::now();
-        if let Some((addresses, until)) = self.names.borrow().get(&name)
-            && *until > now
-        {
-            return Ok(Arc::clone(addresses));
-        }
-        let found = lookup_host((&*name.0, port)).await?;
-        let found: Arc<[_]> = found.take(ADDRESSES_MAX).collect();
-        let mut names = self.names.borrow_mut();
-        if names.len() < NAMES_MAX {
-            names.insert(name, (Arc::clone(&found), now + NAME_LASTS));
-        }
-        Ok(found)
+        self.names.sweep(now);
     }
 
     async fn read(
@@ -143,20 +133,25 @@ fn copy(request: &Request<()>) -> Request<Empty<Bytes>> {
     copy
 }
 
+/// Of several addresses one that says nothing must not take the time of all.
 async fn open_any(addresses: &[SocketAddr]) -> io::Result<(Sender, SocketAddr)> {
-    let mut last = io::ErrorKind::NotFound.into();
-    for &address in addresses {
-        match open(address).await {
-            Ok(sender) => return Ok((sender, address)),
-            Err(failed) => last = failed,
+    let Some((&last, others)) = addresses.split_last() else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    for &address in others {
+        if let Ok(Ok(sender)) = timeout(CONNECT_MAX, open(address, None)).await {
+            return Ok((sender, address));
         }
     }
-    Err(last)
+    open(last, None).await.map(|sender| (sender, last))
 }
 
-async fn open(address: SocketAddr) -> io::Result<Sender> {
-    let stream = TcpStream::connect(address).await?;
+async fn open(address: SocketAddr, greeting: Option<&[u8]>) -> io::Result<Sender> {
+    let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    if let Some(greeting) = greeting {
+        stream.write_all(greeting).await?;
+    }
     let handshake = Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(io::Error::other)?;
     // It ends with its sender.
@@ -185,7 +180,32 @@ const IDLE_PER_ADDRESS_MAX: usize = 64;
 /// closed costs another try and no more.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Services that one worker knows; few labels name any.
-const NAMES_MAX: usize = 256;
-const ADDRESSES_MAX: usize = 16;
-const NAME_LASTS: Duration = Duration::from_secs(30);
+/// For connecting to an address that is not the last one.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    #[tokio::test(flavor = "local")]
+    async fn an_address_that_says_nothing_is_passed_over_within_a_second() {
+        let deaf = TcpSocket::new_v4().unwrap();
+        deaf.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let deaf = deaf.listen(0).unwrap();
+        let silent = deaf.local_addr().unwrap();
+        // Nobody takes them, and the queue of those who wait fills up.
+        let mut waiting = Vec::new();
+        while let Ok(Ok(stream)) =
+            timeout(Duration::from_millis(200), TcpStream::connect(silent)).await
+        {
+            waiting.push(stream);
+        }
+        let well = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let well = well.local_addr().map(|address| (well, address)).unwrap();
+        let began = Instant::now();
+        let (_, address) = open_any(&[silent, well.1]).await.unwrap();
+        assert_eq!(address, well.1);
+        assert!(began.elapsed() < 2 * CONNECT_MAX, "{:?}", began.elapsed());
+    }
+}
