@@ -84,7 +84,7 @@ fn what_is_full_is_passed_over_for_others_then_for_backups_and_for_nothing_worse
         assert!(pool.endpoints[expected].begin(&pool.state).is_none(), "it is full");
     }
     assert_eq!(pick(), None, "a place is waited for");
-    assert!(pool.is_full(&none, State::serves));
+    assert!(pool.is_full(Wanted::default(), &none));
     // What was tried in vain is not waited for.
     let mut tried = Tried::default();
     pool.endpoints[..2].iter().for_each(|it| tried.add(Tried::mark(it)));

@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::domain::lifecycle::State;
 use crate::domain::pool::{Draw, Endpoint, InFlight, Pool, Tried, Vitals, Wanted};
 use crate::domain::retry::Again;
 use crate::proxy::error::ProxyError;
+use crate::proxy::request::SIGN_OF_LEAVING;
 use crate::proxy::request::attempt::{Answered, Attempt};
 use crate::proxy::request::exchange::{Exchange, Told};
 use crate::proxy::request::hold::Hold;
@@ -43,6 +43,7 @@ pub(super) async fn serve(
         let route = match route(&table, prepared) {
             Err(ProxyError::NoRoute) if !table.is_complete() => {
                 // It may only not have one yet: we have just started.
+                queued.leave();
                 let (settings, state) = resources.unrouted();
                 if hold.wait(resources, settings, state, &table, prepared.upload()).await? {
                     continue;
@@ -58,6 +59,10 @@ pub(super) async fn serve(
         let unseen = admission.enter(pool);
         if route.closed {
             return Err(ProxyError::Closed);
+        }
+        if unseen {
+            // It chooses nothing until it is admitted, and holds nobody up.
+            queued.leave();
         }
         if unseen
             && let Verdict::Answer(reply) =
@@ -95,6 +100,9 @@ pub(super) async fn serve(
             }
         };
         queued.leave();
+        if queued.has_waited() {
+            hold.pause();
+        }
         let mark = Tried::mark(endpoint);
         let attempt = Attempt { resources, pool, endpoint, admission };
         let (error, again) = match attempt.make(prepared, exchange, in_flight).await {
@@ -103,6 +111,9 @@ pub(super) async fn serve(
                 if let Some(cookie) = pool.cookie_for(endpoint, &draw.wanted, is_secure) {
                     answered.headers_mut().append(SET_COOKIE, cookie);
                 }
+                if let Some(kept) = spare.take() {
+                    kept.answered.discard();
+                }
                 if !settings.tolerance.retries(answered.status().as_u16()) {
                     return Ok(answered);
                 }
@@ -110,6 +121,7 @@ pub(super) async fn serve(
                 let kept = Spare { answered, told: exchange.told() };
                 let again = prepared.is_idempotent()
                     && prepared.upload().is_whole()
+                    && prepared.upload().has_ended()
                     && exchange.attempts < ATTEMPTS_MAX
                     && pool.has_other(&tried)
                     && retries.take(resources, pool, endpoint);
@@ -142,6 +154,9 @@ pub(super) async fn serve(
         }
         // Replicas that come and go could be tried for ever.
         if exchange.attempts >= FREE_ATTEMPTS && hold.is_over(settings) {
+            if let Some(kept) = spare {
+                return Ok(kept.give(prepared, exchange));
+            }
             let after = Some(Box::new(error));
             return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
         }
@@ -178,19 +193,19 @@ fn pick<'a>(
         return Picked::Full;
     }
     let repeatable = || prepared.is_idempotent() && prepared.upload().is_whole();
-    // Who has failed once is not sent where that may happen again, and who
-    // belongs to a replica stays with it.
+    // A body takes its time, in which nothing is decided.
+    let at_once = || prepared.is_idempotent() && prepared.upload().has_ended();
+    // Who has failed once is not sent where that may happen again.
     if !pool.tiers.ejected.is_empty()
         && tried.is_empty()
-        && pool.pick_wanted(draw, tried).is_none()
-        && let Some((endpoint, trial)) = pool.pick_trial(draw, repeatable())
+        && let Some((endpoint, trial)) = pool.pick_trial(draw, at_once())
         && let Some(in_flight) = endpoint.begin(&pool.state)
     {
         return Picked::One(endpoint, in_flight.on_trial(trial));
     }
     for _ in 0..RACES_MAX {
         let endpoint = pool.pick(draw, tried).or_else(|| {
-            if pool.is_full(tried, State::serves_at_last) {
+            if pool.is_full_at_last(draw.wanted, tried) {
                 return None;
             }
             let leaving =
@@ -202,7 +217,7 @@ fn pick<'a>(
             Some((endpoint, Some(in_flight))) => return Picked::One(endpoint, in_flight),
             // Another worker took its last place.
             Some((_, None)) => {}
-            None if pool.is_full(tried, State::serves_at_last) => return Picked::Full,
+            None if pool.is_full_at_last(draw.wanted, tried) => return Picked::Full,
             None => return Picked::None,
         }
     }
@@ -273,6 +288,3 @@ const FREE_ATTEMPTS: u32 = 6;
 const RACES_MAX: u32 = 8;
 
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-
-/// A socket may tell that a replica ends this long before the engine does.
-const SIGN_OF_LEAVING: Duration = Duration::from_millis(500);
