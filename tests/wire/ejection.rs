@@ -102,15 +102,17 @@ fn requests_that_are_held_since_all_are_down_are_served_by_an_ejected_replica_to
     let balancer = before_servers(&addresses, "max_fails = 1\nfail_timeout = \"1h\"");
     drop(listeners);
     let clients: Vec<_> = (0..8)
-        .map(|_| {
+        .map(|before| {
             let mut client = Client::connect(balancer.http);
             client.send(get("/"));
+            // One after the other, so that the first still finds a replica in
+            // service and the other can be ejected.
+            wait_for(|| (waiting(&balancer) > before).then_some(()));
             client
         })
         .collect();
     let told = balancer.logged("Replica ejected");
     let ejected = addresses.into_iter().find(|it| told.contains(&it.to_string())).unwrap();
-    wait_for(|| (waiting(&balancer) == clients.len()).then_some(()));
     let began = Instant::now();
     let _back = Backend::at(ejected, |_, stream| stream.write_all(&ok("back")).is_ok());
     for mut client in clients {
