@@ -1,5 +1,6 @@
 //! Replicas that fail requests lose them for a while.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -7,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::balancer::wait_for;
+use super::failover::waiting;
 use super::{Backend, Client, admin, before_servers, before_these, get, ok};
 
 #[test]
@@ -91,6 +93,32 @@ fn a_replica_that_cannot_be_connected_to_is_ejected() {
         balancer.has_logged("Replica ejected").then(|| balancer.logged("Replica ejected"))
     });
     assert!(told.contains("reason=\"connect\""), "{told}");
+}
+
+#[test]
+fn requests_that_are_held_since_all_are_down_are_served_by_an_ejected_replica_too() {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = listeners.each_ref().map(|it| it.local_addr().unwrap());
+    let balancer = before_servers(&addresses, "max_fails = 1\nfail_timeout = \"1h\"");
+    drop(listeners);
+    let clients: Vec<_> = (0..8)
+        .map(|before| {
+            let mut client = Client::connect(balancer.http);
+            client.send(get("/"));
+            // One after the other, so that the first still finds a replica in
+            // service and the other can be ejected.
+            wait_for(|| (waiting(&balancer) > before).then_some(()));
+            client
+        })
+        .collect();
+    let told = balancer.logged("Replica ejected");
+    let ejected = addresses.into_iter().find(|it| told.contains(&it.to_string())).unwrap();
+    let began = Instant::now();
+    let _back = Backend::at(ejected, |_, stream| stream.write_all(&ok("back")).is_ok());
+    for mut client in clients {
+        assert_eq!(client.answer().text(), "back");
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
 #[test]

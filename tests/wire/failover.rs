@@ -269,7 +269,7 @@ fn what_could_not_be_sent_again_takes_no_connection_that_may_be_about_to_end() {
     assert!(connections[3] < 2, "{connections:?}");
 }
 
-fn waiting(balancer: &Balancer) -> usize {
+pub(super) fn waiting(balancer: &Balancer) -> usize {
     let ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let metrics = Client::connect(balancer.admin).send(ask).answer().text();
     let line = metrics.lines().find(|line| line.starts_with("evenkeel_requests_waiting"));

@@ -32,6 +32,19 @@ fn a_request_in_flight_moves_on_when_its_replica_dies_or_is_paused() {
 }
 
 #[test]
+fn a_replica_that_ends_is_not_told_of_as_ejected() {
+    let stage = Stage::set(&["stuck", "well"], &[("lb.max_fails", "1")]);
+    let mut client = stage.send_to("stuck", &get("/snap"));
+    let began = Instant::now();
+    stage.release.store(true, Ordering::Relaxed);
+    // It has hung up, which the engine tells a moment later.
+    assert_eq!(client.answer().text(), "well");
+    stage.happens("stuck", "die");
+    wait_for(|| (began.elapsed() > Duration::from_millis(700)).then_some(()));
+    assert!(!stage.balancer.has_logged("Replica ejected"));
+}
+
+#[test]
 fn a_post_that_its_replica_took_fails_once_and_clearly_when_that_dies() {
     let stage = Stage::set(&["stuck", "well"], &[]);
     let mut client = stage.send_to("stuck", POST);

@@ -1,5 +1,6 @@
 //! Replicas that take so many requests at once, and those who wait for a place.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -127,6 +128,46 @@ fn nobody_waits_for_a_place_longer_than_the_hold() {
     next.send(()).unwrap();
     assert_eq!(first.answer().text(), "step");
     assert_eq!(replica.seen().len(), 1);
+}
+
+#[test]
+fn the_time_that_a_replica_takes_is_no_wait() {
+    let asked = AtomicUsize::new(0);
+    let replica = Backend::scripted(move |_, stream| {
+        let (takes, answers) = match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => (300, true),
+            1 => (1200, false),
+            // Nor on another connection.
+            2 => (0, false),
+            _ => (0, true),
+        };
+        thread::sleep(Duration::from_millis(takes));
+        answers && stream.write_all(&ok("well")).is_ok()
+    });
+    let balancer = before_these(&[&replica], "max_conns = 1\nhold = \"1s\"");
+    let mut clients = [(); 2].map(|()| Client::connect(balancer.http));
+    for client in &mut clients {
+        client.send(get("/"));
+        wait_for(|| (!replica.seen().is_empty()).then_some(()));
+    }
+    let [first, queued] = clients.each_mut().map(|client| client.answer().text());
+    assert_eq!((first.as_str(), queued.as_str()), ("well", "well"));
+    assert_eq!(replica.seen().len(), 4);
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_while_it_waits() {
+    let (replica, next) = stepwise();
+    let balancer = before_these(&[&replica], "max_conns = 1\nbody_limit = \"10B\"");
+    let mut first = Client::connect(balancer.http);
+    first.send(get("/"));
+    wait_for(|| (replica.seen().len() == 1).then_some(()));
+    let mut large = Client::connect(balancer.http);
+    large.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    wait_for(|| (queued(&balancer) == 1).then_some(()));
+    assert_eq!(large.send("b\r\n01234567890\r\n").answer().status, 413);
+    next.send(()).unwrap();
+    assert_eq!(first.answer().text(), "step");
 }
 
 #[test]

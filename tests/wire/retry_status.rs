@@ -1,6 +1,13 @@
 //! Answers that are better asked for elsewhere.
 
-use super::{Backend, Client, admin, before_these, get, ok};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::balancer::wait_for;
+use super::{Backend, Client, admin, before_servers, before_these, get, ok};
 
 const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nX-From: busy\r\n\r\nbusy";
 
@@ -89,6 +96,50 @@ fn a_body_is_sent_again_whole_and_only_if_it_was_kept() {
         assert!(well.seen().iter().all(|it| it.body == vec![b'x'; bytes]));
         assert!(!busy.seen().is_empty(), "{bytes}");
     }
+}
+
+#[test]
+fn an_answer_that_came_before_the_end_of_the_request_is_given_as_it_is() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let early = [(); 2].map(|()| answering_at_the_head(&asked));
+    let balancer = before_servers(&early, "retry.on = 503\nmax_fails = 0");
+    let mut client = Client::connect(balancer.http);
+    client.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nb");
+    assert_eq!(client.answer().text(), "busy");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_connection_of_an_answer_that_another_betters_is_kept() {
+    let (busy, well) = (busy(), Backend::answering(|_| ok("well")));
+    let balancer = before_these(&[&busy, &well], "retry.on = 503\nmax_fails = 0");
+    let mut client = Client::connect(balancer.http);
+    wait_for(|| {
+        assert_eq!(client.send(get("/")).answer().text(), "well");
+        (busy.seen().len() >= 10).then_some(())
+    });
+    let connections = busy.seen().iter().map(|it| it.connection).max();
+    assert!(connections < Some(3), "{connections:?}");
+}
+
+/// A replica that is busy as soon as it has read a request's head.
+fn answering_at_the_head(asked: &Arc<AtomicUsize>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, asked) = (listener.local_addr().unwrap(), Arc::clone(asked));
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let asked = Arc::clone(&asked);
+            thread::spawn(move || {
+                let mut heard = [0; 4096];
+                if stream.read(&mut heard).is_ok_and(|count| count > 0) {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    stream.write_all(BUSY.as_bytes()).unwrap();
+                    while stream.read(&mut heard).is_ok_and(|count| count > 0) {}
+                }
+            });
+        }
+    });
+    address
 }
 
 fn busy() -> Backend {

@@ -14,7 +14,7 @@ use crate::domain::pool::Vitals;
 #[derive(Debug, Default)]
 pub(super) struct Ejection {
     /// 0 in service; else when a request may be tried, in milliseconds from
-    /// `epoch`, plus one. With [`TAKEN`] while one is.
+    /// `epoch`, plus one. While one is, [`TAKEN`] and when its claim lapses.
     due: AtomicU64,
     epoch: OnceLock<Instant>,
     record: Mutex<Record>,
@@ -31,11 +31,18 @@ pub struct Ejected {
 }
 
 /// The right to send an ejected endpoint the one request that decides whether it
-/// is back. It passes to another request when it is dropped undecided.
+/// is back. It passes to another request when it is dropped undecided, or when
+/// nothing has been decided for too long.
 #[derive(Debug)]
 pub struct Trial {
     vitals: Arc<Vitals>,
-    due: u64,
+    claim: Claim,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    before: u64,
+    taken: u64,
 }
 
 impl Ejection {
@@ -46,6 +53,12 @@ impl Ejection {
     /// How often it was ejected for this.
     pub(super) fn count(&self, trouble: Trouble) -> u64 {
         self.counts.get(trouble as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn add(&self, trouble: Trouble) {
+        if let Some(count) = self.counts.get(trouble as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Why it was ejected last; none if it never was.
@@ -69,7 +82,7 @@ impl Ejection {
         // All that changes it without the lock is the claim of a trial, and that
         // claim's end.
         let due = self.due.load(Ordering::Relaxed);
-        let decides = trial.is_some_and(|trial| due == trial.due | TAKEN);
+        let decides = trial.is_some_and(|trial| due == trial.claim.taken);
         if decides && limits.max_fails == 0 {
             record.readmit(now);
             self.due.store(0, Ordering::Relaxed);
@@ -80,9 +93,6 @@ impl Ejection {
         }
         self.due.store(record.eject(now, limits) + 1, Ordering::Relaxed);
         self.trouble.store(trouble as u8 + 1, Ordering::Relaxed);
-        if let Some(count) = self.counts.get(trouble as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
         Some(Ejected { lasts: record.was_out() })
     }
 
@@ -100,18 +110,25 @@ impl Ejection {
     }
 
     /// Claims the trial that is due at `now`, if one is and nobody has it.
-    fn claim(&self, now: Instant, repeatable: bool) -> Option<u64> {
-        let due = self.due.load(Ordering::Relaxed);
+    fn claim(&self, now: Instant, repeatable: bool, lapse: Duration) -> Option<Claim> {
+        let before = self.due.load(Ordering::Relaxed);
+        let due = before & !TAKEN;
         let grace = if repeatable { 0 } else { TRIAL_BY_ANY_MS };
-        let is_due = due != 0 && due & TAKEN == 0 && due + grace <= self.millis(now) + 1;
-        let claim =
-            || self.due.compare_exchange(due, due | TAKEN, Ordering::Relaxed, Ordering::Relaxed);
-        (is_due && claim().is_ok()).then_some(due)
+        if due == 0 || due + grace > self.millis(now) + 1 {
+            return None;
+        }
+        // It must lapse after the claim in whose place it is.
+        let lapses = (self.millis(now + lapse) + 1).max(due + 1);
+        let claim = Claim { before: due, taken: lapses | TAKEN };
+        let taken =
+            self.due.compare_exchange(before, claim.taken, Ordering::Relaxed, Ordering::Relaxed);
+        taken.is_ok().then_some(claim)
     }
 
     /// Ends a claim that has decided nothing.
-    fn abandon(&self, due: u64) {
-        let _ = self.due.compare_exchange(due | TAKEN, due, Ordering::Relaxed, Ordering::Relaxed);
+    fn abandon(&self, claim: Claim) {
+        let Claim { before, taken } = claim;
+        let _ = self.due.compare_exchange(taken, before, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn millis(&self, now: Instant) -> u64 {
@@ -126,22 +143,27 @@ impl Ejection {
 
 impl Trial {
     /// The trial of an endpoint whose time-out is over; none if it is in
-    /// service, or another request has it. What could not be sent again is
-    /// spared for a second.
-    pub fn begin(vitals: &Arc<Vitals>, now: Instant, repeatable: bool) -> Option<Self> {
-        let due = vitals.ejection.claim(now, repeatable)?;
-        Some(Self { vitals: Arc::clone(vitals), due })
+    /// service, or another request has had it for less than its `lapse`. What
+    /// could not be sent again is spared for a second.
+    pub fn begin(
+        vitals: &Arc<Vitals>,
+        now: Instant,
+        repeatable: bool,
+        lapse: Duration,
+    ) -> Option<Self> {
+        let claim = vitals.ejection.claim(now, repeatable, lapse)?;
+        Some(Self { vitals: Arc::clone(vitals), claim })
     }
 
     #[cfg(test)]
     pub(super) fn decides(&self) -> bool {
-        self.vitals.ejection.due.load(Ordering::Relaxed) == self.due | TAKEN
+        self.vitals.ejection.due.load(Ordering::Relaxed) == self.claim.taken
     }
 }
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        self.vitals.ejection.abandon(self.due);
+        self.vitals.ejection.abandon(self.claim);
     }
 }
 
@@ -160,6 +182,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    const LAPSE: Duration = Duration::from_secs(30);
     const LIMITS: Outliers = Outliers { max_fails: 2, fail_timeout: Duration::from_secs(10) };
 
     #[test]
@@ -168,16 +191,16 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         eject(&vitals, start);
         assert_eq!(vitals.state(), State::Ejected);
-        assert!(Trial::begin(&vitals, after(9), true).is_none(), "it is out");
-        let trial = Trial::begin(&vitals, after(10), true).unwrap();
-        assert!(Trial::begin(&vitals, after(99), true).is_none(), "another has it");
+        assert!(claim(&vitals, after(9)).is_none(), "it is out");
+        let trial = claim(&vitals, after(10)).unwrap();
+        assert!(claim(&vitals, after(39)).is_none(), "another has it");
         drop(trial);
-        let trial = Trial::begin(&vitals, after(11), true).unwrap();
+        let trial = claim(&vitals, after(11)).unwrap();
         let request = vitals.begin().on_trial(trial);
         assert!(request.succeeded(|| after(12)));
         assert!(!vitals.is_ejected());
         drop(request);
-        assert!(Trial::begin(&vitals, after(99), true).is_none(), "it is in service");
+        assert!(claim(&vitals, after(99)).is_none(), "it is in service");
     }
 
     #[test]
@@ -185,23 +208,40 @@ mod tests {
         let (vitals, start) = (ready(), start());
         eject(&vitals, start);
         let at = start + Duration::from_secs(10);
-        let request = vitals.begin().on_trial(Trial::begin(&vitals, at, true).unwrap());
+        let request = vitals.begin().on_trial(claim(&vitals, at).unwrap());
         // Nobody else need be ready: it was out before.
         let ejected = request.failed(Trouble::Timeout, at, LIMITS, || false).unwrap();
         assert_eq!(ejected.lasts, Duration::from_secs(20));
         drop(request);
-        assert!(Trial::begin(&vitals, at + Duration::from_secs(19), true).is_none());
-        assert!(Trial::begin(&vitals, at + Duration::from_secs(20), true).is_some());
-        assert_eq!(Trouble::ALL.map(|it| vitals.ejections(it)), [1, 1, 0, 0]);
+        assert!(claim(&vitals, at + Duration::from_secs(19)).is_none());
+        assert!(claim(&vitals, at + Duration::from_secs(20)).is_some());
         assert_eq!(vitals.ejected_for(), Some(Trouble::Timeout));
+    }
+
+    #[test]
+    fn a_trial_that_decides_nothing_for_too_long_passes_to_another_request() {
+        let (vitals, start) = (ready(), start());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        eject(&vitals, start);
+        let slow = vitals.begin().on_trial(claim(&vitals, after(10)).unwrap());
+        assert!(claim(&vitals, after(10) + LAPSE - Duration::from_millis(1)).is_none());
+        let next = claim(&vitals, after(10) + LAPSE).unwrap();
+        // The first one decides nothing by its failure, nor by its end.
+        assert_eq!(slow.failed(Trouble::Reset, after(50), LIMITS, || true), None);
+        drop(slow);
+        assert!(claim(&vitals, after(50)).is_none());
+        drop(next);
+        assert!(claim(&vitals, after(50)).is_some());
     }
 
     #[test]
     fn what_cannot_be_sent_again_is_not_tried_at_first() {
         let (vitals, start) = (ready(), start());
         eject(&vitals, start);
-        assert!(Trial::begin(&vitals, start + Duration::from_millis(10_999), false).is_none());
-        assert!(Trial::begin(&vitals, start + Duration::from_secs(11), false).is_some());
+        assert!(
+            Trial::begin(&vitals, start + Duration::from_millis(10_999), false, LAPSE).is_none()
+        );
+        assert!(Trial::begin(&vitals, start + Duration::from_secs(11), false, LAPSE).is_some());
     }
 
     #[test]
@@ -238,7 +278,7 @@ mod tests {
         let (vitals, start) = (ready(), start());
         eject(&vitals, start);
         let at = start + Duration::from_secs(10);
-        let request = vitals.begin().on_trial(Trial::begin(&vitals, at, true).unwrap());
+        let request = vitals.begin().on_trial(claim(&vitals, at).unwrap());
         assert_eq!(request.failed(Trouble::Reset, at, Outliers::OFF, || true), None);
         assert!(!vitals.is_ejected());
     }
@@ -258,7 +298,7 @@ mod tests {
                 match step {
                     0 => under_way.push((vitals.begin(), false)),
                     1 | 2 => {
-                        let trial = Trial::begin(&vitals, now, flag);
+                        let trial = Trial::begin(&vitals, now, flag, LAPSE);
                         prop_assert!(was_out || trial.is_none());
                         let trial = trial.map(|trial| (vitals.begin().on_trial(trial), true));
                         under_way.extend(trial);
@@ -292,6 +332,10 @@ mod tests {
         let fail = || vitals.begin().failed(Trouble::Connect, now, LIMITS, || true);
         assert_eq!(fail(), None);
         assert_eq!(fail(), Some(Ejected { lasts: Duration::from_secs(10) }));
+    }
+
+    fn claim(vitals: &Arc<Vitals>, now: Instant) -> Option<Trial> {
+        Trial::begin(vitals, now, true, LAPSE)
     }
 
     fn ready() -> Arc<Vitals> {

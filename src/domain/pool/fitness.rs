@@ -1,20 +1,38 @@
 //! Which endpoints may take one more request, and which are tried again.
 
+use std::slice;
 use std::sync::Arc;
 
 use crate::domain::lifecycle::{Probe, State};
-use crate::domain::pool::{Draw, Endpoint, InFlight, Pool, PoolState, Trial, Tried};
+use crate::domain::pool::{Draw, Endpoint, InFlight, Pool, PoolState, Tiers, Trial, Tried, Wanted};
 
 impl Pool {
     /// Chooses an ejected endpoint whose time-out is over, for the one request
-    /// that decides whether it is back. `repeatable`: the request could be sent
-    /// elsewhere if it fails.
+    /// that decides whether it is back. Who belongs to replicas that serve stays
+    /// with them, and who names some may try one of these. `repeatable`: the
+    /// request is a short one that could be sent elsewhere if it fails.
     pub fn pick_trial(&self, draw: Draw<'_>, repeatable: bool) -> Option<(&Endpoint, Trial)> {
-        let ejected = &self.tiers.ejected.members;
-        let ejected = ejected.iter().filter_map(|&slot| self.endpoints.get(usize::from(slot)));
-        ejected
-            .filter(|it| self.may_try(it))
-            .find_map(|it| Trial::begin(&it.vitals, draw.now, repeatable).map(|trial| (it, trial)))
+        let Draw { now, wanted, .. } = draw;
+        let lapse = self.settings.timeouts.response;
+        let trial = |slots: &[u16]| {
+            let slots = slots.iter().filter_map(|&slot| self.at(slot));
+            slots.filter(|it| self.may_try(it)).find_map(|it| {
+                Trial::begin(&it.vitals, now, repeatable, lapse).map(|trial| (it, trial))
+            })
+        };
+        let serves = |&slot: &u16| self.at(slot).is_some_and(|it| it.vitals.state().serves());
+        for named in wanted.pins.into_iter().flatten() {
+            let members = &named.tier.members;
+            let own = trial(members);
+            if own.is_some() || members.iter().any(serves) {
+                return own;
+            }
+        }
+        let own = wanted.session.and_then(|slot| trial(&[slot]));
+        if own.is_some() || wanted.session.is_some_and(|slot| serves(&slot)) {
+            return own;
+        }
+        trial(&self.tiers.ejected)
     }
 
     /// A backup is tried only when it would have been used. None is that does
@@ -35,19 +53,39 @@ impl Pool {
         endpoint.weight > 0 && self.endpoints.iter().any(other)
     }
 
-    /// Whether an endpoint in such a state has not been tried and has as many
-    /// requests as it may: a place there is worth waiting for.
-    pub fn is_full(&self, tried: &Tried, wanted: fn(State) -> bool) -> bool {
-        let is_full = |it: &Endpoint| it.weight > 0 && !it.has_room() && !tried.contains(it);
+    /// Whether a place at an endpoint that is ready is worth waiting for, none
+    /// having been free when one was chosen. That is not asked anew: a place that
+    /// was freed since must not be taken for none at all.
+    pub fn is_full(&self, wanted: Wanted<'_>, tried: &Tried) -> bool {
+        let Tiers { primary, backup, .. } = &self.tiers;
+        let named = || wanted.pins.into_iter().flatten().map(|named| &named.tier);
         self.tiers.limited
-            && self.endpoints.iter().any(|it| wanted(it.vitals.state()) && is_full(it))
+            && ([primary, backup].into_iter().chain(named()))
+                .map(|tier| tier.members.as_slice())
+                .chain(wanted.session.as_ref().map(slice::from_ref))
+                .any(|slots| self.may_free(slots, tried, State::serves))
+    }
+
+    /// As [`Pool::is_full`], of those too that are chosen when none is ready.
+    pub fn is_full_at_last(&self, wanted: Wanted<'_>, tried: &Tried) -> bool {
+        let last = &self.tiers.last.members;
+        self.is_full(wanted, tried)
+            || self.tiers.limited && self.may_free(last, tried, State::serves_at_last)
+    }
+
+    fn may_free(&self, slots: &[u16], tried: &Tried, fits: fn(State) -> bool) -> bool {
+        slots
+            .iter()
+            .filter_map(|&slot| self.at(slot))
+            .any(|it| it.max_conns.is_some() && fits(it.vitals.state()) && !tried.contains(it))
     }
 
     /// Whether an endpoint is ready that has not been tried and takes a request
     /// at once.
     pub fn has_other(&self, tried: &Tried) -> bool {
         let takes = |it: &Endpoint| it.weight > 0 && it.vitals.state().serves() && it.has_room();
-        self.endpoints.iter().any(|it| takes(it) && !tried.contains(it))
+        let others_first = self.tiers.limited && self.state.queue.waiting() > 0;
+        !others_first && self.endpoints.iter().any(|it| takes(it) && !tried.contains(it))
     }
 }
 

@@ -84,14 +84,41 @@ fn what_is_full_is_passed_over_for_others_then_for_backups_and_for_nothing_worse
         assert!(pool.endpoints[expected].begin(&pool.state).is_none(), "it is full");
     }
     assert_eq!(pick(), None, "a place is waited for");
-    assert!(pool.is_full(&none, State::serves));
+    assert!(pool.is_full(Wanted::default(), &none));
     // What was tried in vain is not waited for.
     let mut tried = Tried::default();
     pool.endpoints[..2].iter().for_each(|it| tried.add(Tried::mark(it)));
     let chosen = pool.pick(draw(start()), &tried).map(|it| it.vitals.serial());
     assert_eq!(chosen, Some(serials[2]));
     drop(held);
+    assert!(pool.is_full(Wanted::default(), &none), "who found none may wait for what is free now");
     assert_eq!(pick(), Some(serials[0]));
+}
+
+#[test]
+fn an_endpoint_that_is_ejected_and_heard_of_again_has_not_been_tried() {
+    let pool = pool(vec![primary(), primary()]);
+    let endpoint = &pool.endpoints[0];
+    fail(&pool, 0, 2, start());
+    endpoint.vitals.suspect();
+    let mut tried = Tried::default();
+    tried.add(Tried::mark(endpoint));
+    let conclude = |probe| {
+        let ticket = endpoint.vitals.begin_probe().unwrap();
+        endpoint.vitals.conclude(ticket, probe)
+    };
+    assert!(conclude(Probe::Failed) && tried.contains(endpoint));
+    assert!(conclude(Probe::Passed) && !tried.contains(endpoint));
+    assert_eq!(endpoint.vitals.state(), State::Ejected);
+}
+
+#[test]
+fn who_would_have_to_queue_elsewhere_has_no_other() {
+    let mut pool = pool(vec![Endpoint { max_conns: NonZeroU32::new(1), ..primary() }]);
+    pool = refreshed(&pool);
+    assert!(pool.has_other(&Tried::default()));
+    let _first = pool.state.queue_up(1).unwrap();
+    assert!(!pool.has_other(&Tried::default()));
 }
 
 proptest! {

@@ -21,13 +21,14 @@ pub struct Draw<'a> {
 }
 
 /// The endpoints that this request has been sent to, each with how often it had
-/// been ready by then: one that is ready anew has not been tried.
+/// become ready, and been heard of again, by then: after that it has not been
+/// tried. One that is ejected is heard of again though it does not become ready.
 #[derive(Clone, Debug, Default)]
 pub struct Tried(Vec<Mark>);
 
 /// An endpoint as it was when it was tried.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Mark(u64, u32);
+pub struct Mark(u64, u32, u32);
 
 /// A choice among the endpoints of one rank.
 struct Choice<'a> {
@@ -49,7 +50,7 @@ impl Pool {
             .or_else(|| self.pick_from(&self.tiers.backup, draw, tried, serves))
             .or_else(|| {
                 // What is full is waited for, and not passed over for what fails.
-                let may_wait = self.is_full(tried, State::serves);
+                let may_wait = self.is_full(draw.wanted, tried);
                 let last = &self.tiers.last;
                 (!may_wait).then(|| self.pick_from(last, draw, tried, serves_at_last)).flatten()
             })
@@ -116,7 +117,7 @@ impl Pool {
         choice.slot(serves).and_then(|slot| self.at(slot))
     }
 
-    fn at(&self, slot: u16) -> Option<&Endpoint> {
+    pub(super) fn at(&self, slot: u16) -> Option<&Endpoint> {
         self.endpoints.get(usize::from(slot))
     }
 }
@@ -230,7 +231,8 @@ impl Choice<'_> {
 impl Tried {
     /// What is added if an attempt that begins now fails.
     pub fn mark(endpoint: &Endpoint) -> Mark {
-        Mark(endpoint.vitals.serial(), endpoint.vitals.times_ready())
+        let vitals = &endpoint.vitals;
+        Mark(vitals.serial(), vitals.times_ready(), vitals.recoveries())
     }
 
     pub fn add(&mut self, mark: Mark) {

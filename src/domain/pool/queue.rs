@@ -107,6 +107,12 @@ impl Spot {
         Arc::ptr_eq(&self.pool, pool)
     }
 
+    /// Whether nobody in line came before it.
+    pub fn is_first(&self) -> bool {
+        let line = self.pool.queue.line();
+        line.waiters.first_key_value().is_some_and(|(first, _)| *first == self.number)
+    }
+
     /// Whether it is in line and called. It has to try now: the next call is
     /// for what happens from here on.
     pub fn take_call(&self) -> bool {

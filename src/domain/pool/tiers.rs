@@ -13,8 +13,9 @@ pub struct Tiers {
     pub backup: Tier,
     /// Unhealthy, suspect or ejected: better than no answer at all.
     pub last: Tier,
-    /// Ejected: they are tried again after their time-out.
-    pub ejected: Tier,
+    /// Ejected, as places in the pool's list: they are tried again after their
+    /// time-out.
+    pub ejected: Vec<u16>,
     /// They have their stop signal, and may still answer for a moment.
     pub leaving: Tier,
     /// Not seen to answer yet; for those who have waited.
@@ -48,7 +49,7 @@ impl Tiers {
             primary: tier(&[State::Ready], &[false]),
             backup: tier(&[State::Ready], &[true]),
             last: tier(&[State::Unhealthy, State::Suspect, State::Ejected], &[false, true]),
-            ejected: tier(&[State::Ejected], &[false, true]),
+            ejected: tier(&[State::Ejected], &[false, true]).members,
             leaving: tier(&[State::Draining], &[false, true]),
             starting: tier(&[State::Starting], &[false, true]),
             limited: endpoints.iter().any(|endpoint| endpoint.max_conns.is_some()),

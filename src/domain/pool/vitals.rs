@@ -18,6 +18,7 @@ pub struct Vitals {
     /// Of the last check that did not pass; 0 for none.
     fault: AtomicU16,
     times_ready: AtomicU32,
+    recoveries: AtomicU32,
     /// When its share began to grow: milliseconds from `epoch`, plus one; 0
     /// while that has not been noted.
     grows_from: AtomicU64,
@@ -45,6 +46,7 @@ impl Vitals {
             heard: AtomicU64::new(Probe::Untried as u64),
             fault: AtomicU16::new(0),
             times_ready: AtomicU32::new(0),
+            recoveries: AtomicU32::new(0),
             grows_from: AtomicU64::new(0),
             epoch: OnceLock::new(),
             cut: AtomicBool::new(false),
@@ -87,6 +89,12 @@ impl Vitals {
     /// How often it has become ready.
     pub fn times_ready(&self) -> u32 {
         self.times_ready.load(Ordering::Relaxed)
+    }
+
+    /// How often a probe of it passed after it had failed, whatever else keeps
+    /// it from service.
+    pub fn recoveries(&self) -> u32 {
+        self.recoveries.load(Ordering::Relaxed)
     }
 
     /// Its time to finish is over: what it still has is broken off.
@@ -139,6 +147,11 @@ impl Vitals {
         self.ejection.count(trouble)
     }
 
+    /// It was ejected for this, and not because it was about to leave.
+    pub fn count_ejection(&self, trouble: Trouble) {
+        self.ejection.add(trouble);
+    }
+
     /// The last failure before its last ejection.
     pub fn ejected_for(&self) -> Option<Trouble> {
         self.ejection.trouble()
@@ -172,7 +185,15 @@ impl Vitals {
     /// had begun. Whether it was taken in.
     pub fn conclude(&self, ticket: Ticket, probe: Probe) -> bool {
         let heard = (ticket.0 & !PROBE_BITS) | probe as u64;
-        self.heard.compare_exchange(ticket.0, heard, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let taken =
+            self.heard.compare_exchange(ticket.0, heard, Ordering::AcqRel, Ordering::Relaxed);
+        if taken.is_ok()
+            && probe == Probe::Passed
+            && matches!(ticket.probe(), Probe::Failed | Probe::Unfit)
+        {
+            self.recoveries.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.is_ok()
     }
 
     /// Whether it must be asked again, for something that was not known at

@@ -7,18 +7,19 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::domain::balance::Policy;
 use crate::domain::http::hop_by_hop;
 use crate::domain::lifecycle::Trouble;
-use crate::domain::pool::{Endpoint, InFlight, Pool, Timeouts};
+use crate::domain::pool::{Ejected, Endpoint, InFlight, Pool, Timeouts};
 use crate::domain::proxy_protocol::Header;
 use crate::domain::retry::{Again, Cause, Failed, is_hopeless};
 use crate::proxy::bell::Ongoing;
 use crate::proxy::error::ProxyError;
-use crate::proxy::request::body::{Lease, ResponseBody};
+use crate::proxy::request::SIGN_OF_LEAVING;
+use crate::proxy::request::body::{self, Lease, ResponseBody};
 use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::middleware::{Admission, Reply};
@@ -27,7 +28,7 @@ use crate::proxy::request::stopwatch::Stopwatch;
 use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
 use crate::proxy::shortage::is_shortage;
-use crate::proxy::upstream::{Connection, Failure, Reuse, Terms};
+use crate::proxy::upstream::{Connection, Failure, Reuse, Terms, Upload};
 
 /// The answer to a request that did not fail.
 pub(super) enum Answered {
@@ -117,7 +118,8 @@ impl Attempt<'_> {
                 }
                 Err(Failure { cause, error }) => {
                     let fresh = connection.reused && !exchange.refreshed;
-                    self.note(cause, &error, connection.reused, &ongoing);
+                    let upload = prepared.upload();
+                    self.note(cause, &error, connection.reused, upload, &ongoing);
                     match failed(cause, fresh) {
                         Again::Fresh if self.leaves() => return Err((error, Again::Another)),
                         Again::Fresh => exchange.refreshed = true,
@@ -186,7 +188,7 @@ impl Attempt<'_> {
         let (status, tolerance) = (response.status().as_u16(), &self.pool.settings.tolerance);
         if tolerance.blames(status) {
             self.charge(Trouble::Status, ongoing);
-        } else if ongoing.in_flight.succeeded(|| Instant::now().into_std()) {
+        } else if ongoing.in_flight.succeeded(|| Instant::now().into_std()) && !self.leaves() {
             let Endpoint { name, id, .. } = self.endpoint;
             info!(replica = %name, address = %id.address, "Replica back in service");
             self.resources.parts.alarm.raise();
@@ -196,14 +198,24 @@ impl Attempt<'_> {
 
     /// A socket that fails under a request speaks before the engine does. An
     /// idle connection may have ended for its age.
-    fn note(&self, cause: Cause, error: &ProxyError, reused: bool, ongoing: &Ongoing) {
+    fn note(
+        &self,
+        cause: Cause,
+        error: &ProxyError,
+        reused: bool,
+        upload: &Upload,
+        ongoing: &Ongoing,
+    ) {
         match cause {
             // It may break off one request and still take another.
             _ if self.leaves() => {}
             Cause::Unsent | Cause::Unanswered if reused => {}
             Cause::Unsent | Cause::Unanswered | Cause::AnswerBroken => {
                 self.suspect();
-                self.charge(Trouble::Reset, ongoing);
+                // It may have refused the rest of the body, which it need not hear out.
+                if upload.has_ended() {
+                    self.charge(Trouble::Reset, ongoing);
+                }
             }
             Cause::Other if matches!(error, ProxyError::ResponseTimeout { .. }) => {
                 self.endpoint.vitals.note_failure();
@@ -221,17 +233,33 @@ impl Attempt<'_> {
         }
         let now = Instant::now().into_std();
         let spared = || self.pool.can_spare(self.endpoint);
-        if let Some(ejected) = ongoing.in_flight.failed(trouble, now, limits, spared) {
-            let Endpoint { name, id, .. } = self.endpoint;
-            warn!(
-                replica = %name,
-                address = %id.address,
-                reason = trouble.as_str(),
-                lasts = ?ejected.lasts,
-                "Replica ejected: it {}",
-                trouble.what(),
-            );
+        let vitals = &self.endpoint.vitals;
+        let was_out = vitals.is_ejected();
+        let ejected = ongoing.in_flight.failed(trouble, now, limits, spared);
+        if let Some(ejected) = ejected {
+            self.report(trouble, ejected);
+        }
+        // Or it is back in spite of its failure, where none ejects any more.
+        if ejected.is_some() || was_out && !vitals.is_ejected() {
             self.resources.parts.alarm.raise();
+        }
+    }
+
+    /// Says that the replica is ejected, unless it turns out that it was about to
+    /// leave: then it is not ill.
+    fn report(&self, trouble: Trouble, ejected: Ejected) {
+        let endpoint = self.endpoint.clone();
+        match trouble {
+            Trouble::Connect | Trouble::Reset => {
+                let watch = self.resources.bell().watch(&endpoint.vitals);
+                tokio::task::spawn_local(async move {
+                    let leaves = watch.until(|vitals| vitals.state().leaves());
+                    if timeout(SIGN_OF_LEAVING, leaves).await.is_err() {
+                        report(&endpoint, trouble, ejected);
+                    }
+                });
+            }
+            Trouble::Timeout | Trouble::Status => report(&endpoint, trouble, ejected),
         }
     }
 
@@ -280,7 +308,29 @@ impl Attempt<'_> {
     }
 }
 
+fn report(endpoint: &Endpoint, trouble: Trouble, ejected: Ejected) {
+    endpoint.vitals.count_ejection(trouble);
+    warn!(
+        replica = %endpoint.name,
+        address = %endpoint.id.address,
+        reason = trouble.as_str(),
+        lasts = ?ejected.lasts,
+        "Replica ejected: it {}",
+        trouble.what(),
+    );
+}
+
 impl Answered {
+    /// Nobody gets it. Its connection may still carry another request.
+    pub(super) fn discard(self) {
+        match self {
+            Self::Plain { response, lease, idle } => {
+                body::discard(response.into_body(), lease, idle);
+            }
+            Self::Ours(_) | Self::Switched { .. } => {}
+        }
+    }
+
     pub(super) fn headers_mut(&mut self) -> &mut HeaderMap {
         match self {
             Self::Ours(reply) => &mut reply.headers,

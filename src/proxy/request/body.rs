@@ -101,9 +101,7 @@ impl ResponseBody {
     /// read, so that its connection can carry another request.
     pub(super) fn replaced(mut self, content: Bytes) -> Self {
         let content = if content.is_empty() { Content::Done } else { Content::Whole(content) };
-        if let Content::Streamed(rest) = mem::replace(&mut self.content, content) {
-            tokio::task::spawn_local(timeout(REST_TIME, rest.run_out()));
-        }
+        discard_rest(mem::replace(&mut self.content, content));
         self
     }
 
@@ -114,13 +112,7 @@ impl ResponseBody {
         idle: Duration,
         exchange: Box<Exchange>,
     ) -> Self {
-        let content = if incoming.is_end_stream() {
-            lease.release();
-            Content::Done
-        } else {
-            let lease = Some(lease);
-            Content::Streamed(Box::new(Streamed { incoming, lease, idle, deadline: None }))
-        };
+        let content = Content::streamed(incoming, lease, idle);
         Self { content, exchange: Some(exchange), bytes: 0, failed: None }
     }
 
@@ -171,7 +163,28 @@ impl Drop for ResponseBody {
     }
 }
 
+/// Ends the use of a replica's answer that nobody gets, once a short rest of it
+/// has been read.
+pub(super) fn discard(incoming: Incoming, lease: Lease, idle: Duration) {
+    discard_rest(Content::streamed(incoming, lease, idle));
+}
+
+fn discard_rest(content: Content) {
+    if let Content::Streamed(rest) = content {
+        tokio::task::spawn_local(timeout(REST_TIME, rest.run_out()));
+    }
+}
+
 impl Content {
+    fn streamed(incoming: Incoming, lease: Lease, idle: Duration) -> Self {
+        if incoming.is_end_stream() {
+            lease.release();
+            return Self::Done;
+        }
+        let lease = Some(lease);
+        Self::Streamed(Box::new(Streamed { incoming, lease, idle, deadline: None }))
+    }
+
     pub(super) fn poll_frame(
         &mut self,
         context: &mut Context<'_>,

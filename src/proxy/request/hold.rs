@@ -15,8 +15,10 @@ use crate::proxy::upstream::Upload;
 /// The wait of one request, which may be interrupted by tries.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
-    /// When it first found no replica that could serve it.
+    /// Since when it finds no replica that can serve it.
     began: Option<Instant>,
+    /// Before that.
+    spent: Duration,
     /// Its turn among those who wait.
     arrival: Option<u64>,
 }
@@ -27,14 +29,21 @@ impl Hold {
         self.began.get_or_insert_with(Instant::now);
     }
 
+    /// It has found one that was merely busy until now: however long that takes
+    /// is no wait.
+    pub(super) fn pause(&mut self) {
+        self.spent = self.waited();
+        self.began = None;
+    }
+
     /// Whether it has waited as long as `settings` allow.
     pub(super) fn is_over(&self, settings: &PoolSettings) -> bool {
-        self.began.is_some_and(|began| began.elapsed() >= settings.hold)
+        self.began.is_some() && self.waited() >= settings.hold
     }
 
     /// Until when it may wait; none if that is over.
     pub(super) fn deadline(&self, settings: &PoolSettings) -> Option<Instant> {
-        self.began.filter(|_| !self.is_over(settings)).map(|began| began + settings.hold)
+        self.at(settings.hold).filter(|_| !self.is_over(settings))
     }
 
     /// Waits until there is a newer table than `table`, or until the wait is
@@ -48,9 +57,7 @@ impl Hold {
         upload: &Upload,
     ) -> Result<bool, ProxyError> {
         self.begin();
-        let Some(began) = self.began.filter(|_| !self.is_over(settings)) else {
-            return Ok(false);
-        };
+        let Some(deadline) = self.deadline(settings) else { return Ok(false) };
         // Who had a place and tried comes back to it.
         let most = if self.arrival.is_some() { u32::MAX } else { settings.hold_max };
         let _waiting = state.wait(most).ok_or(ProxyError::QueueFull)?;
@@ -58,8 +65,8 @@ impl Hold {
         if resources.table().generation() != table.generation() {
             return Ok(true);
         }
-        let (long, deadline) = (began + LONG, began + settings.hold);
-        let until = if self.is_long() { deadline } else { long.min(deadline) };
+        let long = self.at(LONG).filter(|_| !self.is_long());
+        let until = long.map_or(deadline, |long| long.min(deadline));
         tokio::select! {
             // A time-out is a reason to look again as well: the wait may have
             // become long.
@@ -68,9 +75,14 @@ impl Hold {
         }
     }
 
-    /// How long it has waited, tries included.
+    /// How long it has waited, with the tries that failed meanwhile.
     pub(super) fn waited(&self) -> Duration {
-        self.began.map(|began| began.elapsed()).unwrap_or_default()
+        self.spent + self.began.map(|began| began.elapsed()).unwrap_or_default()
+    }
+
+    /// When it will have waited for so long.
+    fn at(&self, waited: Duration) -> Option<Instant> {
+        self.began.map(|began| began + waited.saturating_sub(self.spent))
     }
 
     /// Whether it has waited long enough for replicas that are better than none.

@@ -65,3 +65,6 @@ pub(super) async fn handle(
 /// How long an endpoint that is gone may be silent in an answer or a tunnel:
 /// long enough for all that it sent before and that is still on its way.
 const GONE_SILENCE: Duration = Duration::from_secs(1);
+
+/// A socket may tell that a replica ends this long before the engine does.
+const SIGN_OF_LEAVING: Duration = Duration::from_millis(500);

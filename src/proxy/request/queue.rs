@@ -27,6 +27,11 @@ impl Queued {
         own.is_some_and(Spot::take_call) || pool.state.queue.waiting() == 0
     }
 
+    /// Whether it has ever been in line.
+    pub(super) fn has_waited(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// It waits no more in this queue: it has a place, or no place would help.
     pub(super) fn leave(&self) {
         if let Some(turn) = &self.0 {
@@ -69,17 +74,18 @@ impl Queued {
             return Ok(true);
         }
         let called = std::future::poll_fn(|context| turn.poll_called(context));
-        let look = deadline.min(Instant::now() + LOOK);
+        // Who is first later is called then.
+        let look = if turn.is_first() { deadline.min(Instant::now() + LOOK) } else { deadline };
         tokio::select! {
             () = called => {}
             // What has changed may be a place for whoever is first.
             _ = timeout_at(look, place.rung()) => turn.wake_first(),
-            () = upload.read_ahead() => return Err(ProxyError::ClientBroke(None)),
+            () = upload.read_ahead() => return Err(upload.fault()),
         }
         Ok(true)
     }
 }
 
-/// How often those who wait look for themselves: a place at a replica that is in
+/// How often the first in line looks for itself: a place at a replica that is in
 /// two pools is called out in one of them only.
 const LOOK: Duration = Duration::from_millis(250);

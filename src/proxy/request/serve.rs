@@ -1,5 +1,6 @@
 //! Trying endpoints until one answers, or the rules forbid another try.
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +8,11 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::domain::lifecycle::State;
-use crate::domain::pool::{Draw, Endpoint, InFlight, Pool, Tried, Vitals, Wanted};
+use crate::domain::pool::{Draw, Endpoint, InFlight, Mark, Pool, Tried, Vitals, Wanted};
 use crate::domain::retry::Again;
+use crate::domain::routing::{Route, RoutingTable};
 use crate::proxy::error::ProxyError;
+use crate::proxy::request::SIGN_OF_LEAVING;
 use crate::proxy::request::attempt::{Answered, Attempt};
 use crate::proxy::request::exchange::{Exchange, Told};
 use crate::proxy::request::hold::Hold;
@@ -30,101 +32,200 @@ pub(super) async fn serve(
 ) -> Result<Answered, ProxyError> {
     let now = exchange.began.into_std();
     let (random, client) = (fastrand::u64(..), prepared.client);
-    let draw = Draw { random, client, now, wanted: Wanted::default() };
-    let mut tried = Tried::default();
-    let mut retries = Retries::default();
-    let mut last_failure = None;
-    let mut hold = Hold::default();
-    let mut queued = Queued::default();
-    // An answer that another replica may better.
-    let mut spare: Option<Spare> = None;
+    let mut serving = Serving {
+        resources,
+        prepared,
+        draw: Draw { random, client, now, wanted: Wanted::default() },
+        tried: Tried::default(),
+        retries: Retries::default(),
+        hold: Hold::default(),
+        queued: Queued::default(),
+        spare: None,
+        last_failure: None,
+    };
     loop {
         let table = resources.table();
-        let route = match route(&table, prepared) {
-            Err(ProxyError::NoRoute) if !table.is_complete() => {
-                // It may only not have one yet: we have just started.
-                let (settings, state) = resources.unrouted();
-                if hold.wait(resources, settings, state, &table, prepared.upload()).await? {
-                    continue;
-                }
-                return Err(ProxyError::HoldTimeout { hold: settings.hold, after: None });
-            }
-            route => route?,
-        };
-        let (pool, settings) = (route.pool, &route.pool.settings);
+        if let Break(answered) = serving.step(&table, exchange, admission).await? {
+            return Ok(answered);
+        }
+    }
+}
+
+/// A request between its attempts.
+struct Serving<'a> {
+    resources: &'a Rc<Resources>,
+    prepared: &'a Prepared,
+    /// What is wanted of a pool is added for each.
+    draw: Draw<'static>,
+    tried: Tried,
+    retries: Retries,
+    hold: Hold,
+    queued: Queued,
+    /// An answer that another replica may better.
+    spare: Option<Spare>,
+    last_failure: Option<ProxyError>,
+}
+
+/// An answer, or a look at what there is then.
+type Step = Result<ControlFlow<Answered>, ProxyError>;
+
+impl Serving<'_> {
+    /// One attempt, or one wait.
+    async fn step(
+        &mut self,
+        table: &RoutingTable,
+        exchange: &mut Box<Exchange>,
+        admission: &mut Admission,
+    ) -> Step {
+        let (resources, prepared) = (self.resources, self.prepared);
+        let Some(route) = self.route(table).await? else { return Ok(Continue(())) };
+        let pool = route.pool;
         if exchange.routed_to(pool) {
-            pool.state.budget.request(second(resources, exchange.began + hold.waited()));
+            let from = exchange.began + self.hold.waited();
+            pool.state.budget.request(second(resources, from));
         }
         let unseen = admission.enter(pool, prepared.upload());
         if route.closed {
             return Err(ProxyError::Closed);
         }
         if unseen {
+            // It chooses nothing until it is admitted, and holds nobody up.
+            self.queued.leave();
             match Box::pin(admission.admit(resources, prepared, exchange)).await? {
-                Verdict::Answer(reply) => return Ok(Answered::Ours(reply)),
+                Verdict::Answer(reply) => return Ok(Break(Answered::Ours(reply))),
                 // It may have taken seconds, in which the door was shut.
-                Verdict::Pass if resources.table().generation() != table.generation() => continue,
+                Verdict::Pass if resources.table().generation() != table.generation() => {
+                    return Ok(Continue(()));
+                }
                 Verdict::Pass => {}
             }
         }
-        let draw = Draw { wanted: prepared.wanted(pool), ..draw };
-        let picked = pick(pool, draw, &tried, prepared, &hold, &queued);
-        let (endpoint, in_flight) = match (picked, spare.take()) {
-            (Picked::One(endpoint, in_flight), kept) => {
-                spare = kept;
-                (endpoint, in_flight)
-            }
-            (Picked::Full | Picked::None, Some(kept)) => return Ok(kept.give(prepared, exchange)),
-            (Picked::Full, None) => {
-                let upload = prepared.upload();
-                let wait = queued.wait(resources, pool, &tried, &mut hold, &table, upload).await;
-                exchange.waited = hold.waited();
-                if wait? {
-                    continue;
+        let draw = Draw { wanted: prepared.wanted(pool), ..self.draw };
+        let (endpoint, in_flight) = match self.pick(pool, draw) {
+            Picked::One(endpoint, in_flight) => (endpoint, in_flight),
+            picked @ (Picked::Full | Picked::None) => {
+                if let Some(kept) = self.spare.take() {
+                    return Ok(Break(kept.give(prepared, exchange)));
                 }
-                return Err(ProxyError::QueueTimeout { hold: settings.hold });
-            }
-            (Picked::None, None) => {
-                queued.leave();
-                let again = hold.wait(resources, settings, &pool.state, &table, prepared.upload());
-                let again = again.await?;
-                exchange.waited = hold.waited();
-                if again {
-                    continue;
-                }
-                let after = last_failure.map(Box::new);
-                return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
+                let waited = if matches!(picked, Picked::Full) {
+                    self.wait_for_a_place(pool, table).await
+                } else {
+                    self.wait_for_a_replica(pool, table).await
+                };
+                exchange.waited = self.hold.waited();
+                return waited.map(Continue);
             }
         };
-        queued.leave();
+        self.queued.leave();
+        if self.queued.has_waited() {
+            self.hold.pause();
+        }
         let mark = Tried::mark(endpoint);
         let attempt = Attempt { resources, pool, endpoint, admission };
-        let (error, again) = match attempt.make(prepared, exchange, in_flight).await {
+        let made = attempt.make(prepared, exchange, in_flight).await;
+        match made {
             Ok(mut answered) => {
                 let is_secure = || prepared.is_secure();
                 if let Some(cookie) = pool.cookie_for(endpoint, &draw.wanted, is_secure) {
                     answered.headers_mut().append(SET_COOKIE, cookie);
                 }
-                if !settings.tolerance.retries(answered.status().as_u16()) {
-                    return Ok(answered);
-                }
-                tried.add(mark);
-                let kept = Spare { answered, told: exchange.told() };
-                let again = prepared.is_idempotent()
-                    && prepared.upload().is_whole()
-                    && exchange.attempts < ATTEMPTS_MAX
-                    && pool.has_other(&tried)
-                    && retries.take(resources, pool, endpoint);
-                if !again {
-                    return Ok(kept.give(prepared, exchange));
-                }
-                spare = Some(kept);
-                continue;
+                Ok(self.answered(pool, endpoint, mark, answered, exchange))
             }
-            Err(failed) => failed,
-        };
-        tried.add(mark);
-        hold.begin();
+            Err((error, again)) => {
+                self.tried.add(mark);
+                self.hold.begin();
+                self.failed(pool, endpoint, error, again, exchange).await
+            }
+        }
+    }
+
+    /// Where the request goes; none if there is more to see after a wait.
+    async fn route<'t>(
+        &mut self,
+        table: &'t RoutingTable,
+    ) -> Result<Option<Route<'t>>, ProxyError> {
+        match route(table, self.prepared) {
+            Err(ProxyError::NoRoute) if !table.is_complete() => {
+                // It may only not have one yet: we have just started.
+                self.queued.leave();
+                let (settings, state) = self.resources.unrouted();
+                let upload = self.prepared.upload();
+                if self.hold.wait(self.resources, settings, state, table, upload).await? {
+                    return Ok(None);
+                }
+                Err(ProxyError::HoldTimeout { hold: settings.hold, after: None })
+            }
+            route => route.map(Some),
+        }
+    }
+
+    async fn wait_for_a_place(
+        &mut self,
+        pool: &Pool,
+        table: &RoutingTable,
+    ) -> Result<(), ProxyError> {
+        let Self { resources, prepared, tried, hold, .. } = self;
+        let upload = prepared.upload();
+        let again = self.queued.wait(resources, pool, tried, hold, table, upload).await?;
+        let hold = pool.settings.hold;
+        if again { Ok(()) } else { Err(ProxyError::QueueTimeout { hold }) }
+    }
+
+    async fn wait_for_a_replica(
+        &mut self,
+        pool: &Pool,
+        table: &RoutingTable,
+    ) -> Result<(), ProxyError> {
+        self.queued.leave();
+        let (settings, upload) = (&pool.settings, self.prepared.upload());
+        if self.hold.wait(self.resources, settings, &pool.state, table, upload).await? {
+            return Ok(());
+        }
+        let after = self.last_failure.take().map(Box::new);
+        Err(ProxyError::HoldTimeout { hold: settings.hold, after })
+    }
+
+    /// The answer is given, unless another replica may have a better one.
+    fn answered(
+        &mut self,
+        pool: &Pool,
+        endpoint: &Endpoint,
+        mark: Mark,
+        answered: Answered,
+        exchange: &mut Exchange,
+    ) -> ControlFlow<Answered> {
+        let prepared = self.prepared;
+        if let Some(kept) = self.spare.take() {
+            kept.answered.discard();
+        }
+        if !pool.settings.tolerance.retries(answered.status().as_u16()) {
+            return Break(answered);
+        }
+        self.tried.add(mark);
+        let kept = Spare { answered, told: exchange.told() };
+        let again = prepared.is_idempotent()
+            && prepared.upload().is_whole()
+            // Its connection would break with the request.
+            && prepared.upload().has_ended()
+            && exchange.attempts < ATTEMPTS_MAX
+            && pool.has_other(&self.tried)
+            && self.retries.take(self.resources, pool, endpoint);
+        if !again {
+            return Break(kept.give(prepared, exchange));
+        }
+        self.spare = Some(kept);
+        Continue(())
+    }
+
+    /// Whether another attempt may follow; else what the client is told.
+    async fn failed(
+        &mut self,
+        pool: &Pool,
+        endpoint: &Endpoint,
+        error: ProxyError,
+        again: Again,
+        exchange: &mut Exchange,
+    ) -> Step {
         let may_go_on = exchange.attempts < ATTEMPTS_MAX
             && match again {
                 Again::Never | Again::Fresh => false,
@@ -134,20 +235,61 @@ pub(super) async fn serve(
                     }
                     true
                 }
-                Again::Charged => retries.afford(resources, pool, endpoint).await,
+                Again::Charged => self.retries.afford(self.resources, pool, endpoint).await,
             };
-        if !may_go_on {
-            return match spare {
-                Some(kept) => Ok(kept.give(prepared, exchange)),
-                None => Err(error),
-            };
-        }
+        let hold = pool.settings.hold;
         // Replicas that come and go could be tried for ever.
-        if exchange.attempts >= FREE_ATTEMPTS && hold.is_over(settings) {
-            let after = Some(Box::new(error));
-            return Err(ProxyError::HoldTimeout { hold: settings.hold, after });
+        let is_over = exchange.attempts >= FREE_ATTEMPTS && self.hold.is_over(&pool.settings);
+        if may_go_on && !is_over {
+            self.last_failure = Some(error);
+            return Ok(Continue(()));
         }
-        last_failure = Some(error);
+        match self.spare.take() {
+            Some(kept) => Ok(Break(kept.give(self.prepared, exchange))),
+            None if may_go_on => {
+                Err(ProxyError::HoldTimeout { hold, after: Some(Box::new(error)) })
+            }
+            None => Err(error),
+        }
+    }
+
+    /// The endpoint for the next attempt. One that leaves may still take what can
+    /// be sent again, and is there for all who have waited, as is one that starts.
+    fn pick<'p>(&self, pool: &'p Pool, draw: Draw<'_>) -> Picked<'p> {
+        let Self { tried, prepared, hold, queued, .. } = self;
+        if !queued.may_choose(pool) {
+            return Picked::Full;
+        }
+        let repeatable = || prepared.is_idempotent() && prepared.upload().is_whole();
+        // A body takes its time, in which nothing is decided.
+        let at_once = || prepared.is_idempotent() && prepared.upload().has_ended();
+        // Who has failed once is not sent where that may happen again.
+        if !pool.tiers.ejected.is_empty()
+            && tried.is_empty()
+            && let Some((endpoint, trial)) = pool.pick_trial(draw, at_once())
+            && let Some(in_flight) = endpoint.begin(&pool.state)
+        {
+            return Picked::One(endpoint, in_flight.on_trial(trial));
+        }
+        for _ in 0..RACES_MAX {
+            let endpoint = pool.pick(draw, tried).or_else(|| {
+                if pool.is_full_at_last(draw.wanted, tried) {
+                    return None;
+                }
+                let leaving =
+                    || (repeatable() || hold.is_long()).then(|| pool.pick_leaving(draw, tried));
+                let starting = || hold.is_long().then(|| pool.pick_starting(draw, tried));
+                leaving().flatten().or_else(|| starting().flatten())
+            });
+            match endpoint.map(|endpoint| (endpoint, endpoint.begin(&pool.state))) {
+                Some((endpoint, Some(in_flight))) => return Picked::One(endpoint, in_flight),
+                // Another worker took its last place.
+                Some((_, None)) => {}
+                None if pool.is_full_at_last(draw.wanted, tried) => return Picked::Full,
+                None => return Picked::None,
+            }
+        }
+        Picked::Full
     }
 }
 
@@ -164,51 +306,6 @@ enum Picked<'a> {
     /// Others are served first, or every endpoint that could has enough to do.
     Full,
     None,
-}
-
-/// The endpoint for the next attempt. One that leaves may still take what can
-/// be sent again, and is there for all who have waited, as is one that starts.
-fn pick<'a>(
-    pool: &'a Pool,
-    draw: Draw<'_>,
-    tried: &Tried,
-    prepared: &Prepared,
-    hold: &Hold,
-    queued: &Queued,
-) -> Picked<'a> {
-    if !queued.may_choose(pool) {
-        return Picked::Full;
-    }
-    let repeatable = || prepared.is_idempotent() && prepared.upload().is_whole();
-    // Who has failed once is not sent where that may happen again, and who
-    // belongs to a replica stays with it.
-    if !pool.tiers.ejected.is_empty()
-        && tried.is_empty()
-        && pool.pick_wanted(draw, tried).is_none()
-        && let Some((endpoint, trial)) = pool.pick_trial(draw, repeatable())
-        && let Some(in_flight) = endpoint.begin(&pool.state)
-    {
-        return Picked::One(endpoint, in_flight.on_trial(trial));
-    }
-    for _ in 0..RACES_MAX {
-        let endpoint = pool.pick(draw, tried).or_else(|| {
-            if pool.is_full(tried, State::serves_at_last) {
-                return None;
-            }
-            let leaving =
-                || (repeatable() || hold.is_long()).then(|| pool.pick_leaving(draw, tried));
-            let starting = || hold.is_long().then(|| pool.pick_starting(draw, tried));
-            leaving().flatten().or_else(|| starting().flatten())
-        });
-        match endpoint.map(|endpoint| (endpoint, endpoint.begin(&pool.state))) {
-            Some((endpoint, Some(in_flight))) => return Picked::One(endpoint, in_flight),
-            // Another worker took its last place.
-            Some((_, None)) => {}
-            None if pool.is_full(tried, State::serves_at_last) => return Picked::Full,
-            None => return Picked::None,
-        }
-    }
-    Picked::Full
 }
 
 /// An answer that is given if nobody has a better one.
@@ -275,6 +372,3 @@ const FREE_ATTEMPTS: u32 = 6;
 const RACES_MAX: u32 = 8;
 
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-
-/// A socket may tell that a replica ends this long before the engine does.
-const SIGN_OF_LEAVING: Duration = Duration::from_millis(500);

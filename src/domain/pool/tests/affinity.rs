@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::lifecycle::{Outliers, Trouble};
 
 #[test]
 fn a_replica_is_called_by_its_container_service_or_host_name() {
@@ -67,6 +68,34 @@ fn named_requests_take_no_turns_of_the_others() {
         }
     }
     assert_eq!((named, others), ([0, 15, 15], [10, 10, 10]));
+}
+
+#[test]
+fn who_names_an_ejected_replica_tries_it_and_takes_no_turn_by_asking() {
+    let services = [("a", 1), ("b", 1), ("b", 1), ("b", 1)];
+    let pool = ejected(pinned(&services), 3);
+    let (a, b) = (header("a"), header("b"));
+    let trial = |headers: &HeaderMap| {
+        let draw = Draw { wanted: pool.wanted(headers, "/"), ..draw(0) };
+        let trial = pool.pick_trial(draw, true);
+        let next = slot(pool.pick(draw, &Tried::default()).unwrap());
+        (trial.map(|(it, _)| slot(it)), next)
+    };
+    assert_eq!(trial(&a), (None, 0), "it serves those who name it");
+    assert_eq!([trial(&b), trial(&b), trial(&b)], [(Some(3), 1), (Some(3), 2), (Some(3), 1)]);
+    assert_eq!(trial(&cookies(&session_of(&pool, 1))), (None, 1));
+    assert_eq!(trial(&cookies(&session_of(&pool, 3))).0, Some(3));
+    assert_eq!(trial(&HeaderMap::new()).0, Some(3));
+}
+
+#[test]
+fn a_place_at_a_replica_of_weight_0_is_waited_for_by_who_names_it() {
+    let mut endpoints = vec![endpoint(0, 1000, 0), endpoint(1, 1000, 0)];
+    endpoints.iter_mut().for_each(|it| it.max_conns = NonZeroU32::new(1));
+    let affinity = Affinity { pin_header: Some(APP), ..Affinity::default() };
+    let pool = pool_of(PoolSettings { affinity, ..PoolSettings::default() }, endpoints);
+    let waits = |name| pool.is_full(pool.wanted(&header(name), "/"), &Tried::default());
+    assert!(waits("shop-0") && waits("host-1") && !waits("shop"));
 }
 
 #[test]
@@ -223,6 +252,14 @@ fn pinned(services: &[(&str, u16)]) -> Pool {
         sticky: Some(Sticky::Cookie(None)),
     };
     pool_of(PoolSettings { affinity, ..PoolSettings::default() }, endpoints.collect())
+}
+
+/// With the endpoint at `at` ejected, for so long that it can be tried.
+fn ejected(pool: Pool, at: usize) -> Pool {
+    let limits = Outliers { max_fails: 1, fail_timeout: Duration::from_secs(1) };
+    let vitals = &pool.endpoints[at].vitals;
+    vitals.begin().failed(Trouble::Reset, start(), limits, || true);
+    pool_of(pool.settings, pool.endpoints)
 }
 
 fn sticky(count: u16) -> Pool {

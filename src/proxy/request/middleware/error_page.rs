@@ -90,6 +90,8 @@ async fn fetch(pool: &Pool, path: &str, host: HeaderValue, prepared: &Prepared) 
     let draw =
         Draw { random: fastrand::u64(..), client: prepared.client, now, wanted: Wanted::default() };
     let endpoint = pool.pick(draw, &Tried::default())?;
+    // One that is full has no page for us either.
+    let _in_flight = endpoint.begin(&pool.state)?;
     let mut request = Request::new(());
     *request.method_mut() = Method::GET;
     *request.uri_mut() = path.parse::<Uri>().ok()?;
