@@ -140,10 +140,13 @@ impl Choice<'_> {
             let random = balance::mix(self.draw.random ^ balance::mix(u64::from(slot)));
             self.share(slot).takes(most, random)
         };
-        self.by_policy(usable, takes, |slot| self.share(slot))
+        // Who was the furthest up may be taken by another meanwhile.
+        let share = |slot: u16| self.share(slot);
+        self.by_policy(usable, takes, share).or_else(|| self.by_policy(usable, |_| true, share))
     }
 
-    /// The slot that the policy chooses. One that does not take the request
+    /// The slot that the policy chooses. Who has no weight is among the members
+    /// only where the others of its name have none either: all share alike. One that does not take the request
     /// stands back; the caller sees to it that some usable one takes it. A hash
     /// knows no standing back, since its keys would stray.
     fn by_policy(
@@ -156,7 +159,7 @@ impl Choice<'_> {
         let load = |slot: u16| {
             pool.at(slot).map_or(Load::MAX, |it| Load {
                 in_flight: share(slot).scale(it.vitals.in_flight()),
-                weight: it.weight,
+                weight: it.weight.max(1),
             })
         };
         let willing = |slot: u16| usable(slot) && takes(slot);
@@ -182,7 +185,7 @@ impl Choice<'_> {
                     let member = |slot: u16| {
                         pool.at(slot).map_or((0, Load::MAX), |it| {
                             let in_flight = it.vitals.in_flight();
-                            (it.seed, Load { in_flight, weight: it.weight })
+                            (it.seed, Load { in_flight, weight: it.weight.max(1) })
                         })
                     };
                     balance::bounded_hash(&tier.members, tier.weight, key, member, usable)
@@ -202,7 +205,8 @@ impl Choice<'_> {
     }
 
     fn by_client(&self, usable: impl Fn(u16) -> bool) -> Option<u16> {
-        let member = |slot: u16| self.pool.at(slot).map_or((0, 0), |it| (it.seed, it.weight));
+        let member =
+            |slot: u16| self.pool.at(slot).map_or((0, 0), |it| (it.seed, it.weight.max(1)));
         let key = balance::client_key(self.draw.client);
         balance::hash(&self.tier.members, key, member, usable)
     }

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::balance::HashKey;
 
 #[test]
 fn a_replica_is_called_by_its_container_service_or_host_name() {
@@ -77,6 +78,36 @@ fn a_client_with_a_cookie_comes_back_whatever_the_weight_and_to_a_backup_too() {
     assert_eq!(hits(&pool, 20), [20, 0, 0]);
     for at in 0..3 {
         assert_eq!(reached(&pool, &cookies(&session_of(&pool, at))), [at]);
+    }
+}
+
+#[test]
+fn those_of_a_name_share_alike_where_none_has_a_weight() {
+    let hashed = Policy::Hash(HashKey::Header(HeaderName::from_static("user")));
+    for policy in Policy::PLAIN.into_iter().chain([hashed]) {
+        let affinity = Affinity { pin_header: Some(APP), ..Affinity::default() };
+        let settings = PoolSettings { affinity, policy: policy.clone(), ..Default::default() };
+        let endpoints = (0..2).map(|slot| {
+            let service = Some("app".into());
+            Endpoint { service, ..endpoint(slot, 1000, 0) }
+        });
+        let pool = pool_of(settings, endpoints.collect());
+        let _busy: Vec<_> = (0..30).map(|_| pool.endpoints[0].vitals.begin()).collect();
+        let mut hits = [0; 2];
+        for number in 0..200_u64 {
+            let mut headers = header("app");
+            headers.insert("user", HeaderValue::from(number));
+            let client = Ipv4Addr::from_bits(u32::try_from(number).unwrap()).into();
+            let wanted = pool.wanted(&headers, "/");
+            let draw = Draw { wanted, client, ..draw(balance::mix(number)) };
+            hits[slot(pool.pick(draw, &Tried::default()).unwrap())] += 1;
+        }
+        let by_load = matches!(
+            policy,
+            Policy::LeastRequest | Policy::P2c | Policy::PeakEwma | Policy::Hash(_)
+        );
+        let alike = hits.iter().all(|hits| *hits > 60);
+        assert!(if by_load { hits == [0, 200] } else { alike }, "{policy}: {hits:?}");
     }
 }
 
