@@ -15,6 +15,7 @@ use crate::live::{Alarm, Reader};
 use crate::proxy::bell::Bell;
 use crate::proxy::errand::Errands;
 use crate::proxy::passwords::{Verified, Verifier};
+use crate::proxy::request::Encoders;
 use crate::proxy::upstream::Idle;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
@@ -48,6 +49,7 @@ pub(super) struct Resources {
     idle: Idle,
     bell: Rc<Bell>,
     errands: Errands,
+    encoders: Encoders,
     verified: Verified,
     /// Those who wait for any table at all, as if for a pool of its own.
     unrouted: (PoolSettings, Arc<PoolState>),
@@ -67,6 +69,7 @@ impl Resources {
             idle: Idle::default(),
             bell: Rc::default(),
             errands: Errands::default(),
+            encoders: Encoders::default(),
             verified: Verified::default(),
             unrouted: Default::default(),
         }
@@ -105,6 +108,10 @@ impl Resources {
 
     pub(super) fn errands(&self) -> &Errands {
         &self.errands
+    }
+
+    pub(super) fn encoders(&self) -> &Encoders {
+        &self.encoders
     }
 
     pub(super) fn verified(&self) -> &Verified {

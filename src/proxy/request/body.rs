@@ -19,7 +19,7 @@ use crate::domain::middleware::Coding;
 use crate::domain::pool::Vitals;
 use crate::proxy::bell::Ongoing;
 use crate::proxy::request::GONE_SILENCE;
-use crate::proxy::request::compress::Compressed;
+use crate::proxy::request::compress::{Compressed, Room};
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::{Connection, Upload};
@@ -125,11 +125,11 @@ impl ResponseBody {
     }
 
     /// Its bytes from here on, in this coding. Nothing stays nothing.
-    pub(super) fn compress(&mut self, coding: Coding) {
+    pub(super) fn compress(&mut self, coding: Coding, room: Room) {
         if !self.is_end_stream() {
             let length = self.size_hint().exact();
             let source = mem::replace(&mut self.content, Content::Done);
-            let compressed = Compressed::new(source, coding, length);
+            let compressed = Compressed::new(source, coding, length, room);
             self.content = Content::Compressed(Box::new(compressed));
         }
     }

@@ -22,6 +22,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+pub(super) use compress::Encoders;
 pub(super) use downstream::Downstream;
 
 use crate::proxy::error::ProxyError;

@@ -1,6 +1,7 @@
 //! An answer's body on its way through an encoder.
 
 mod encoder;
+mod room;
 
 use std::task::{Context, Poll};
 
@@ -8,9 +9,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 
-use crate::domain::middleware::Coding;
+use crate::domain::middleware::{self, Coding};
 use crate::proxy::request::body::{Broken, Content};
 use encoder::{Encoder, Then};
+pub(in crate::proxy) use room::{Encoders, Room};
 
 /// A body that is compressed as it is read. What has come of it goes out as
 /// soon as no more follows at once, so that events and slow pages stay live.
@@ -26,11 +28,13 @@ pub(super) struct Compressed {
     holds: bool,
     trailers: Option<HeaderMap>,
     ended: bool,
+    /// What the encoder takes, until it is dropped.
+    _room: Room,
 }
 
 impl Compressed {
     /// `length`: of the plain body, if it is known.
-    pub(super) fn new(source: Content, coding: Coding, length: Option<u64>) -> Self {
+    pub(super) fn new(source: Content, coding: Coding, length: Option<u64>, room: Room) -> Self {
         Self {
             source,
             coding,
@@ -40,6 +44,7 @@ impl Compressed {
             holds: false,
             trailers: None,
             ended: false,
+            _room: room,
         }
     }
 
@@ -61,7 +66,12 @@ impl Compressed {
                 match self.source.poll_frame(context) {
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                         Ok(data) => self.input = data,
-                        Err(frame) => self.trailers = frame.into_trailers().ok(),
+                        Err(frame) => {
+                            self.trailers = frame.into_trailers().ok();
+                            if let Some(fields) = &mut self.trailers {
+                                middleware::forget_plain_form(fields);
+                            }
+                        }
                     },
                     // Without its end a client sees that something is missing.
                     Poll::Ready(Some(Err(broken))) => return Poll::Ready(Some(Err(broken))),
@@ -139,7 +149,8 @@ mod tests {
                 _ => (0..PIECES * PIECE_BYTES_MAX).map(|n| (n % 251 * n % 253) as u8).collect(),
             };
             let source = Content::Whole(plain.clone().into());
-            let mut body = Compressed::new(source, coding, Some(plain.len() as u64));
+            let room = Encoders::default().begin(coding).unwrap();
+            let mut body = Compressed::new(source, coding, Some(plain.len() as u64), room);
             let (mut packed, mut polls) = (Vec::new(), 0);
             let woken = Arc::new(Woken::default());
             let waker = Waker::from(Arc::clone(&woken));
