@@ -88,8 +88,9 @@ impl Pool {
         self.endpoints.iter().any(serves)
     }
 
-    /// The endpoint that the request names or belongs to, whatever its weight
-    /// and also if it is a backup; none if it takes no requests now.
+    /// The endpoint that the request names or belongs to, whatever its weight;
+    /// none if it takes no requests now. A backup must be named while any other
+    /// serves: who came to know it meanwhile goes back.
     pub fn pick_wanted(&self, draw: Draw<'_>, tried: &Tried) -> Option<&Endpoint> {
         let wanted = draw.wanted;
         let named = |Named { tier, turn }: &Named| {
@@ -99,8 +100,10 @@ impl Pool {
         let pinned = wanted.pins.into_iter().flatten().find_map(named);
         let slot = pinned.or_else(|| {
             let slot = wanted.session?;
-            let usable = |it: &&Endpoint| serves(it) && it.has_room() && !tried.contains(it);
-            self.at(slot).filter(usable).map(|_| slot)
+            let usable = |it: &Endpoint| serves(it) && it.has_room() && !tried.contains(it);
+            let others = || self.tiers.primary.members.iter().filter_map(|&slot| self.at(slot));
+            let is_due = |it: &Endpoint| !it.backup || !others().any(usable);
+            self.at(slot).filter(|it| usable(it) && is_due(it)).map(|_| slot)
         })?;
         self.at(slot)
     }
@@ -165,6 +168,8 @@ impl Choice<'_> {
         let willing = |slot: u16| usable(slot) && takes(slot);
         match &pool.settings.policy {
             _ if pool.settings.affinity.sticky == Some(Sticky::Ip) => self.by_client(usable),
+            // Whoever stands in for its replica is the same each time.
+            _ if draw.wanted.is_away => self.by_client(usable),
             Policy::RoundRobin => self.in_turn(usable, takes),
             Policy::LeastRequest => {
                 balance::least_request(&tier.ring, load, self.turn.next(), willing)

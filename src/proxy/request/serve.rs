@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::domain::http::cache;
 use crate::domain::lifecycle::State;
 use crate::domain::pool::{Draw, Endpoint, InFlight, Pool, Tried, Vitals, Wanted};
 use crate::domain::retry::Again;
@@ -100,7 +101,10 @@ pub(super) async fn serve(
         let (error, again) = match attempt.make(prepared, exchange, in_flight).await {
             Ok(mut answered) => {
                 let is_secure = || prepared.is_secure();
-                if let Some(cookie) = pool.cookie_for(endpoint, &draw.wanted, is_secure) {
+                if let Some(cookie) = pool.cookie_for(endpoint, &draw.wanted, is_secure)
+                    // Else a cache would send all of its clients to one replica.
+                    && !cache::is_shared(answered.headers_mut())
+                {
                     answered.headers_mut().append(SET_COOKIE, cookie);
                 }
                 if !settings.tolerance.retries(answered.status().as_u16()) {
