@@ -1,10 +1,11 @@
 //! What the requests of one thread use.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::time::Instant;
@@ -51,6 +52,7 @@ pub(super) struct Resources {
     errands: Errands,
     encoders: Encoders,
     verified: Verified,
+    warned_at: Cell<Option<Instant>>,
     /// Those who wait for any table at all, as if for a pool of its own.
     unrouted: (PoolSettings, Arc<PoolState>),
 }
@@ -71,6 +73,7 @@ impl Resources {
             errands: Errands::default(),
             encoders: Encoders::default(),
             verified: Verified::default(),
+            warned_at: Cell::default(),
             unrouted: Default::default(),
         }
     }
@@ -94,6 +97,16 @@ impl Resources {
     /// Whether connections from `address` begin with a PROXY header.
     pub(super) fn is_introduced(&self, address: IpAddr) -> bool {
         is_in(&self.parts.proxy_protocol, address)
+    }
+
+    /// Whether so much time has passed since the last warning of a connection
+    /// that it may be given again.
+    pub(super) fn may_warn(&self, now: Instant) -> bool {
+        let may = self.warned_at.get().is_none_or(|at| now.duration_since(at) >= WARN_EVERY);
+        if may {
+            self.warned_at.set(Some(now));
+        }
+        may
     }
 
     /// For how long, and beside how many others, a request waits that has no
@@ -135,3 +148,7 @@ impl Deref for Table {
         &self.0
     }
 }
+
+/// Between two warnings of one worker of the same kind: what a client can cause
+/// must not fill the log.
+const WARN_EVERY: Duration = Duration::from_secs(60);
