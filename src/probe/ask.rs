@@ -115,13 +115,17 @@ async fn drain(mut body: Incoming) {
 }
 
 async fn open(address: SocketAddr) -> Result<TcpStream, Fault> {
-    TcpStream::connect(address).await.map_err(|error| {
+    let stream = TcpStream::connect(address).await.map_err(|error| {
         if error.kind() == io::ErrorKind::ConnectionRefused {
             Fault::Refused
         } else {
             Fault::Unreachable
         }
-    })
+    })?;
+    // A request after a PROXY header would wait for its acknowledgement; without
+    // this it is only slower.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 fn fault(error: &hyper::Error) -> Fault {

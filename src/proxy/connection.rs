@@ -10,8 +10,8 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
-use tracing::debug;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, warn};
 
 use crate::domain::http::forwarded::{self, Scheme};
 use crate::proxy::http1::Limits;
@@ -27,6 +27,9 @@ pub(super) async fn serve(resources: Rc<Resources>, mut stream: TcpStream, peer:
         Ok(introduced) => introduced,
         Err(error) => {
             debug!(%peer, %error, "A connection is not served");
+            if error.is_trouble() {
+                refused(&resources, peer, &error);
+            }
             return;
         }
     };
@@ -35,7 +38,7 @@ pub(super) async fn serve(resources: Rc<Resources>, mut stream: TcpStream, peer:
         gate = gate.after(&introduced.rest);
     }
     let ends = introduced.ends;
-    let trusted = resources.trusts(ends.source.ip());
+    let trusted = introduced.is_known && resources.trusts(ends.source.ip());
     let from = forwarded::Downstream::new(ends.source.ip(), trusted, Scheme::Http);
     let downstream = Rc::new(Downstream::new(from, ends, handle));
     let service = service_fn(|request| {
@@ -86,11 +89,24 @@ async fn introduce(
     // Answers are written whole; waiting for more would only delay them.
     stream.set_nodelay(true)?;
     if !resources.is_introduced(peer.ip()) {
-        return Ok(Introduced::directly(stream, peer)?);
+        return Ok(Introduced::directly(stream, peer));
     }
     let stops = (resources.bell().listen(), FIRST_HEAD);
     // Boxed, since most connections have no use for its room.
     Box::pin(Introduced::by_header(stream, peer, limit, stops)).await
+}
+
+/// A connection without its PROXY header cannot be served, and its client sees
+/// nothing but its end: whoever runs us must see more, but not of each one.
+fn refused(resources: &Resources, peer: SocketAddr, error: &NotIntroduced) {
+    resources.parts.counters.introduction_refused();
+    if resources.may_warn(Instant::now()) {
+        warn!(
+            %peer,
+            "Connection refused: {error}. Addresses in --proxy-protocol must send a PROXY header. \
+             This is told once a minute at the most"
+        );
+    }
 }
 
 /// While stopping, for the first request of a connection that came just before.

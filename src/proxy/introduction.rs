@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ use crate::proxy::bell::Listener;
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Introduced {
     pub(super) ends: Ends,
+    /// Whether whoever is on the line is known. Where a proxy does not say whom
+    /// it speaks for, its address is not the client's, and its client is not to
+    /// be believed as the proxy itself would be.
+    pub(super) is_known: bool,
     pub(super) rest: Vec<u8>,
 }
 
@@ -27,6 +31,8 @@ pub(super) enum NotIntroduced {
     Malformed(#[from] Malformed),
     #[error("the connection ended within its PROXY header")]
     Ended,
+    #[error("the connection ended without a PROXY header")]
+    Silent,
     #[error("the PROXY header did not come within {0:?}")]
     Late(Duration),
     #[error("we stop")]
@@ -37,9 +43,8 @@ pub(super) enum NotIntroduced {
 
 impl Introduced {
     /// A connection that speaks for itself.
-    pub(super) fn directly(stream: &TcpStream, peer: SocketAddr) -> io::Result<Self> {
-        let ends = Ends { source: peer, destination: stream.local_addr()? };
-        Ok(Self { ends, rest: Vec::new() })
+    pub(super) fn directly(stream: &TcpStream, peer: SocketAddr) -> Self {
+        Self { ends: ends_of(stream, peer), is_known: true, rest: Vec::new() }
     }
 
     /// A connection that begins with a header, which must come whole within
@@ -50,7 +55,6 @@ impl Introduced {
         limit: Duration,
         (stops, patience): (Listener, Duration),
     ) -> Result<Self, NotIntroduced> {
-        let direct = Self::directly(stream, peer)?;
         let stopping = async {
             poll_fn(|context| match stops.hears_stop(context) {
                 true => Poll::Ready(()),
@@ -67,10 +71,30 @@ impl Introduced {
         };
         let ends = match header {
             Header::Forwarded(ends) => ends,
-            Header::Local => direct.ends,
+            Header::Local | Header::Unknown => ends_of(stream, peer),
         };
-        Ok(Self { ends, rest })
+        Ok(Self { ends, is_known: header != Header::Unknown, rest })
     }
+}
+
+impl NotIntroduced {
+    /// Whether something is set up wrongly. Who only looks whether we listen is
+    /// no trouble.
+    pub(super) fn is_trouble(&self) -> bool {
+        match self {
+            Self::Malformed(_) | Self::Ended | Self::Late(_) => true,
+            Self::Silent | Self::Stopping | Self::Io(_) => false,
+        }
+    }
+}
+
+/// Where our end cannot be told, only replicas that want PROXY headers miss it.
+fn ends_of(stream: &TcpStream, peer: SocketAddr) -> Ends {
+    let nowhere = || match peer {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    Ends { source: peer, destination: stream.local_addr().unwrap_or_else(|_| nowhere()) }
 }
 
 /// The header that the stream begins with, and what was read after it.
@@ -86,7 +110,8 @@ async fn receive(
         // Whatever may still be a header is shorter than this.
         let room = HEADER_BYTES_MAX.saturating_sub(bytes.len());
         if (&mut *stream).take(room as u64).read_buf(&mut bytes).await? == 0 {
-            return Err(NotIntroduced::Ended);
+            let silent = bytes.is_empty();
+            return Err(if silent { NotIntroduced::Silent } else { NotIntroduced::Ended });
         }
     }
 }

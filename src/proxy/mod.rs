@@ -2,6 +2,7 @@
 
 mod bell;
 mod connection;
+mod encoders;
 mod errand;
 mod error;
 pub mod http1;

@@ -1,10 +1,11 @@
 //! What the requests of one thread use.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use crate::domain::pool::{PoolSettings, PoolState};
 use crate::domain::routing::RoutingTable;
 use crate::live::{Alarm, Reader};
 use crate::proxy::bell::Bell;
+use crate::proxy::encoders::Encoders;
 use crate::proxy::errand::Errands;
 use crate::proxy::pages::Pages;
 use crate::proxy::passwords::{Verified, Verifier};
@@ -49,8 +51,10 @@ pub(super) struct Resources {
     idle: Idle,
     bell: Rc<Bell>,
     errands: Errands,
+    encoders: Encoders,
     verified: Verified,
     pages: Pages,
+    warned_at: Cell<Option<Instant>>,
     /// Those who wait for any table at all, as if for a pool of its own.
     unrouted: (PoolSettings, Arc<PoolState>),
 }
@@ -69,8 +73,10 @@ impl Resources {
             idle: Idle::default(),
             bell: Rc::default(),
             errands: Errands::default(),
+            encoders: Encoders::default(),
             verified: Verified::default(),
             pages: Pages::default(),
+            warned_at: Cell::default(),
             unrouted: Default::default(),
         }
     }
@@ -96,6 +102,16 @@ impl Resources {
         is_in(&self.parts.proxy_protocol, address)
     }
 
+    /// Whether so much time has passed since the last warning of a connection
+    /// that it may be given again.
+    pub(super) fn may_warn(&self, now: Instant) -> bool {
+        let may = self.warned_at.get().is_none_or(|at| now.duration_since(at) >= WARN_EVERY);
+        if may {
+            self.warned_at.set(Some(now));
+        }
+        may
+    }
+
     /// For how long, and beside how many others, a request waits that has no
     /// route while not every source has been seen.
     pub(super) fn unrouted(&self) -> (&PoolSettings, &Arc<PoolState>) {
@@ -108,6 +124,10 @@ impl Resources {
 
     pub(super) fn errands(&self) -> &Errands {
         &self.errands
+    }
+
+    pub(super) fn encoders(&self) -> &Encoders {
+        &self.encoders
     }
 
     pub(super) fn verified(&self) -> &Verified {
@@ -135,3 +155,7 @@ impl Deref for Table {
         &self.0
     }
 }
+
+/// Between two warnings of one worker of the same kind: what a client can cause
+/// must not fill the log.
+const WARN_EVERY: Duration = Duration::from_secs(60);

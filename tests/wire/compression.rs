@@ -180,11 +180,7 @@ fn events_arrive_while_the_stream_stays_open() {
         let mut client = Client::connect(balancer.http);
         let began = Instant::now();
         client.send(asking("GET", coding));
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.extend(client.exactly(1));
-        }
-        assert!(String::from_utf8_lossy(&head).contains(&format!("content-encoding: {coding}")));
+        assert!(head(&mut client).contains(&format!("content-encoding: {coding}")));
         let mut packed = Vec::new();
         for plain in ["data: one\n\n", "data: one\n\ndata: two\n\n"] {
             while unpacked_start(coding, &packed, plain.len())
@@ -196,6 +192,36 @@ fn events_arrive_while_the_stream_stays_open() {
         let waited = began.elapsed();
         assert!(waited < Duration::from_secs(5), "{coding}: two events came after {waited:?}");
     }
+}
+
+#[test]
+fn encoders_take_so_much_memory_and_no_more() {
+    let backend = Backend::scripted(|_, stream| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\
+                     Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+        stream.write_all(head).unwrap();
+        // Until the balancer closes it.
+        let _ = stream.read(&mut [0]);
+        false
+    });
+    let balancer = before_with(&[backend], ON);
+    let open = || {
+        let mut client = Client::connect(balancer.http);
+        client.send(asking("GET", "br"));
+        let head = head(&mut client);
+        (client, head)
+    };
+    let is_packed = |head: &str| head.to_lowercase().contains("content-encoding: br");
+    let opened: Vec<_> = (0..60).map(|_| open()).collect();
+    let (packed, mut plain): (Vec<_>, Vec<_>) =
+        opened.into_iter().partition(|(_, head)| is_packed(head));
+    // Two workers with 64 MiB of 2.75 each, which get connections by chance.
+    assert!((23..=46).contains(&packed.len()), "{}", packed.len());
+    let (mut plain, head) = plain.pop().unwrap();
+    assert!(head.to_lowercase().contains("vary: accept-encoding"), "{head}");
+    assert_eq!(chunk(&mut plain), b"hello");
+    drop(packed);
+    super::wait_for(|| is_packed(&open().1).then_some(()));
 }
 
 #[test]
@@ -236,7 +262,8 @@ fn a_page_that_has_not_changed_keeps_the_tag_that_its_client_knows() {
 fn trailers_come_after_the_end_of_the_compressed_stream() {
     let backend = Backend::answering(|_| {
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\
-          Trailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n"
+          Trailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\nDigest: x\r\nX-Sum: 7\r\n\
+          Content-Digest: x\r\nRepr-Digest: x\r\nContent-MD5: x\r\n\r\n"
             .to_vec()
     });
     let balancer = before_with(&[backend], ON);
@@ -339,6 +366,14 @@ fn with_page(labels: &str, media_type: &str, fields: &str) -> (Balancer, Vec<u8>
 
 fn asking(method: &str, accepts: &str) -> String {
     format!("{method} / HTTP/1.1\r\nHost: shop.example\r\nAccept-Encoding: {accepts}\r\n\r\n")
+}
+
+fn head(client: &mut Client) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.extend(client.exactly(1));
+    }
+    String::from_utf8_lossy(&head).into_owned()
 }
 
 /// The next chunk's content.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Backend, Balancer, Client, get, ok, wait_for};
+use super::{Backend, Balancer, Client, admin, get, ok, wait_for};
 
 const LINE: &str = "PROXY TCP4 192.0.2.7 192.0.2.2 4711 80\r\n";
 const BINARY: &[u8] =
@@ -58,8 +58,12 @@ fn a_header_is_required_from_those_who_send_them() {
     }
     // Who only looks whether we listen is no trouble.
     drop(Client::connect(balancer.http));
-    balancer.logged("ended within its PROXY header");
+    balancer.logged("ended without a PROXY header");
     assert!(backend.seen().is_empty());
+    let warning = balancer.logged("Connection refused: ");
+    assert!(warning.contains("WARN") && warning.contains("127.0.0.1"), "{warning}");
+    let metrics = admin(&balancer, "/metrics").text();
+    assert!(metrics.contains("evenkeel_proxy_protocol_refused_total 5\n"), "{metrics}");
 }
 
 #[test]
@@ -101,6 +105,24 @@ fn a_proxy_behind_the_one_that_sends_the_header_is_believed_if_it_is_trusted() {
         backend.seen()[0].field("x-forwarded-for").as_deref(),
         Some("198.51.100.9, 192.0.2.7")
     );
+}
+
+#[test]
+fn a_proxy_that_does_not_say_whom_it_speaks_for_is_not_believed() {
+    let backend = teller();
+    let balancer = introduced(&backend, &["--trusted-proxies", "127.0.0.1"]);
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 198.51.100.9\r\n\
+                   X-Forwarded-Proto: https\r\n\r\n";
+    for (header, client, scheme) in [
+        (&b"PROXY UNKNOWN\r\n"[..], "127.0.0.1", "http"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x00\x00\x00", "127.0.0.1", "http"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00", "198.51.100.9", "https"),
+    ] {
+        let whole = [header, request.as_bytes()].concat();
+        assert_eq!(Client::connect(balancer.http).send(whole).answer().text(), client);
+        let seen = backend.seen().pop().unwrap();
+        assert_eq!(seen.field("x-forwarded-proto").as_deref(), Some(scheme), "{header:?}");
+    }
 }
 
 #[test]

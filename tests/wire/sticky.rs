@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::leaving::{Stage, State};
-use super::{Backend, Balancer, Client, before_with, ok};
+use super::{Backend, Balancer, Client, before_with, get, ok};
 use crate::wire::client::Answer;
 
 #[test]
@@ -98,7 +98,7 @@ fn the_application_sees_the_cookie_and_its_own_cookies_pass() {
 
 #[test]
 fn a_session_moves_on_when_its_replica_leaves_and_stays_where_it_moved() {
-    for action in ["kill", "die", "pause"] {
+    for action in ["kill", "die"] {
         let stage = Stage::set(&["one", "two", "three"], &[("lb.sticky", "cookie")]);
         let first = ask(&stage.balancer, "");
         let (mine, cookie) = (first.text(), cookie_of(&first));
@@ -113,6 +113,64 @@ fn a_session_moves_on_when_its_replica_leaves_and_stays_where_it_moved() {
             let answer = back(&renewed);
             assert_eq!((answer.text(), answer.field("set-cookie")), (moved.text(), None));
         }
+    }
+}
+
+#[test]
+fn a_session_survives_a_pause_and_one_other_replica_stands_in_for_its_own() {
+    let stage = Stage::set(&["one", "two", "three", "four"], &[("lb.sticky", "cookie")]);
+    let first = ask(&stage.balancer, "");
+    let (mine, cookie) = (first.text(), cookie_of(&first));
+    let back = || ask(&stage.balancer, &format!("Cookie: {cookie}\r\n"));
+    stage.happens(&mine, "pause");
+    stage.released(&mine, State::Paused);
+    let stand_in = back().text();
+    assert_ne!(stand_in, mine);
+    for _ in 0..6 {
+        let answer = back();
+        assert_eq!((answer.text(), answer.field("set-cookie")), (stand_in.clone(), None));
+    }
+    stage.happens(&mine, "unpause");
+    stage.released(&mine, State::Ready);
+    for _ in 0..4 {
+        assert_eq!((back().text(), back().field("set-cookie")), (mine.clone(), None));
+    }
+}
+
+#[test]
+fn a_session_that_a_backup_has_kept_goes_back_when_others_serve_again() {
+    let stage = Stage::set(&["one", "spare"], &[("lb.sticky", "cookie")]);
+    stage.happens("one", "die");
+    stage.released("one", State::Gone);
+    let met = ask(&stage.balancer, "");
+    assert_eq!(met.text(), "spare");
+    let back = |cookie: &str| ask(&stage.balancer, &format!("Cookie: {cookie}\r\n"));
+    let cookie = cookie_of(&met);
+    assert_eq!((back(&cookie).text(), back(&cookie).field("set-cookie")), (met.text(), None));
+    stage.happens("one", "start");
+    stage.released("one", State::Ready);
+    let moved = back(&cookie);
+    assert_eq!(moved.text(), "one");
+    assert_eq!(back(&cookie_of(&moved)).field("set-cookie"), None);
+}
+
+#[test]
+fn an_answer_for_all_clients_of_a_cache_sets_no_cookie() {
+    let backend = Backend::answering(|request| {
+        let asks_for = |path| request.head.starts_with(&format!("GET {path} "));
+        let cached = if asks_for("/public") {
+            "public, max-age=60"
+        } else if asks_for("/shared") {
+            "s-maxage=60"
+        } else {
+            "private, max-age=60"
+        };
+        format!("HTTP/1.1 200 OK\r\nCache-Control: {cached}\r\nContent-Length: 0\r\n\r\n").into()
+    });
+    let balancer = before_with(std::slice::from_ref(&backend), "sticky = \"cookie\"\n");
+    for (path, sets) in [("/public", false), ("/shared", false), ("/own", true)] {
+        let answer = Client::connect(balancer.http).send(get(path)).answer();
+        assert_eq!(answer.field("set-cookie").is_some(), sets, "{path}");
     }
 }
 

@@ -36,6 +36,12 @@ impl Downstream {
         self.peer
     }
 
+    /// The client of a request with these fields: the peer, or whom it speaks for
+    /// if it is believed.
+    pub fn client(&self, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
+        if self.trusted { client(self.peer, headers, trusted) } else { self.peer }
+    }
+
     /// Tells the upstream about the client.
     ///
     /// From an untrusted peer all that was said before is dropped, also where

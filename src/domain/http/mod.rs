@@ -1,5 +1,6 @@
 //! Rules over HTTP heads: what is refused, what ends here, what is passed on.
 
+pub mod cache;
 pub mod chunked;
 pub mod cookie;
 pub mod forwarded;

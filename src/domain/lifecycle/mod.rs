@@ -168,6 +168,12 @@ impl State {
         matches!(self, Self::Draining | Self::Paused | Self::Gone)
     }
 
+    /// Whether it was ready, takes no requests for now, and may do so again in a
+    /// moment with all that it knew.
+    pub fn may_return(self) -> bool {
+        matches!(self, Self::Suspect | Self::Paused)
+    }
+
     /// Whether it is worth asking if it can serve. A paused one is not: its
     /// backlog accepts for it.
     pub fn is_asked(self) -> bool {

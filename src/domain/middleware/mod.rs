@@ -16,7 +16,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 pub use clients::Clients;
-pub use compress::{Asked, Coding, Compression, MediaType, MediaTypes};
+pub use compress::{Asked, Coding, Compression, MediaType, MediaTypes, forget_plain_form};
 pub use cors::{Cors, METHODS, Origin, Origins};
 pub use error_page::{ErrorPage, Page, Template};
 pub use forward_auth::{AuthUrl, ForwardAuth, InvalidAuthUrl};

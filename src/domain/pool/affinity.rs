@@ -38,6 +38,8 @@ pub struct Wanted<'a> {
     pub(super) pins: [Option<&'a Named>; 2],
     /// The endpoint that its cookie belongs to.
     pub(super) session: Option<u16>,
+    /// That endpoint takes no requests just now, and may do so in a moment.
+    pub(super) is_away: bool,
 }
 
 impl Pool {
@@ -63,6 +65,8 @@ impl Pool {
         if let Some(sessions) = &self.sessions {
             wanted.session =
                 cookie::find(headers, sessions.cookie()).and_then(|it| sessions.find(it));
+            let home = wanted.session.and_then(|slot| self.endpoints.get(usize::from(slot)));
+            wanted.is_away = home.is_some_and(|it| it.vitals.state().may_return());
         }
         wanted
     }

@@ -2,19 +2,23 @@
 //! news at once and good news by and by.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The time to the first byte of an answer, as Finagle and Linkerd estimate it
 /// ("peak EWMA"): a longer one than expected is believed at once, a shorter one
 /// by the time that has passed since the last, with a decay of 10 s. What is
-/// idle is expected to be faster and faster, so that it is tried again.
+/// idle is expected to be faster and faster, so that it is tried again. Unlike
+/// theirs, an expectation does not decay while an answer is due: a replica that
+/// hangs would otherwise look better for it.
 #[derive(Debug, Default)]
 pub struct Latency {
     epoch: OnceLock<Instant>,
     /// Microseconds, below them when that was known: milliseconds from `epoch`.
     /// 0 until an answer has come.
     packed: AtomicU64,
+    /// Requests that the endpoint has whole and has not begun to answer.
+    due: AtomicU32,
 }
 
 impl Latency {
@@ -22,7 +26,18 @@ impl Latency {
     pub fn expected_us(&self, now: Instant) -> Option<u32> {
         let (latency_us, at) = unpack(self.packed.load(Ordering::Relaxed))?;
         let idle = self.since_epoch(now).saturating_sub(at);
-        Some(if idle == 0 { latency_us } else { round(f64::from(latency_us) * kept(idle)) })
+        let stands = idle <= FRESH_MS || self.due.load(Ordering::Relaxed) > 0;
+        Some(if stands { latency_us } else { decayed(latency_us, idle) })
+    }
+
+    /// It has a whole request, and until [`Self::told`] it is its turn.
+    pub fn asked(&self) {
+        self.due.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The answer has begun, failed, or is wanted no more.
+    pub fn told(&self) {
+        self.due.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// An answer has begun, or failed, after so long.
@@ -33,32 +48,35 @@ impl Latency {
                 Some((latency_us, since)) if latency_us > took => (latency_us, since),
                 Some(_) | None => return Some((took, at)),
             };
-            let kept = kept(at.saturating_sub(since));
-            let mixed = f64::from(latency_us) * kept + f64::from(took) * (1.0 - kept);
-            Some((round(mixed), at.max(since)))
+            Some(mix(latency_us, took, since, at))
         });
     }
 
-    /// A request was given up after so long: an answer takes no less.
+    /// A request was given up after so long: an answer takes no less. It is no
+    /// answer, so where none has come yet nothing is known still.
     pub fn record_at_least(&self, took: Duration, now: Instant) {
-        let at = self.since_epoch(now);
-        let expected = self.expected_us(now);
-        let took = micros(took);
-        if expected.is_none_or(|expected| expected < took) {
-            self.update(|_| Some((took, at)));
-        }
+        let (took, at) = (micros(took), self.since_epoch(now));
+        self.update(|known| {
+            let (latency_us, since) = known?;
+            let expected = decayed(latency_us, at.saturating_sub(since));
+            (expected < took).then_some((took, at.max(since)))
+        });
     }
 
     fn update(&self, next: impl Fn(Option<(u32, u64)>) -> Option<(u32, u64)>) {
         let packed = |known| next(unpack(known)).map(|(latency_us, at)| pack(latency_us, at));
-        // It never refuses.
+        // It refuses where nothing changes.
         let _ = self.packed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, packed);
     }
 
     fn since_epoch(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(*self.epoch.get_or_init(|| now));
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        whole_ms(since)
     }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn pack(latency_us: u32, at: u64) -> u64 {
@@ -68,6 +86,27 @@ fn pack(latency_us: u32, at: u64) -> u64 {
 fn unpack(packed: u64) -> Option<(u32, u64)> {
     let latency_us = u32::try_from(packed >> AT_BITS).ok().filter(|&latency_us| latency_us > 0)?;
     Some((latency_us, packed & ((1 << AT_BITS) - 1)))
+}
+
+/// The estimate after an answer that took less, and since when it stands. Only
+/// the time that whole microseconds took counts as over: were the rest rounded
+/// away, answers in quick succession would not add up to anything.
+fn mix(latency_us: u32, took: u32, since: u64, at: u64) -> (u32, u64) {
+    let idle = at.saturating_sub(since);
+    let (known, took) = (f64::from(latency_us), f64::from(took));
+    let mixed = (took + (known - took) * kept(idle)).ceil();
+    if mixed >= known && idle > FRESH_MS {
+        return (round(known - 1.0), at);
+    }
+    let spent = -((mixed - took) / (known - took)).ln() * DECAY.as_secs_f64();
+    let spent =
+        Duration::try_from_secs_f64(spent).map_or(idle, |it| whole_ms(it + HALF_MS).min(idle));
+    (round(mixed), (since + spent).max(at.saturating_sub(FRESH_MS)))
+}
+
+/// What is left of an estimate that nothing confirms.
+fn decayed(latency_us: u32, idle_ms: u64) -> u32 {
+    round(f64::from(latency_us) * kept(idle_ms))
 }
 
 /// The part that an estimate keeps after so many milliseconds.
@@ -90,6 +129,13 @@ pub const PENALTY: Duration = Duration::from_secs(5);
 
 /// Time in which an estimate that nothing confirms falls to 1/e.
 const DECAY: Duration = Duration::from_secs(10);
+
+/// For so long an estimate stands as it is: a hundredth of its decay, in which
+/// what samples take off it may add up.
+const FRESH_MS: u64 = 100;
+
+/// What is added where milliseconds are rounded.
+const HALF_MS: Duration = Duration::from_micros(500);
 
 /// 35 years of milliseconds.
 const AT_BITS: u32 = 40;
@@ -115,7 +161,7 @@ mod tests {
         let later = start + Duration::from_secs(10);
         latency.record(ms(10), later);
         // 200 / e + 10 (1 - 1 / e)
-        assert_eq!(latency.expected_us(later), Some(79_897));
+        assert_eq!(latency.expected_us(later), Some(79_898));
     }
 
     #[test]
@@ -136,6 +182,43 @@ mod tests {
         assert_eq!(latency.expected_us(start), Some(100_000));
         latency.record_at_least(ms(300), start);
         assert_eq!(latency.expected_us(start), Some(300_000));
+    }
+
+    #[test]
+    fn a_request_that_was_given_up_is_no_first_answer() {
+        let (latency, start) = (Latency::default(), start());
+        latency.record_at_least(ms(1), start);
+        assert_eq!(latency.expected_us(start), None);
+        latency.record(ms(20), start);
+        assert_eq!(latency.expected_us(start), Some(20_000));
+    }
+
+    #[test]
+    fn answers_in_quick_succession_are_believed_as_others_are() {
+        let (latency, start) = (Latency::default(), start());
+        latency.record(Duration::from_micros(5_000), start);
+        let after = |answers: std::ops::RangeInclusive<u64>| {
+            let last = start + ms(*answers.end());
+            for number in answers {
+                latency.record(Duration::from_micros(300), start + ms(number));
+            }
+            latency.expected_us(last).unwrap()
+        };
+        // 300 + 4700 / e
+        let expected = after(1..=10_000);
+        assert!((1_900..2_150).contains(&expected), "{expected}");
+        assert_eq!(after(10_001..=90_000), 300);
+    }
+
+    #[test]
+    fn who_owes_an_answer_looks_no_better_with_time() {
+        let (latency, start) = (Latency::default(), start());
+        latency.record(ms(10), start);
+        latency.asked();
+        let later = start + Duration::from_secs(60);
+        assert_eq!(latency.expected_us(later), Some(10_000));
+        latency.told();
+        assert!(latency.expected_us(later).unwrap() < 50);
     }
 
     #[test]

@@ -89,8 +89,9 @@ impl Pool {
         self.endpoints.iter().any(serves)
     }
 
-    /// The endpoint that the request names or belongs to, whatever its weight
-    /// and also if it is a backup; none if it takes no requests now.
+    /// The endpoint that the request names or belongs to, whatever its weight;
+    /// none if it takes no requests now. A backup must be named while any other
+    /// serves: who came to know it meanwhile goes back.
     pub fn pick_wanted(&self, draw: Draw<'_>, tried: &Tried) -> Option<&Endpoint> {
         let wanted = draw.wanted;
         let named = |Named { tier, turn }: &Named| {
@@ -100,8 +101,10 @@ impl Pool {
         let pinned = wanted.pins.into_iter().flatten().find_map(named);
         let slot = pinned.or_else(|| {
             let slot = wanted.session?;
-            let usable = |it: &&Endpoint| serves(it) && it.has_room() && !tried.contains(it);
-            self.at(slot).filter(usable).map(|_| slot)
+            let usable = |it: &Endpoint| serves(it) && it.has_room() && !tried.contains(it);
+            let others = || self.tiers.primary.members.iter().filter_map(|&slot| self.at(slot));
+            let is_due = |it: &Endpoint| !it.backup || !others().any(usable);
+            self.at(slot).filter(|it| usable(it) && is_due(it)).map(|_| slot)
         })?;
         self.at(slot)
     }
@@ -141,10 +144,13 @@ impl Choice<'_> {
             let random = balance::mix(self.draw.random ^ balance::mix(u64::from(slot)));
             self.share(slot).takes(most, random)
         };
-        self.by_policy(usable, takes, |slot| self.share(slot))
+        // Who was the furthest up may be taken by another meanwhile.
+        let share = |slot: u16| self.share(slot);
+        self.by_policy(usable, takes, share).or_else(|| self.by_policy(usable, |_| true, share))
     }
 
-    /// The slot that the policy chooses. One that does not take the request
+    /// The slot that the policy chooses. Who has no weight is among the members
+    /// only where the others of its name have none either: all share alike. One that does not take the request
     /// stands back; the caller sees to it that some usable one takes it. A hash
     /// knows no standing back, since its keys would stray.
     fn by_policy(
@@ -157,12 +163,14 @@ impl Choice<'_> {
         let load = |slot: u16| {
             pool.at(slot).map_or(Load::MAX, |it| Load {
                 in_flight: share(slot).scale(it.vitals.in_flight()),
-                weight: it.weight,
+                weight: it.weight.max(1),
             })
         };
         let willing = |slot: u16| usable(slot) && takes(slot);
         match &pool.settings.policy {
             _ if pool.settings.affinity.sticky == Some(Sticky::Ip) => self.by_client(usable),
+            // Whoever stands in for its replica is the same each time.
+            _ if draw.wanted.is_away => self.by_client(usable),
             Policy::RoundRobin => self.in_turn(usable, takes),
             Policy::LeastRequest => {
                 balance::least_request(&tier.ring, load, self.turn.next(), willing)
@@ -183,7 +191,7 @@ impl Choice<'_> {
                     let member = |slot: u16| {
                         pool.at(slot).map_or((0, Load::MAX), |it| {
                             let in_flight = it.vitals.in_flight();
-                            (it.seed, Load { in_flight, weight: it.weight })
+                            (it.seed, Load { in_flight, weight: it.weight.max(1) })
                         })
                     };
                     balance::bounded_hash(&tier.members, tier.weight, key, member, usable)
@@ -203,7 +211,8 @@ impl Choice<'_> {
     }
 
     fn by_client(&self, usable: impl Fn(u16) -> bool) -> Option<u16> {
-        let member = |slot: u16| self.pool.at(slot).map_or((0, 0), |it| (it.seed, it.weight));
+        let member =
+            |slot: u16| self.pool.at(slot).map_or((0, 0), |it| (it.seed, it.weight.max(1)));
         let key = balance::client_key(self.draw.client);
         balance::hash(&self.tier.members, key, member, usable)
     }

@@ -94,9 +94,10 @@ impl Pool {
     /// The `Set-Cookie` field of an answer that came from `endpoint`, one of the
     /// pool's own; none if the client has that cookie already.
     ///
-    /// The cookie always names who answered last: a client whose replica takes
-    /// no requests now moves to another one for good, with what that one knows
-    /// of it by then.
+    /// The cookie names who answered last: a client whose replica has left, or
+    /// failed, moves to another one for good, with what that one knows of it by
+    /// then. Not so where its replica may be back in a moment: then another one
+    /// only stands in.
     pub fn cookie_for(
         &self,
         endpoint: &Endpoint,
@@ -106,7 +107,8 @@ impl Pool {
         let sessions = self.sessions.as_ref()?;
         let is_it = |it: &Endpoint| std::ptr::eq(it, endpoint);
         let session = wanted.session.map(usize::from);
-        if session.and_then(|slot| self.endpoints.get(slot)).is_some_and(is_it) {
+        let has_it = session.and_then(|slot| self.endpoints.get(slot)).is_some_and(is_it);
+        if has_it || wanted.is_away {
             return None;
         }
         let token = sessions.tokens.get(self.endpoints.iter().position(is_it)?)?;

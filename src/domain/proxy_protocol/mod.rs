@@ -23,6 +23,9 @@ pub enum Version {
 pub enum Header {
     /// Nothing: whoever connected speaks for itself, as in a health check.
     Local,
+    /// It is forwarded, and for whom is not said: whoever connected speaks for
+    /// somebody else.
+    Unknown,
     Forwarded(Ends),
 }
 

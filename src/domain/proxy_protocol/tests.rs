@@ -25,9 +25,9 @@ fn a_line_names_the_client_or_nobody() {
             forwarded("192.168.0.1:56324", "192.168.0.11:443"),
         ),
         ("PROXY TCP6 2001:db8::1 ::1 0 80\r\n", forwarded("[2001:db8::1]:0", "[::1]:80")),
-        ("PROXY UNKNOWN\r\n", Header::Local),
-        ("PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", Header::Local),
-        ("PROXY UNKNOWN whatever it may be\r\n", Header::Local),
+        ("PROXY UNKNOWN\r\n", Header::Unknown),
+        ("PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", Header::Unknown),
+        ("PROXY UNKNOWN whatever it may be\r\n", Header::Unknown),
     ] {
         let with_more = format!("{line}GET / HTTP/1.1\r\n\r\n");
         assert_eq!(read(with_more.as_bytes()), Ok(Some((header, line.len()))), "{line}");
@@ -73,7 +73,7 @@ fn a_line_that_is_none_is_malformed() {
 fn a_line_has_107_bytes_at_the_most() {
     let line = |length: usize| format!("PROXY UNKNOWN{}\r\n", " ".repeat(length - 15));
     let longest = line(v1::LINE_BYTES_MAX);
-    assert_eq!(read(longest.as_bytes()), Ok(Some((Header::Local, 107))));
+    assert_eq!(read(longest.as_bytes()), Ok(Some((Header::Unknown, 107))));
     assert_eq!(read(&longest.as_bytes()[..106]), Ok(None));
     let longer = line(v1::LINE_BYTES_MAX + 1);
     assert_eq!(read(&longer.as_bytes()[..106]), Ok(None));
@@ -100,10 +100,10 @@ fn a_binary_header_names_the_client_or_nobody() {
         (0x20, 0x00, vec![], Header::Local),
         (0x20, 0x11, four.to_vec(), Header::Local),
         (0x20, 0xff, vec![1], Header::Local),
-        (0x21, 0x00, vec![], Header::Local),
-        (0x21, 0x12, four.to_vec(), Header::Local),
-        (0x21, 0x22, six, Header::Local),
-        (0x21, 0x31, vec![0; 216], Header::Local),
+        (0x21, 0x00, vec![], Header::Unknown),
+        (0x21, 0x12, four.to_vec(), Header::Unknown),
+        (0x21, 0x22, six, Header::Unknown),
+        (0x21, 0x31, vec![0; 216], Header::Unknown),
     ] {
         let bytes = binary(command, transport, &payload);
         let with_more = [&bytes[..], b"GET"].concat();
@@ -147,6 +147,8 @@ fn headers_are_written_as_the_specification_says() {
     assert_eq!(ends.to_bytes(Version::V2), v2);
     assert_eq!(Header::Local.to_bytes(Version::V1), b"PROXY UNKNOWN\r\n");
     assert_eq!(Header::Local.to_bytes(Version::V2), binary(0x20, 0, &[]));
+    assert_eq!(Header::Unknown.to_bytes(Version::V1), b"PROXY UNKNOWN\r\n");
+    assert_eq!(Header::Unknown.to_bytes(Version::V2), binary(0x21, 0, &[]));
 }
 
 #[test]

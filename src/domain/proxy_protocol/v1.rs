@@ -37,7 +37,7 @@ fn meaning(line: &str) -> Result<Header, Malformed> {
         Some("TCP4") => ends::<Ipv4Addr>(words)?,
         Some("TCP6") => ends::<Ipv6Addr>(words)?,
         // Whatever follows is to be passed over.
-        Some("UNKNOWN") => return Ok(Header::Local),
+        Some("UNKNOWN") => return Ok(Header::Unknown),
         Some(_) | None => return Err(Malformed::Family),
     };
     Ok(Header::Forwarded(ends))
@@ -66,7 +66,11 @@ fn port(written: &str) -> Option<u16> {
 }
 
 pub(super) fn write(header: Header) -> Vec<u8> {
-    let Header::Forwarded(ends) = header else { return b"PROXY UNKNOWN\r\n".to_vec() };
+    let ends = match header {
+        Header::Forwarded(ends) => ends,
+        // There is no word for the one and the other.
+        Header::Local | Header::Unknown => return b"PROXY UNKNOWN\r\n".to_vec(),
+    };
     let (source, destination) = ends.in_one_family();
     let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
     let (from, to) = (source.ip(), destination.ip());

@@ -39,7 +39,7 @@ fn meaning(transport: u8, payload: &[u8]) -> Result<Header, Malformed> {
         (INET, STREAM) => ends::<4>(payload),
         (INET6, STREAM) => ends::<16>(payload),
         // Not said, or no addresses of a client over TCP.
-        (UNSPEC | INET | INET6 | UNIX, UNSPEC | STREAM | DATAGRAM) => return Ok(Header::Local),
+        (UNSPEC | INET | INET6 | UNIX, UNSPEC | STREAM | DATAGRAM) => return Ok(Header::Unknown),
         _ => return Err(Malformed::Transport),
     };
     ends.map(Header::Forwarded).ok_or(Malformed::TooShort)
@@ -63,9 +63,13 @@ where
 
 pub(super) fn write(header: Header) -> Vec<u8> {
     let mut bytes = SIGNATURE.to_vec();
-    let Header::Forwarded(ends) = header else {
-        bytes.extend([VERSION | LOCAL, UNSPEC, 0, 0]);
-        return bytes;
+    let ends = match header {
+        Header::Forwarded(ends) => ends,
+        Header::Local | Header::Unknown => {
+            let command = if header == Header::Local { LOCAL } else { PROXY };
+            bytes.extend([VERSION | command, UNSPEC, 0, 0]);
+            return bytes;
+        }
     };
     let (source, destination) = ends.in_one_family();
     let (family, length) = if source.is_ipv4() { (INET, 12) } else { (INET6, 36) };

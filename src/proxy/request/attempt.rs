@@ -63,10 +63,10 @@ impl Attempt<'_> {
         in_flight: InFlight,
     ) -> Result<Answered, (ProxyError, Again)> {
         let timed = self.pool.settings.policy == Policy::PeakEwma;
-        let stopwatch = timed.then(|| Stopwatch::start(&self.endpoint.vitals));
+        let stopwatch = timed.then(|| Stopwatch::start(&self.endpoint.vitals, prepared.upload()));
         let answered = self.send(prepared, exchange, in_flight).await;
         if let Some(stopwatch) = stopwatch {
-            stopwatch.stop(answered.as_ref().map_err(|(error, _)| error));
+            stopwatch.stop(answered.as_ref().map(Answered::status).map_err(|(error, _)| error));
         }
         answered
     }

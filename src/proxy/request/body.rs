@@ -18,6 +18,7 @@ use crate::domain::lifecycle::State;
 use crate::domain::middleware::Coding;
 use crate::domain::pool::Vitals;
 use crate::proxy::bell::Ongoing;
+use crate::proxy::encoders::Room;
 use crate::proxy::request::GONE_SILENCE;
 use crate::proxy::request::compress::Compressed;
 use crate::proxy::request::exchange::Exchange;
@@ -35,15 +36,15 @@ pub(in crate::proxy) struct ResponseBody {
 }
 
 /// Where the bytes of an answer come from.
-pub(super) enum Content {
+enum Content {
     Whole(Bytes),
     Streamed(Box<Streamed>),
-    Compressed(Box<Compressed>),
+    Compressed(Box<Compressed<Self>>),
     Done,
 }
 
 /// An answer that is still being read from its replica.
-pub(super) struct Streamed {
+struct Streamed {
     incoming: Incoming,
     /// Gone once the answer has been read to its end.
     lease: Option<Lease>,
@@ -70,7 +71,7 @@ pub(in crate::proxy) enum Broken {
     #[error("the time of the replica to finish is over")]
     Overdue,
     #[error("the answer cannot be compressed")]
-    Compression(#[source] io::Error),
+    Compression(#[from] io::Error),
 }
 
 impl Broken {
@@ -117,11 +118,11 @@ impl ResponseBody {
     }
 
     /// Its bytes from here on, in this coding. Nothing stays nothing.
-    pub(super) fn compress(&mut self, coding: Coding) {
+    pub(super) fn compress(&mut self, coding: Coding, room: Room) {
         if !self.is_end_stream() {
             let length = self.size_hint().exact();
             let source = mem::replace(&mut self.content, Content::Done);
-            let compressed = Compressed::new(source, coding, length);
+            let compressed = Compressed::new(source, coding, length, room);
             self.content = Content::Compressed(Box::new(compressed));
         }
     }
@@ -135,7 +136,7 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let frame = ready!(self.content.poll_frame(context));
+        let frame = ready!(Pin::new(&mut self.content).poll_frame(context));
         if let Some(data) = data_of(&frame) {
             self.bytes += data.len() as u64;
         }
@@ -184,12 +185,17 @@ impl Content {
         let lease = Some(lease);
         Self::Streamed(Box::new(Streamed { incoming, lease, idle, deadline: None }))
     }
+}
 
-    pub(super) fn poll_frame(
-        &mut self,
+impl Body for Content {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let frame = match self {
+        let frame = match &mut *self {
             Self::Done => None,
             Self::Whole(content) => {
                 let content = mem::take(content);
@@ -217,7 +223,7 @@ impl Content {
         Poll::Ready(frame)
     }
 
-    pub(super) fn is_end_stream(&self) -> bool {
+    fn is_end_stream(&self) -> bool {
         match self {
             Self::Done => true,
             Self::Whole(_) => false,

@@ -48,8 +48,7 @@ pub(super) fn prepare(
     exchange: &mut Exchange,
 ) -> Result<Prepared, Refusal> {
     let (mut parts, incoming) = request.into_parts();
-    let client =
-        forwarded::client(downstream.from.peer(), &parts.headers, |it| resources.trusts(it));
+    let client = downstream.from.client(&parts.headers, |it| resources.trusts(it));
     exchange.client = client;
     // Growing once costs less than growing field by field.
     parts.headers.reserve(FIELDS_ADDED);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::domain::http::cache;
 use crate::domain::pool::{Draw, Endpoint, InFlight, Mark, Pool, Tried, Vitals, Wanted};
 use crate::domain::retry::Again;
 use crate::domain::routing::{Route, RoutingTable};
@@ -126,7 +127,10 @@ impl Serving<'_> {
         match made {
             Ok(mut answered) => {
                 let is_secure = || prepared.is_secure();
-                if let Some(cookie) = pool.cookie_for(endpoint, &draw.wanted, is_secure) {
+                if let Some(cookie) = pool.cookie_for(endpoint, &draw.wanted, is_secure)
+                    // Else a cache would send all of its clients to one replica.
+                    && !cache::is_shared(answered.headers_mut())
+                {
                     answered.headers_mut().append(SET_COOKIE, cookie);
                 }
                 Ok(self.answered(pool, endpoint, mark, answered, exchange))

@@ -166,11 +166,21 @@ impl Upload {
         self.stage.get() == Stage::Broken
     }
 
+    /// Whether there never was a body.
+    pub(in crate::proxy) fn is_empty(&self) -> bool {
+        self.size.exact() == Some(0)
+    }
+
+    /// When it last got on, if that was after `began`.
+    pub(in crate::proxy) fn moved_since(&self, began: Instant) -> Instant {
+        self.moved_at.get().map_or(began, |moved| moved.max(began))
+    }
+
     /// Until when the replica may be silent: it has its time for an answer from
     /// the end of the request, and may pause in taking the body before that.
     /// None while it is the client who is waited for.
     pub(super) fn deadline(&self, began: Instant, timeouts: &Timeouts) -> Option<Instant> {
-        let since = self.moved_at.get().map_or(began, |moved| moved.max(began));
+        let since = self.moved_since(began);
         match self.stage.get() {
             Stage::Ended => Some(since + timeouts.response),
             Stage::Going => Some(since + timeouts.idle),
@@ -234,6 +244,20 @@ impl Upload {
                 Some(Ok(()))
             }
         })
+    }
+}
+
+#[cfg(test)]
+impl Upload {
+    /// A body of which more is to come.
+    pub(in crate::proxy) fn sending() -> Self {
+        Self { stage: Cell::new(Stage::Awaited), ..Self::default() }
+    }
+
+    /// The attempt under way has all of it.
+    pub(in crate::proxy) fn end(&self) {
+        self.moved_at.set(Some(Instant::now()));
+        self.set_stage(Stage::Ended);
     }
 }
 

@@ -10,6 +10,7 @@ pub struct Counters {
     answers: Vec<(&'static str, AtomicU64)>,
     opened: [AtomicU64; Listener::ALL.len()],
     closed: [AtomicU64; Listener::ALL.len()],
+    introductions_refused: AtomicU64,
 }
 
 /// Where a client came in.
@@ -35,6 +36,7 @@ impl Counters {
             answers: known.chain([OTHER]).map(|reason| (reason, AtomicU64::new(0))).collect(),
             opened: Default::default(),
             closed: Default::default(),
+            introductions_refused: AtomicU64::new(0),
         }
     }
 
@@ -51,6 +53,16 @@ impl Counters {
             opened.fetch_add(1, Ordering::Relaxed);
         }
         OpenConnection { counters: Arc::clone(self), listener }
+    }
+
+    /// Counts one connection that was closed, since it did not begin with the
+    /// PROXY header that it must have.
+    pub fn introduction_refused(&self) {
+        self.introductions_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn introductions_refused(&self) -> u64 {
+        self.introductions_refused.load(Ordering::Relaxed)
     }
 
     /// Answers of our own by reason, in a constant order.

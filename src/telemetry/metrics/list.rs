@@ -180,6 +180,15 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Client connections that are open.",
     },
     Metric {
+        name: "evenkeel_proxy_protocol_refused",
+        kind: Kind::Counter(|snapshot, to| {
+            to.add([], snapshot.counters.introductions_refused() as f64);
+        }),
+        labels: &[],
+        help: "Connections closed since they came from `--proxy-protocol` addresses without a \
+               right PROXY header.",
+    },
+    Metric {
         name: "evenkeel_access_log_dropped",
         kind: Kind::Counter(|snapshot, to| to.add([], snapshot.access_log_dropped as f64)),
         labels: &[],

@@ -54,13 +54,15 @@ impl Coding {
 
 impl Compression {
     /// Brings the head of an answer in line with what is made of its body:
-    /// compressed as is returned, else as it is.
-    pub fn apply(
+    /// compressed as is returned, else as it is. It is not where `grant` has no
+    /// room for it.
+    pub fn apply<R>(
         &self,
         asked: Asked<'_>,
         status: StatusCode,
         headers: &mut HeaderMap,
-    ) -> Option<Coding> {
+        grant: impl Fn(Coding) -> Option<R>,
+    ) -> Option<(Coding, R)> {
         if status == StatusCode::NOT_MODIFIED {
             weaken_as_asked(asked.headers, headers);
             return None;
@@ -70,15 +72,15 @@ impl Compression {
         }
         // Caches must not give one client's form to another.
         vary(headers);
-        let coding = self.choose(asked, headers)?;
+        let choices = self.choose(asked, headers);
+        let granted = |coding| Some((coding, grant(coding)?));
+        let (coding, room) = choices.into_iter().flatten().find_map(granted)?;
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
-        for name in OF_THE_PLAIN_FORM {
-            headers.remove(name);
-        }
+        forget_plain_form(headers);
         if let Some(weak) = headers.get(ETAG).and_then(weakened) {
             headers.insert(ETAG, weak);
         }
-        Some(coding)
+        Some((coding, room))
     }
 
     /// Whether any client may get this answer compressed.
@@ -94,7 +96,10 @@ impl Compression {
             && !forbids_transforms(headers)
     }
 
-    fn choose(&self, asked: Asked<'_>, headers: &HeaderMap) -> Option<Coding> {
+    /// What the answer is compressed with, and what with if there is no room for
+    /// that: gzip, which takes the least. Events take it first, since they last
+    /// for hours.
+    fn choose(&self, asked: Asked<'_>, headers: &HeaderMap) -> [Option<Coding>; 2] {
         let wanted = headers_of(asked.headers, &ACCEPT_ENCODING);
         // Nothing stays nothing, also where all sizes are compressed.
         let is_small = |length: u64| length < self.bytes_min.max(1);
@@ -103,15 +108,34 @@ impl Compression {
             || asked.headers.contains_key(RANGE)
             || forbids_transforms(asked.headers)
         {
-            return None;
+            return [None; 2];
         }
         // A length that is told before the content is, as in an answer to HEAD.
         let told = headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
         if told.is_some_and(is_small) {
-            return None;
+            return [None; 2];
         }
-        Wanted::read(wanted).best_of(&self.codings)
+        let wanted = Wanted::read(wanted);
+        let (best, gzip) = (wanted.best_of(&self.codings), Some(Coding::Gzip));
+        let light = gzip.filter(|it| self.codings.contains(it) && wanted.best_of(&[*it]) == gzip);
+        if is_events(headers) { [light, best] } else { [best, light] }
     }
+}
+
+/// Takes out what was said of the plain form of a content that is compressed; to
+/// be done with trailers too.
+pub fn forget_plain_form(fields: &mut HeaderMap) {
+    for name in OF_THE_PLAIN_FORM {
+        fields.remove(name);
+    }
+}
+
+fn is_events(headers: &HeaderMap) -> bool {
+    let is_they = |line: &[u8]| {
+        let essence = line.split(|&byte| byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    };
+    headers_of(headers, &CONTENT_TYPE).any(is_they)
 }
 
 /// A client that has the compressed form, under a weak tag, is told that this

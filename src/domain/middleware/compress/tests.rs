@@ -96,7 +96,45 @@ fn a_length_that_is_known_otherwise_counts_too() {
     {
         let mut headers = map(&[("content-type", "text/css")]);
         let asked = Asked { headers: &asked, length };
-        assert_eq!(compression.apply(asked, StatusCode::OK, &mut headers), coding, "{length:?}");
+        let applied = compression.apply(asked, StatusCode::OK, &mut headers, |_| Some(()));
+        assert_eq!(applied.map(|(it, ())| it), coding, "{length:?}");
+    }
+}
+
+#[test]
+fn without_room_an_answer_takes_gzip_or_stays_plain() {
+    use Coding::{Brotli, Gzip, Zstd};
+    for (accepts, room, coding) in [
+        ("gzip, br, zstd", &[Zstd, Gzip][..], Some(Zstd)),
+        ("gzip, br, zstd", &[Gzip], Some(Gzip)),
+        ("gzip, br, zstd", &[Brotli], None),
+        ("br, zstd", &[Gzip], None),
+        ("br, gzip;q=0", &[Gzip], None),
+        ("br, gzip;q=0.1, identity;q=0.5", &[Gzip], None),
+    ] {
+        let plain = [("content-type", "text/css"), ("content-length", "999"), ("etag", "\"x\"")];
+        let (asked, mut headers) = (map(&[("accept-encoding", accepts)]), map(&plain));
+        let given = granted(&asked, StatusCode::OK, &mut headers, |it| room.contains(&it));
+        assert_eq!(given, coding, "{accepts}");
+        assert_eq!(headers[VARY], "Accept-Encoding", "{accepts}");
+        if coding.is_none() {
+            headers.remove(VARY);
+            assert_eq!(headers, map(&plain), "{accepts}");
+        }
+    }
+}
+
+#[test]
+fn events_take_the_coding_that_takes_the_least_room() {
+    for (accepts, coding) in [
+        ("gzip, br, zstd", Some(Coding::Gzip)),
+        ("br, zstd", Some(Coding::Zstd)),
+        ("br, gzip;q=0", Some(Coding::Brotli)),
+        ("identity", None),
+    ] {
+        let mut headers = map(&[("content-type", "Text/Event-Stream; charset=utf-8")]);
+        let asked = map(&[("accept-encoding", accepts)]);
+        assert_eq!(applied(&asked, StatusCode::OK, &mut headers), coding, "{accepts}");
     }
 }
 
@@ -125,7 +163,18 @@ fn a_client_that_has_the_compressed_form_is_told_of_that_one() {
 }
 
 fn applied(asked: &HeaderMap, status: StatusCode, headers: &mut HeaderMap) -> Option<Coding> {
-    Compression::default().apply(Asked { headers: asked, length: None }, status, headers)
+    granted(asked, status, headers, |_| true)
+}
+
+fn granted(
+    asked: &HeaderMap,
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    grant: impl Fn(Coding) -> bool,
+) -> Option<Coding> {
+    let asked = Asked { headers: asked, length: None };
+    let grant = |coding| grant(coding).then_some(());
+    Compression::default().apply(asked, status, headers, grant).map(|(it, ())| it)
 }
 
 fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {

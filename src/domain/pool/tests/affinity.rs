@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::balance::HashKey;
 use crate::domain::lifecycle::{Outliers, Trouble};
 
 #[test]
@@ -99,13 +100,82 @@ fn a_place_at_a_replica_of_weight_0_is_waited_for_by_who_names_it() {
 }
 
 #[test]
-fn a_client_with_a_cookie_comes_back_whatever_the_weight_and_to_a_backup_too() {
-    let mut endpoints = vec![endpoint(0, 1000, 1), endpoint(1, 1000, 0), endpoint(2, 1000, 1)];
-    endpoints[2].backup = true;
+fn a_client_with_a_cookie_comes_back_whatever_the_weight_and_to_a_backup_while_it_is_needed() {
+    let mut endpoints = vec![endpoint(0, 1000, 1), endpoint(1, 1000, 0)];
+    for slot in [2, 3] {
+        endpoints.push(Endpoint { backup: true, ..endpoint(slot, 1000, 1) });
+    }
     let pool = pool_of(by_cookie(None), endpoints);
-    assert_eq!(hits(&pool, 20), [20, 0, 0]);
-    for at in 0..3 {
-        assert_eq!(reached(&pool, &cookies(&session_of(&pool, at))), [at]);
+    assert_eq!(hits(&pool, 20), [20, 0, 0, 0]);
+    let sessions: Vec<_> = (0..4).map(|at| cookies(&session_of(&pool, at))).collect();
+    for (at, met) in [(0, 0), (1, 1), (2, 0), (3, 0)] {
+        assert_eq!(reached(&pool, &sessions[at]), [met]);
+    }
+    let set = |at: usize, headers| {
+        pool.cookie_for(&pool.endpoints[at], &pool.wanted(headers, "/"), || false).is_some()
+    };
+    assert!(set(0, &sessions[3]), "it is at home there from now on");
+    pool.endpoints[0].vitals.set_state(State::Draining);
+    for (at, session) in sessions.iter().enumerate().skip(1) {
+        assert_eq!(reached(&pool, session), [at]);
+        assert!(!set(at, session));
+    }
+}
+
+#[test]
+fn who_is_away_for_a_moment_keeps_its_sessions_and_another_one_stands_in() {
+    for (state, moves) in [
+        (State::Suspect, false),
+        (State::Paused, false),
+        (State::Unhealthy, true),
+        (State::Ejected, true),
+        (State::Draining, true),
+        (State::Gone, true),
+    ] {
+        let pool = sticky(5);
+        let session = cookies(&session_of(&pool, 1));
+        pool.endpoints[1].vitals.set_state(state);
+        let wanted = pool.wanted(&session, "/");
+        // It may be back before the answer comes.
+        pool.endpoints[1].vitals.set_state(State::Ready);
+        let set = pool.cookie_for(&pool.endpoints[2], &wanted, || false);
+        assert_eq!(set.is_some(), moves, "{state:?}");
+        pool.endpoints[1].vitals.set_state(state);
+        let stand_ins = reached(&pool, &session);
+        assert_eq!(stand_ins.len() > 1, moves, "{state:?}: {stand_ins:?}");
+        assert!(!stand_ins.contains(&1), "{state:?}");
+        pool.endpoints[1].vitals.set_state(State::Ready);
+        assert_eq!(reached(&pool, &session), [1]);
+    }
+}
+
+#[test]
+fn those_of_a_name_share_alike_where_none_has_a_weight() {
+    let hashed = Policy::Hash(HashKey::Header(HeaderName::from_static("user")));
+    for policy in Policy::PLAIN.into_iter().chain([hashed]) {
+        let affinity = Affinity { pin_header: Some(APP), ..Affinity::default() };
+        let settings = PoolSettings { affinity, policy: policy.clone(), ..Default::default() };
+        let endpoints = (0..2).map(|slot| {
+            let service = Some("app".into());
+            Endpoint { service, ..endpoint(slot, 1000, 0) }
+        });
+        let pool = pool_of(settings, endpoints.collect());
+        let _busy: Vec<_> = (0..30).map(|_| pool.endpoints[0].vitals.begin()).collect();
+        let mut hits = [0; 2];
+        for number in 0..200_u64 {
+            let mut headers = header("app");
+            headers.insert("user", HeaderValue::from(number));
+            let client = Ipv4Addr::from_bits(u32::try_from(number).unwrap()).into();
+            let wanted = pool.wanted(&headers, "/");
+            let draw = Draw { wanted, client, ..draw(balance::mix(number)) };
+            hits[slot(pool.pick(draw, &Tried::default()).unwrap())] += 1;
+        }
+        let by_load = matches!(
+            policy,
+            Policy::LeastRequest | Policy::P2c | Policy::PeakEwma | Policy::Hash(_)
+        );
+        let alike = hits.iter().all(|hits| *hits > 60);
+        assert!(if by_load { hits == [0, 200] } else { alike }, "{policy}: {hits:?}");
     }
 }
 

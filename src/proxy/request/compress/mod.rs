@@ -2,20 +2,22 @@
 
 mod encoder;
 
+use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::Frame;
+use http_body::{Body, Frame};
 
-use crate::domain::middleware::Coding;
-use crate::proxy::request::body::{Broken, Content};
+use crate::domain::middleware::{self, Coding};
+use crate::proxy::encoders::Room;
 use encoder::{Encoder, Then};
 
 /// A body that is compressed as it is read. What has come of it goes out as
 /// soon as no more follows at once, so that events and slow pages stay live.
-pub(super) struct Compressed {
-    source: Content,
+pub(super) struct Compressed<S> {
+    source: S,
     coding: Coding,
     length: Option<u64>,
     /// None until there is something to compress.
@@ -26,11 +28,13 @@ pub(super) struct Compressed {
     holds: bool,
     trailers: Option<HeaderMap>,
     ended: bool,
+    /// What the encoder takes, until it is dropped.
+    _room: Room,
 }
 
-impl Compressed {
+impl<S: Body<Data = Bytes, Error: From<io::Error>> + Unpin> Compressed<S> {
     /// `length`: of the plain body, if it is known.
-    pub(super) fn new(source: Content, coding: Coding, length: Option<u64>) -> Self {
+    pub(super) fn new(source: S, coding: Coding, length: Option<u64>, room: Room) -> Self {
         Self {
             source,
             coding,
@@ -40,6 +44,7 @@ impl Compressed {
             holds: false,
             trailers: None,
             ended: false,
+            _room: room,
         }
     }
 
@@ -50,7 +55,7 @@ impl Compressed {
     pub(super) fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, S::Error>>> {
         if self.ended {
             return Poll::Ready(self.trailers.take().map(|it| Ok(Frame::trailers(it))));
         }
@@ -58,10 +63,15 @@ impl Compressed {
         let mut taken = 0;
         while out.len() < OUT_BYTES {
             if self.input.is_empty() && !self.source.is_end_stream() {
-                match self.source.poll_frame(context) {
+                match Pin::new(&mut self.source).poll_frame(context) {
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                         Ok(data) => self.input = data,
-                        Err(frame) => self.trailers = frame.into_trailers().ok(),
+                        Err(frame) => {
+                            self.trailers = frame.into_trailers().ok();
+                            if let Some(fields) = &mut self.trailers {
+                                middleware::forget_plain_form(fields);
+                            }
+                        }
                     },
                     // Without its end a client sees that something is missing.
                     Poll::Ready(Some(Err(broken))) => return Poll::Ready(Some(Err(broken))),
@@ -93,15 +103,13 @@ impl Compressed {
     }
 
     /// Compresses the next piece of the input.
-    fn put(&mut self, then: Then, out: &mut Vec<u8>) -> Result<(), Broken> {
+    fn put(&mut self, then: Then, out: &mut Vec<u8>) -> io::Result<()> {
         let piece = self.input.split_to(self.input.len().min(PIECE_BYTES_MAX));
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
-            none => {
-                none.insert(Encoder::new(self.coding, self.length).map_err(Broken::Compression)?)
-            }
+            none => none.insert(Encoder::new(self.coding, self.length)?),
         };
-        encoder.put(&piece, then, out).map_err(Broken::Compression)?;
+        encoder.put(&piece, then, out)?;
         self.holds = then == Then::GoOn;
         Ok(())
     }
@@ -116,6 +124,8 @@ const OUT_BYTES: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::encoders::Encoders;
+    use http_body_util::{BodyExt, Full};
     use std::io::Read;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -138,8 +148,10 @@ mod tests {
                 0 => vec![0; PIECES * PIECE_BYTES_MAX],
                 _ => (0..PIECES * PIECE_BYTES_MAX).map(|n| (n % 251 * n % 253) as u8).collect(),
             };
-            let source = Content::Whole(plain.clone().into());
-            let mut body = Compressed::new(source, coding, Some(plain.len() as u64));
+            let source = Full::<Bytes>::from(plain.clone());
+            let source = source.map_err(|never| -> io::Error { match never {} });
+            let room = Encoders::default().begin(coding).unwrap();
+            let mut body = Compressed::new(source, coding, Some(plain.len() as u64), room);
             let (mut packed, mut polls) = (Vec::new(), 0);
             let woken = Arc::new(Woken::default());
             let waker = Waker::from(Arc::clone(&woken));

@@ -225,7 +225,9 @@ impl Admission {
                 Middleware::Cors(cors) => {
                     cors.mark(asked.method, asked.headers, response.headers_mut());
                 }
-                Middleware::Compress(settings) => compress::over(settings, prepared, &mut response),
+                Middleware::Compress(settings) => {
+                    compress::over(settings, resources.encoders(), prepared, &mut response);
+                }
                 Middleware::ErrorPage(page) => {
                     response = error_page::replace(page, pool, resources, prepared, response).await;
                 }
