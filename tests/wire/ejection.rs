@@ -142,9 +142,9 @@ fn a_client_that_leaves_is_no_failure_of_its_replica() {
     let well = Backend::answering(|_| ok("well"));
     let balancer = before_these(&[&slow, &well], "max_fails = 1");
     wait_for(|| {
+        let asked = (slow.seen().len(), well.seen().len());
         let mut client = Client::connect(balancer.http);
         client.send(get("/"));
-        let asked = (slow.seen().len(), well.seen().len());
         wait_for(|| ((slow.seen().len(), well.seen().len()) != asked).then_some(()));
         (slow.seen().len() == 5).then_some(())
     });
