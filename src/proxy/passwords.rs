@@ -128,8 +128,10 @@ impl Verifier {
 impl Shares {
     fn take(self: &Arc<Self>, pool: &str) -> Result<Share, Busy> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // While there is room for all, nobody takes it from others.
+        let is_scarce = counts.values().sum::<usize>() >= QUEUE_MAX / 2;
         let count = counts.entry(pool.into()).or_default();
-        if *count >= SHARE_MAX {
+        if *count >= SHARE_MAX && is_scarce {
             return Err(Busy);
         }
         *count += 1;
@@ -211,7 +213,7 @@ const THREADS: usize = 2;
 /// less than 2 s. A hash may be made to take far longer, where [`PATIENCE`] ends it.
 const QUEUE_MAX: usize = 64;
 
-/// Of one pool, with those under way.
+/// Of one pool, with those under way, once half of the queue is taken.
 const SHARE_MAX: usize = 16;
 
 /// For one password to be verified.
@@ -308,13 +310,14 @@ mod tests {
             })
         };
         let mut asks = Vec::new();
-        for pool in 0..QUEUE_MAX / SHARE_MAX {
-            for number in 0..SHARE_MAX {
+        // The first one has half of the queue, while nobody else wants it.
+        for (pool, share) in [(0, QUEUE_MAX / 2), (1, SHARE_MAX), (2, SHARE_MAX)] {
+            for number in 0..share {
                 let mut ask = ask(pool, number);
                 assert!(futures::poll!(&mut ask).is_pending(), "{pool} {number}");
                 asks.push(ask);
             }
-            assert_eq!(ask(pool, SHARE_MAX).await, Err(Busy), "others have room");
+            assert_eq!(ask(pool, share).await, Err(Busy), "others have room");
         }
         assert_eq!(ask(QUEUE_MAX, 0).await, Err(Busy));
         drop(received);

@@ -82,9 +82,9 @@ fn by_rank<'c, 'a>(candidates: &'c [Candidate<'a>], memory: Memory<'_>) -> Vec<&
 }
 
 /// The rule and the middlewares as one unit, since those that guard the door are
-/// among them: those of who decides; if they cannot be used, those of the next
-/// that has been ready, else the last good ones, else those of one that has not.
-/// So nobody untried opens what the others keep shut. Else it stays shut.
+/// among them: those of who decides; if they cannot be used, the last good ones,
+/// else those of the next who could decide. So neither somebody untried nor an
+/// older one opens what was kept shut. Else it stays shut.
 fn access(
     name: &PoolName,
     ranked: &[&Candidate<'_>],
@@ -116,7 +116,6 @@ fn access(
     if let Some(good) = good.next_if(|good| good.workload.id == decides.workload.id) {
         return open(good);
     }
-    let proven = good.next_if(|it| memory.been_ready.contains(&it.workload.id.id));
     let last_good = memory.previous.pools.get(name).and_then(|pool| match &pool.access {
         Access::Open(rule) => Some((rule, &pool.settings.middlewares)),
         Access::Closed(_) => None,
@@ -127,17 +126,18 @@ fn access(
         let hint = format!("mend the labels of container `{broken}`");
         problems.push(Problem::new(Subject::Pool(name.to_string().into()), message, hint));
     };
-    match (proven.or_else(|| good.next().filter(|_| last_good.is_none())), last_good) {
-        (Some(good), _) => {
+    match (last_good, good.next()) {
+        // It may be stricter than those of older containers are.
+        (Some((rule, middlewares)), _) => {
+            tell(format!("it keeps its last good rule, since that of `{broken}` cannot be used"));
+            (Access::Open(rule.clone()), Arc::clone(middlewares))
+        }
+        (None, Some(good)) => {
             let other = &good.workload.name;
             tell(format!(
                 "it keeps the rule of `{other}`, since that of `{broken}` cannot be used"
             ));
             open(good)
-        }
-        (None, Some((rule, middlewares))) => {
-            tell(format!("it keeps its last good rule, since that of `{broken}` cannot be used"));
-            (Access::Open(rule.clone()), Arc::clone(middlewares))
         }
         (None, None) => {
             let rest = decides.rule();

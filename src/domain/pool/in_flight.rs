@@ -46,6 +46,10 @@ impl InFlight {
         request
     }
 
+    pub fn is_on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
     pub fn vitals(&self) -> &Arc<Vitals> {
         &self.vitals
     }

@@ -23,8 +23,12 @@ type Name = (Arc<str>, u16);
 
 #[derive(Debug)]
 struct Known {
-    /// As of the last look that found any: better than none if the next fails.
+    /// As of the last look that found any: better than none if the next fails,
+    /// for a while. Not for long, since an address may be somebody else's by then.
     addresses: RefCell<Option<Arc<[SocketAddr]>>>,
+    found: Cell<Instant>,
+    /// Nobody could be reached there since.
+    doubted: Cell<bool>,
     looking: Cell<bool>,
     looked: Notify,
     /// When the last look began, and when it is time for the next one.
@@ -54,6 +58,7 @@ impl Names {
     pub(super) fn doubt(&self, host: &Arc<str>, port: u16) {
         if let Some(known) = self.0.borrow().get(&(Arc::clone(host), port)) {
             known.until.set(known.until.get().min(known.began.get() + FAILURE_LASTS));
+            known.doubted.set(true);
         }
     }
 
@@ -89,6 +94,7 @@ impl Names {
             }
         }
         let addresses = known.addresses.borrow().clone();
+        let addresses = addresses.filter(|_| known.found.get().elapsed() < KEPT_LAST);
         addresses.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
@@ -106,6 +112,8 @@ impl Names {
         }
         let known = Rc::new(Known {
             addresses: RefCell::default(),
+            found: Cell::new(now),
+            doubted: Cell::new(false),
             looking: Cell::new(false),
             looked: Notify::new(),
             began: Cell::new(now),
@@ -121,8 +129,12 @@ impl Known {
     async fn look(self: Rc<Self>, finding: impl Future<Output = io::Result<Arc<[SocketAddr]>>>) {
         let found = finding.await.ok().filter(|found| !found.is_empty());
         let lasts = if found.is_some() { FOUND_LASTS } else { FAILURE_LASTS };
-        self.until.set(Instant::now() + lasts);
+        let now = Instant::now();
+        self.until.set(now + lasts);
         if found.is_some() {
+            self.found.set(now);
+        }
+        if found.is_some() || self.doubted.replace(false) {
             self.addresses.replace(found);
         }
         self.looking.set(false);
@@ -135,6 +147,10 @@ pub(super) const NAMES_MAX: usize = 256;
 const ADDRESSES_MAX: usize = 16;
 
 const FOUND_LASTS: Duration = Duration::from_secs(30);
+
+/// For so long an address counts that no look has confirmed.
+const KEPT_LAST: Duration = Duration::from_secs(60);
+
 const FAILURE_LASTS: Duration = Duration::from_secs(1);
 
 /// For a look at a name of which addresses are known.
@@ -202,6 +218,24 @@ mod tests {
             assert_eq!(ask(&names, &looks, pending()).await, Ok(2));
         }
         assert_eq!((looks.get(), began.elapsed()), (3, PATIENCE));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn an_address_that_nothing_confirms_is_believed_for_a_minute_and_not_if_nobody_is_there()
+    {
+        let (names, looks) = (Names::default(), Cell::new(0));
+        for doubted in [false, true] {
+            assert_eq!(ask(&names, &looks, async { found(1) }).await, Ok(1));
+            tokio::time::sleep(FOUND_LASTS).await;
+            if doubted {
+                names.doubt(&"auth".into(), 80);
+            }
+            let kept = if doubted { Err(()) } else { Ok(1) };
+            assert_eq!(ask(&names, &looks, async { failed() }).await, kept);
+            tokio::time::sleep(KEPT_LAST - FOUND_LASTS).await;
+            assert_eq!(ask(&names, &looks, async { failed() }).await, Err(()));
+            tokio::time::sleep(FAILURE_LASTS).await;
+        }
     }
 
     #[tokio::test(flavor = "local", start_paused = true)]

@@ -212,8 +212,9 @@ impl Attempt<'_> {
             Cause::Unsent | Cause::Unanswered if reused => {}
             Cause::Unsent | Cause::Unanswered | Cause::AnswerBroken => {
                 self.suspect();
-                // It may have refused the rest of the body, which it need not hear out.
-                if upload.has_ended() {
+                // It may have refused the rest of the body, which it need not hear
+                // out. On trial it has not passed for all that.
+                if upload.has_ended() || ongoing.in_flight.is_on_trial() {
                     self.charge(Trouble::Reset, ongoing);
                 }
             }
