@@ -270,6 +270,8 @@ impl Serving<'_> {
         // Who has failed once is not sent where that may happen again.
         if !pool.tiers.ejected.is_empty()
             && tried.is_empty()
+            // The request may have waited, and a trial is timed from now on.
+            && let draw = (Draw { now: Instant::now().into_std(), ..draw })
             && let Some((endpoint, trial)) = pool.pick_trial(draw, at_once())
             && let Some(in_flight) = endpoint.begin(&pool.state)
         {
