@@ -218,15 +218,17 @@ mod tests {
         fs::write(folder.path().join("a"), "one").unwrap();
         let mut files = Files::beneath(folder.path());
         let mut shelf = Shelf::new(&files);
+        let held =
+            |files: &Files| files.get("a").unwrap().content.as_ref().unwrap().bytes().to_vec();
         let wanted = names(&["a", "b"]);
         assert!(!shelf.want(&wanted, &files));
         note(&mut shelf, &mut files).await;
         assert!(shelf.want(&wanted, &files), "both are known, though one is not there");
-        assert_eq!(files.get("a").unwrap().content.as_deref(), Some(&b"one"[..]));
+        assert_eq!(held(&files), b"one");
         assert!(files.get("b").unwrap().content.is_none());
 
         fs::write(folder.path().join("a"), "other").unwrap();
-        while files.get("a").unwrap().content.as_deref() != Some(b"other") {
+        while held(&files) != b"other" {
             tokio::time::timeout(Duration::from_secs(10), note(&mut shelf, &mut files))
                 .await
                 .expect("the change is seen within 10 s");
@@ -235,7 +237,7 @@ mod tests {
         while files.get("a").unwrap().fault.is_none() {
             note(&mut shelf, &mut files).await;
         }
-        assert_eq!(files.get("a").unwrap().content.as_deref(), Some(&b"other"[..]));
+        assert_eq!(held(&files), b"other");
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use http::header::HOST;
 
-use crate::domain::auth::Users;
+use crate::domain::auth::{InvalidUser, Users};
 use crate::domain::http::framing;
 use crate::domain::labels::LabelSettings;
 use crate::domain::labels::health;
@@ -18,7 +18,7 @@ use crate::domain::labels::value::{self, InvalidValue};
 use crate::domain::labels::voice::Voice;
 use crate::domain::limit::Rate;
 use crate::domain::middleware::{
-    AuthUrl, ErrorPage, ForwardAuth, InvalidAuthUrl, Middleware, Page, RateBy, RateLimit, Template,
+    AuthUrl, ErrorPage, ForwardAuth, InvalidAuthUrl, Middleware, Page, RateBy, RateLimit,
 };
 use crate::domain::names::PoolName;
 use crate::domain::units;
@@ -144,18 +144,19 @@ pub(super) fn users(
     voice: &mut Voice,
 ) -> Result<Arc<Users>, InvalidValue> {
     let written = written.trim();
+    let shared = |(users, faults): (_, Vec<_>)| (Arc::new(users), Arc::from(faults));
     let (users, faults) = if let Some(path) = written.strip_prefix("file:") {
         let Some(content) = voice.file(known, path)? else { return Ok(Arc::default()) };
-        let text = std::str::from_utf8(&content).map_err(|_| no_text(path))?;
-        Users::from_lines(text)
+        content.users().cloned().ok_or_else(|| no_text(path))?
     } else if let Some(packed) = written.strip_prefix("base64:") {
         let undone = || InvalidValue::Base64 { entry: "base64:…".to_owned() };
-        Users::from_base64(packed).ok_or_else(undone)?
+        shared(Users::from_base64(packed).ok_or_else(undone)?)
     } else {
-        Users::from_list(written)
+        shared(Users::from_list(written))
     };
-    let mut faults =
-        faults.into_iter().map(|fault| InvalidValue::User { entry: fault.entry(), fault });
+    let told =
+        |fault: &InvalidUser| InvalidValue::User { entry: fault.entry(), fault: fault.clone() };
+    let mut faults = faults.iter().map(told);
     if users.is_empty() {
         let none = InvalidValue::NoUsers { entry: shape(written) };
         match (faults.next(), none.entry()) {
@@ -168,7 +169,7 @@ pub(super) fn users(
     for fault in faults {
         voice.warn(known, &fault, "the others that it names may pass");
     }
-    Ok(Arc::new(users))
+    Ok(users)
 }
 
 /// The URL of a service that decides, which is not ourselves.
@@ -233,12 +234,12 @@ pub(super) fn page(
     let written = written.trim();
     if let Some(path) = written.strip_prefix("file:") {
         let Some(content) = voice.file(known, path)? else { return Ok(None) };
-        if content.len() > PAGE_BYTES_MAX {
+        if content.bytes().len() > PAGE_BYTES_MAX {
             let entry = format!("file:{}", path.trim());
             return Err(InvalidValue::entry_that(&entry, "is larger than 256 KiB"));
         }
-        let template = Template::read(&content).ok_or_else(|| no_text(path))?;
-        return Ok(Some(Page::File(template)));
+        let template = content.page().ok_or_else(|| no_text(path))?;
+        return Ok(Some(Page::File(Arc::clone(template))));
     }
     let Some(rest) = written.strip_prefix("pool:") else {
         return Err(InvalidValue::Word { meant: None });
@@ -307,6 +308,9 @@ const PAGE_BYTES_MAX: usize = 256 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::files::Files;
+    use crate::domain::labels;
+    use crate::domain::world::{Health, Place, RunState, Workload, WorkloadId};
 
     #[test]
     fn a_rate_is_a_number_in_a_time_and_lends_a_second_of_it() {
@@ -403,5 +407,43 @@ mod tests {
         let most = vec!["X-A"; HEADERS_MAX].join(",");
         assert_eq!(headers(&most).unwrap().len(), HEADERS_MAX);
         assert_eq!(headers(&format!("{most},X-B")), Err(InvalidValue::TooMany));
+    }
+
+    #[test]
+    fn containers_that_name_one_file_share_what_was_read_of_it() {
+        let mut files = Files::default();
+        let users = "ann:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0";
+        files.note(&"users".into(), Ok(users.as_bytes().into()));
+        let settings = LabelSettings { files: Arc::new(files), ..LabelSettings::default() };
+        let read = |name: &str| {
+            let reading = labels::read(&naming_a_file(name), &settings);
+            assert_eq!(reading.problems, []);
+            let [Middleware::BasicAuth(users), Middleware::ErrorPage(page)] =
+                &*reading.memberships[0].settings.middlewares
+            else {
+                panic!("{reading:?}");
+            };
+            let Page::File(template) = &page.page else { panic!("{page:?}") };
+            (Arc::clone(users), Arc::clone(template))
+        };
+        let (one, other) = (read("one"), read("other"));
+        assert!(Arc::ptr_eq(&one.0, &other.0) && Arc::ptr_eq(&one.1, &other.1));
+    }
+
+    fn naming_a_file(name: &str) -> Workload {
+        let label = |key: &str| (format!("lb.{key}"), "file:users".to_owned());
+        Workload {
+            id: WorkloadId { id: name.into(), life: 0 },
+            name: name.into(),
+            project: None,
+            service: None,
+            labels: [label("auth.basic"), label("error_page")].into(),
+            run: RunState::Running,
+            health: Health::None,
+            created: 0,
+            place: Place::Fixed(([10, 0, 0, 1], 80).into()),
+            oneoff: false,
+            host_name: None,
+        }
     }
 }
