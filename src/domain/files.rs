@@ -1,8 +1,12 @@
 //! The files that labels name, as far as they have been read.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Component, Path};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use crate::domain::auth::{InvalidUser, Users};
+use crate::domain::middleware::Template;
 
 /// What is known of the files beneath the folder of label files. Planning reads
 /// nothing itself: what it finds missing here it notes as wanted.
@@ -19,10 +23,21 @@ pub struct Files {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LabelFile {
     /// As it was read last, even if it cannot be read any more.
-    pub content: Option<Arc<[u8]>>,
+    pub content: Option<Arc<Content>>,
     /// Why it could not be read at the last look.
     pub fault: Option<Arc<str>>,
 }
+
+/// What a file holds, and what was made of it: once, however many labels of
+/// however many containers name it, and however often they are planned.
+pub struct Content {
+    bytes: Arc<[u8]>,
+    users: OnceLock<Option<UsersRead>>,
+    page: OnceLock<Option<Arc<Template>>>,
+}
+
+/// The users of a file, and what lets nobody in.
+pub type UsersRead = (Arc<Users>, Arc<[InvalidUser]>);
 
 /// Why a path cannot be that of a label file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -78,7 +93,12 @@ impl Files {
     pub fn note(&mut self, path: &Arc<str>, found: Result<Arc<[u8]>, Arc<str>>) -> bool {
         let file = self.known.entry(Arc::clone(path)).or_default();
         let after = match found {
-            Ok(content) => LabelFile { content: Some(content), fault: None },
+            Ok(bytes) => {
+                // Content that is as it was keeps what was made of it.
+                let same = file.content.clone().filter(|it| it.bytes == bytes);
+                let content = same.unwrap_or_else(|| Arc::new(Content::new(bytes)));
+                LabelFile { content: Some(content), fault: None }
+            }
             Err(fault) => LabelFile { content: file.content.clone(), fault: Some(fault) },
         };
         let is_news = *file != after;
@@ -89,6 +109,46 @@ impl Files {
     /// Forgets the files that `wanted` is false for.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         self.known.retain(|path, _| wanted(path));
+    }
+}
+
+impl Content {
+    fn new(bytes: Arc<[u8]>) -> Self {
+        Self { bytes, users: OnceLock::new(), page: OnceLock::new() }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// As [`Users::from_lines`] reads it; none if it is no text.
+    pub fn users(&self) -> Option<&UsersRead> {
+        let read = || {
+            let (users, faults) = Users::from_lines(std::str::from_utf8(&self.bytes).ok()?);
+            Some((Arc::new(users), faults.into()))
+        };
+        self.users.get_or_init(read).as_ref()
+    }
+
+    /// As [`Template::read`] reads it; none if it is no text.
+    pub fn page(&self) -> Option<&Arc<Template>> {
+        self.page.get_or_init(|| Template::read(&self.bytes).map(Arc::new)).as_ref()
+    }
+}
+
+/// What was made of it says nothing more.
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Content {}
+
+/// It may be long, and a secret.
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes.len())
     }
 }
 
@@ -134,9 +194,37 @@ mod tests {
         assert!(files.note(&path, Err("it is gone".into())));
         assert!(!files.note(&path, Err("it is gone".into())));
         let file = files.get("users").unwrap();
-        assert_eq!(file.content.as_deref(), Some(&b"a"[..]));
+        assert_eq!(file.content.as_ref().unwrap().bytes(), b"a");
         assert_eq!(file.fault.as_deref(), Some("it is gone"));
         files.note(&path, Ok(Arc::from(*b"b")));
         assert_eq!(files.get("users").unwrap().fault, None);
+    }
+
+    #[test]
+    fn content_is_parsed_once_until_it_is_another() {
+        let mut files = Files::default();
+        let path: Arc<str> = "users".into();
+        let parsed = |files: &Files| {
+            let content = files.get("users").unwrap().content.clone().unwrap();
+            (Arc::clone(&content.users().unwrap().0), Arc::clone(content.page().unwrap()))
+        };
+        let same = |(users, page): &(Arc<Users>, Arc<Template>), other: &(_, _)| {
+            (Arc::ptr_eq(users, &other.0), Arc::ptr_eq(page, &other.1))
+        };
+        files.note(&path, Ok(Arc::from(*b"ann:{status}")));
+        let copy = files.clone();
+        let first = parsed(&files);
+        assert_eq!(same(&first, &parsed(&copy)), (true, true));
+        files.note(&path, Err("it is gone".into()));
+        files.note(&path, Ok(Arc::from(*b"ann:{status}")));
+        assert_eq!(same(&first, &parsed(&files)), (true, true));
+        files.note(&path, Ok(Arc::from(*b"bob:{status}")));
+        assert_eq!(same(&first, &parsed(&files)), (false, false));
+    }
+
+    #[test]
+    fn what_is_no_text_holds_neither_users_nor_a_page() {
+        let content = Content::new(Arc::from(*b"\xff"));
+        assert_eq!((content.users(), content.page()), (None, None));
     }
 }

@@ -65,6 +65,30 @@ fn a_file_that_is_emptied_lets_nobody_in() {
 }
 
 #[test]
+fn who_is_in_a_file_before_and_after_passes_while_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    fs::write(&users, ANN).unwrap();
+    let balancer = before(folder.path(), "auth.basic = 'file:users'");
+    assert_eq!(status(&balancer), 200);
+    // Longer than from one look to the next, so that one falls into it.
+    let mut file = fs::File::create(&users).unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2800) {
+        file.write_all(b"# not yet\n").unwrap();
+        assert_eq!(status(&balancer), 200, "after {:?}", began.elapsed());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    file.write_all((ANN.replace("ann", "bob") + ANN).as_bytes()).unwrap();
+    let as_bob = || Client::connect(balancer.http).send(AS_BOB).answer().status;
+    wait_for(|| {
+        assert_eq!(status(&balancer), 200);
+        (as_bob() == 200).then_some(())
+    });
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
 fn a_guard_whose_file_was_never_there_is_closed_until_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let balancer = before(folder.path(), "auth.basic = 'file:users'");

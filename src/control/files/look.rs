@@ -8,12 +8,17 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat};
 use rustix::io::Errno;
+use tokio::time::Instant;
+
+use crate::control::files::past::{Motion, Past, Step};
 
 /// What a look has found.
 #[derive(Debug)]
 pub(super) enum Look {
     /// It is as it was at the last look.
     Same,
+    /// It may be half written.
+    Moving(Motion),
     Read(Arc<[u8]>, Sign),
     Failed(Arc<str>),
 }
@@ -28,31 +33,39 @@ pub(super) struct Sign {
     changed: (i64, u64),
 }
 
-/// Reads the file at `path` below `folder`, unless it still is as `before`. No
-/// part of the path may be a link, and what is opened must be a file: a label
-/// never reads what an operator has not put there.
-pub(super) fn look(folder: &Path, path: &str, before: Option<Sign>) -> Look {
-    match read(folder, path, before) {
+/// Reads the file at `path` below `folder`, if its past says so at a look that
+/// began `now`. No part of the path may be a link, and what is opened must be a
+/// file: a label never reads what an operator has not put there.
+pub(super) fn look(folder: &Path, path: &str, past: Past, now: Instant) -> Look {
+    match read(folder, path, past, now) {
         Ok(look) => look,
         Err(failed) => Look::Failed(reason(&failed).into()),
     }
 }
 
-fn read(folder: &Path, path: &str, before: Option<Sign>) -> io::Result<Look> {
-    let file = open_beneath(folder, path)?;
+fn read(folder: &Path, path: &str, past: Past, now: Instant) -> io::Result<Look> {
+    let file = File::from(open_beneath(folder, path)?);
     let stat = fstat(&file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::other("it is no file"));
     }
     let sign = Sign::of(&stat);
-    if before == Some(sign) {
-        return Ok(Look::Same);
-    }
+    let only_if_still = match past.step(sign, now) {
+        Step::Keep => return Ok(Look::Same),
+        Step::Wait(motion) => return Ok(Look::Moving(motion)),
+        Step::Take => false,
+        Step::TakeIfStill => true,
+    };
     let mut content = Vec::new();
-    let read = File::from(file).take(BYTES_MAX + 1).read_to_end(&mut content)?;
+    let read = (&file).take(BYTES_MAX + 1).read_to_end(&mut content)?;
+    let sign_after = Sign::of(&fstat(&file)?);
+    if only_if_still && sign_after != sign {
+        return Ok(Look::Moving(past.stirred(sign_after, now)));
+    }
     if u64::try_from(read).is_ok_and(|read| read > BYTES_MAX) {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
+    // Not the sign after: what has changed since is seen at the next look.
     Ok(Look::Read(content.into(), sign))
 }
 
@@ -84,7 +97,7 @@ impl Sign {
         clippy::allow_attributes,
         reason = "the types differ by platform"
     )]
-    fn of(stat: &Stat) -> Self {
+    pub(super) fn of(stat: &Stat) -> Self {
         let nanoseconds = |it| u64::try_from(it).unwrap_or_default();
         Self {
             device: stat.st_dev,
@@ -101,14 +114,15 @@ const BYTES_MAX: u64 = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::files::past::STILL;
     use std::fs;
     use std::os::unix::fs::symlink;
 
     fn found(folder: &Path, path: &str) -> Result<Vec<u8>, String> {
-        match look(folder, path, None) {
+        match look(folder, path, Past::Unread, Instant::now()) {
             Look::Read(content, _) => Ok(content.to_vec()),
             Look::Failed(fault) => Err(fault.to_string()),
-            Look::Same => panic!("there was no look before"),
+            Look::Same | Look::Moving(_) => panic!("there was no look before"),
         }
     }
 
@@ -142,15 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_a_most_and_is_read_again_when_it_changes() {
+    fn a_file_has_a_most_and_is_read_again_when_it_has_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
+        let now = Instant::now();
+        let look = |past, now| look(folder.path(), "x", past, now);
         fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
-        let Look::Read(content, sign) = look(folder.path(), "x", None) else { panic!() };
+        let Look::Read(content, sign) = look(Past::Unread, now) else { panic!() };
         assert_eq!(content.len(), 1 << 20);
-        assert!(matches!(look(folder.path(), "x", Some(sign)), Look::Same));
+        assert!(matches!(look(Past::Read(sign), now), Look::Same));
+        fs::write(&path, "y").unwrap();
+        let Look::Moving(motion) = look(Past::Read(sign), now) else { panic!() };
+        let Look::Read(content, _) = look(Past::Moving(motion), now + STILL) else { panic!() };
+        assert_eq!(*content, *b"y");
         fs::write(&path, vec![b'x'; (1 << 20) + 1]).unwrap();
-        let Look::Failed(fault) = look(folder.path(), "x", Some(sign)) else { panic!() };
+        let Look::Failed(fault) = look(Past::Unread, now) else { panic!() };
         assert_eq!(&*fault, "it is larger than 1 MiB");
     }
 }

@@ -5,6 +5,7 @@
 //! waited for no longer.
 
 mod look;
+mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -15,7 +16,8 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
-use crate::control::files::look::{Look, Sign, look};
+use crate::control::files::look::{Look, look};
+use crate::control::files::past::{Past, STILL};
 use crate::domain::files::Files;
 
 /// What is new of one file: its content, or why it cannot be read.
@@ -29,7 +31,8 @@ type Looks = Vec<(Arc<str>, Look)>;
 pub(super) struct Shelf {
     folder: Arc<Path>,
     wanted: BTreeSet<Arc<str>>,
-    signs: BTreeMap<Arc<str>, Sign>,
+    /// Of those that were read; the others have none yet.
+    pasts: BTreeMap<Arc<str>, Past>,
     looking: Option<JoinHandle<Looks>>,
     /// When that look, or the last one, began.
     began: Instant,
@@ -46,7 +49,7 @@ impl Shelf {
         Self {
             folder: Arc::clone(&files.folder),
             wanted: BTreeSet::new(),
-            signs: BTreeMap::new(),
+            pasts: BTreeMap::new(),
             looking: None,
             began: Instant::now(),
             next_look: None,
@@ -60,7 +63,7 @@ impl Shelf {
     pub(super) fn want(&mut self, wanted: &BTreeSet<Arc<str>>, files: &Files) -> bool {
         if self.wanted != *wanted {
             self.wanted.clone_from(wanted);
-            self.signs.retain(|path, _| wanted.contains(path));
+            self.pasts.retain(|path, _| wanted.contains(path));
         }
         let unread = wanted.iter().filter(|path| files.get(path).is_none());
         self.unread = unread.cloned().collect();
@@ -105,15 +108,17 @@ impl Shelf {
     }
 
     fn begin(&mut self) {
-        let before = |path: &Arc<str>| (Arc::clone(path), self.signs.get(path).copied());
-        let mut wanted: Vec<_> = self.wanted.iter().map(before).collect();
+        let with_past =
+            |path: &Arc<str>| (Arc::clone(path), self.pasts.get(path).copied().unwrap_or_default());
+        let mut wanted: Vec<_> = self.wanted.iter().map(with_past).collect();
         // New files take the place of none that is in use.
-        wanted.sort_by_key(|(_, before)| before.is_none());
+        wanted.sort_by_key(|(_, past)| *past == Past::Unread);
         let folder = Arc::clone(&self.folder);
+        let now = Instant::now();
         self.looking = Some(spawn_blocking(move || {
-            let looks = wanted.into_iter().enumerate().map(|(index, (path, before))| {
+            let looks = wanted.into_iter().enumerate().map(|(index, (path, past))| {
                 let found = if index < FILES_MAX {
-                    look(&folder, &path, before)
+                    look(&folder, &path, past, now)
                 } else {
                     Look::Failed(format!("labels name more than {FILES_MAX} files").into())
                 };
@@ -121,7 +126,7 @@ impl Shelf {
             });
             looks.collect()
         }));
-        self.began = Instant::now();
+        self.began = now;
         self.next_look = Some(self.began + LOOK_EVERY);
     }
 
@@ -131,13 +136,23 @@ impl Shelf {
         for (path, look) in looks {
             match look {
                 Look::Same => {}
+                Look::Moving(motion) => {
+                    // Without a past it was forgotten meanwhile, and is new again.
+                    if let Some(past) = self.pasts.get_mut(&path) {
+                        *past = Past::Moving(motion);
+                    }
+                    let soon = self.began + STILL;
+                    self.next_look = self.next_look.map(|next| next.min(soon));
+                }
                 Look::Read(content, sign) => {
-                    self.signs.insert(Arc::clone(&path), sign);
+                    self.pasts.insert(Arc::clone(&path), Past::Read(sign));
                     news.push((path, Ok(content)));
                 }
                 Look::Failed(fault) => {
                     // When it comes back it is read, be it the same or not.
-                    self.signs.remove(&path);
+                    if let Some(past) = self.pasts.get_mut(&path) {
+                        *past = past.lost();
+                    }
                     news.push((path, Err(fault)));
                 }
             }
@@ -157,10 +172,10 @@ impl Shelf {
 pub fn read_all(files: &mut Files, wanted: &BTreeSet<Arc<str>>) {
     let folder = Arc::clone(&files.folder);
     for path in wanted.iter().take(FILES_MAX) {
-        match look(&folder, path, None) {
+        match look(&folder, path, Past::Unread, Instant::now()) {
             Look::Read(content, _) => _ = files.note(path, Ok(content)),
             Look::Failed(fault) => _ = files.note(path, Err(fault)),
-            Look::Same => {}
+            Look::Same | Look::Moving(_) => {}
         }
     }
 }
@@ -172,8 +187,9 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// A change is seen within this and the time of one look.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// A change is seen within this and the time of one look, and counts once the
+/// file was [`STILL`].
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long a plan waits for files that are new in it.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -202,15 +218,17 @@ mod tests {
         fs::write(folder.path().join("a"), "one").unwrap();
         let mut files = Files::beneath(folder.path());
         let mut shelf = Shelf::new(&files);
+        let held =
+            |files: &Files| files.get("a").unwrap().content.as_ref().unwrap().bytes().to_vec();
         let wanted = names(&["a", "b"]);
         assert!(!shelf.want(&wanted, &files));
         note(&mut shelf, &mut files).await;
         assert!(shelf.want(&wanted, &files), "both are known, though one is not there");
-        assert_eq!(files.get("a").unwrap().content.as_deref(), Some(&b"one"[..]));
+        assert_eq!(held(&files), b"one");
         assert!(files.get("b").unwrap().content.is_none());
 
         fs::write(folder.path().join("a"), "other").unwrap();
-        while files.get("a").unwrap().content.as_deref() != Some(b"other") {
+        while held(&files) != b"other" {
             tokio::time::timeout(Duration::from_secs(10), note(&mut shelf, &mut files))
                 .await
                 .expect("the change is seen within 10 s");
@@ -219,7 +237,7 @@ mod tests {
         while files.get("a").unwrap().fault.is_none() {
             note(&mut shelf, &mut files).await;
         }
-        assert_eq!(files.get("a").unwrap().content.as_deref(), Some(&b"other"[..]));
+        assert_eq!(held(&files), b"other");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,15 +1,18 @@
 //! What a container asks for, read from its labels.
 
+mod auth;
 mod choice;
 mod compress;
 mod conditions;
 mod cors;
+mod error_page;
 mod group;
 mod guards;
 mod health;
 mod middlewares;
 mod own;
 pub mod path;
+mod rate;
 mod redirect;
 pub mod schema;
 mod unknown;

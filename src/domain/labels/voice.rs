@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::domain::files::Files;
+use crate::domain::files::{Content, Files};
 use crate::domain::labels::LabelSettings;
 use crate::domain::labels::own::{self, Known, Own};
 use crate::domain::labels::schema::{self, Label, Setting};
@@ -66,7 +66,7 @@ impl Voice {
         &mut self,
         known: &Known<'_>,
         written: &str,
-    ) -> Result<Option<Arc<[u8]>>, InvalidValue> {
+    ) -> Result<Option<Arc<Content>>, InvalidValue> {
         let entry = || format!("file:{}", written.trim());
         let path = self.files.relative(written);
         let path = path.map_err(|fault| InvalidValue::FilePath { entry: entry(), fault })?;

@@ -13,7 +13,9 @@ use crate::domain::labels::own::Known;
 use crate::domain::labels::schema::Setting;
 use crate::domain::labels::value::{self, InvalidValue, Scheme};
 use crate::domain::labels::voice::Voice;
-use crate::domain::labels::{LabelSettings, conditions, cors, guards, redirect};
+use crate::domain::labels::{
+    LabelSettings, auth, conditions, cors, error_page, guards, rate, redirect,
+};
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::pool::PoolSettings;
 use crate::domain::rule::{Conditions, Rule};
@@ -181,15 +183,15 @@ impl<'a> Wish<'a> {
             Setting::TimeoutResponse => timeouts.response = value::duration(written, &SILENCE)?,
             Setting::TimeoutIdle => timeouts.idle = value::duration(written, &SILENCE)?,
             Setting::TimeoutTunnel => timeouts.tunnel = value::duration(written, &SILENCE)?,
-            Setting::Rate => guards.pace = Some(guards::pace(written)?),
-            Setting::RateBurst => guards.burst = Some(guards::burst(written)?),
-            Setting::RateBy => guards.by = guards::by(written)?,
-            Setting::AuthBasic => guards.users = Some(guards::users(written, known, voice)?),
-            Setting::AuthForward => guards.auth_url = Some(guards::auth_url(written, settings)?),
-            Setting::AuthForwardHeaders => guards.auth_headers = guards::headers(written)?,
+            Setting::Rate => guards.pace = Some(rate::pace(written)?),
+            Setting::RateBurst => guards.burst = Some(rate::burst(written)?),
+            Setting::RateBy => guards.by = rate::by(written)?,
+            Setting::AuthBasic => guards.users = Some(auth::users(written, known, voice)?),
+            Setting::AuthForward => guards.auth_url = Some(auth::auth_url(written, settings)?),
+            Setting::AuthForwardHeaders => guards.auth_headers = auth::headers(written)?,
             Setting::BodyLimit => guards.body_limit = Some(guards::size(written)?),
-            Setting::ErrorPage => guards.page = guards::page(written, known, voice)?,
-            Setting::ErrorPageOn => guards.page_on = guards::failures(written)?,
+            Setting::ErrorPage => guards.page = error_page::page(written, known, voice)?,
+            Setting::ErrorPageOn => guards.page_on = error_page::failures(written)?,
             Setting::Compress => middlewares.compression.take_codings(written)?,
             Setting::CompressMin => middlewares.compression.take_min(written)?,
             Setting::CompressTypes => middlewares.compression.take_types(written)?,

@@ -16,7 +16,7 @@ pub struct ErrorPage {
 /// Where a page comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Page {
-    File(Template),
+    File(Arc<Template>),
     /// Fetched from another pool, at a path that may have `{status}` in it.
     Pool {
         pool: Arc<str>,
@@ -27,7 +27,7 @@ pub enum Page {
 /// A page of HTML in which `{status}`, `{message}` and `{request_id}` stand for
 /// what they say.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Template(Arc<str>);
+pub struct Template(Box<str>);
 
 impl ErrorPage {
     /// Whether it stands for an answer of a replica with this status.
