@@ -99,7 +99,9 @@ const POOLS: &str = r#"
 ## Pools in the file
 
 A pool of servers that no source finds is a table of its own. `servers` are
-`HOST:PORT`; every other key is a label without its prefix, nested or dotted.
+`HOST:PORT`; every other key is a label without its prefix, nested or dotted. Of
+`hold` and `hold.max` the longer one is quoted, since TOML takes the shorter for
+a value: `"hold.max" = 100`.
 
 ```toml
 [pools.legacy]

@@ -23,7 +23,13 @@ pub(super) fn read(file: &Path, text: &str) -> Layer {
             reader.layer.is_broken = true;
             let place = reader.place(error.span().unwrap_or_default());
             let message = format!("this is not TOML: {}", first_line(error.message()));
-            reader.mistake(place, message, "see https://toml.io/en/v1.0.0 for how TOML is written");
+            let hint = if error.message().contains("with a dotted key") {
+                "quote the longer key where the shorter one has a value of its own: \
+                 `\"hold.max\" = 100`"
+            } else {
+                "see https://toml.io/en/v1.0.0 for how TOML is written"
+            };
+            reader.mistake(place, message, hint);
         }
     }
     reader.layer

@@ -138,6 +138,15 @@ fn a_syntax_error_is_one_mistake_with_its_line() {
 }
 
 #[test]
+fn a_label_below_one_with_a_value_is_quoted_and_the_mistake_says_so() {
+    let quoted = Given::file("[pools.a]\nservers = 'a:1'\nhold = '1s'\n'hold.max' = 3\n");
+    assert_eq!(pool(&quoted.config(), "a").labels["hold.max"], "3");
+    let dotted = Given::file("[pools.a]\nservers = 'a:1'\nhold = '1s'\nhold.max = 3\n");
+    let mistakes = dotted.mistakes();
+    assert!(mistakes[0].contains("`\"hold.max\" = 100`"), "{mistakes:?}");
+}
+
+#[test]
 fn dashes_and_underscores_are_the_same_but_not_both() {
     assert_eq!(&*Given::file("label-prefix = 'x'").config().labels.prefix, "x");
     assert_eq!(&*Given::file("label_prefix = 'x'").config().labels.prefix, "x");
