@@ -1,20 +1,29 @@
-//! Who may store an answer (RFC 9111).
+//! Who may store an answer (RFC 9111), and whom it may be given to.
 
-use http::HeaderMap;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, VARY};
+use http::{HeaderMap, HeaderValue};
+
+use super::token;
 
 /// Whether an answer says that caches of several clients may store it: what is
 /// meant for one client only must not stand in it.
 pub fn is_shared(headers: &HeaderMap) -> bool {
     let has = |name: &[u8]| {
-        let lines = headers.get_all(CACHE_CONTROL).iter();
-        let mut directives = lines.flat_map(|it| it.as_bytes().split(|&byte| byte == b','));
-        directives.any(|it| {
+        token::elements(headers, &CACHE_CONTROL).any(|it| {
             let said = it.split(|&byte| byte == b'=').next().unwrap_or_default();
             said.trim_ascii().eq_ignore_ascii_case(name)
         })
     };
     (has(b"public") || has(b"s-maxage")) && !has(b"no-store") && !has(b"private")
+}
+
+/// Tells caches that the answer depends on the request's field `name`, unless it
+/// says so already.
+pub fn vary_by(headers: &mut HeaderMap, name: &'static str) {
+    let says_so = |it: &[u8]| it == b"*" || it.eq_ignore_ascii_case(name.as_bytes());
+    if !token::elements(headers, &VARY).any(says_so) {
+        headers.append(VARY, HeaderValue::from_static(name));
+    }
 }
 
 #[cfg(test)]

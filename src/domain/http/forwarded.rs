@@ -137,19 +137,14 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> boo
     client
 }
 
-/// Whether the client came by https, by the fields as [`Downstream::apply`]
-/// leaves them. Of several proxies the first one met the client.
-pub fn is_https(headers: &HeaderMap) -> bool {
+/// How the client came, by the fields as [`Downstream::apply`] leaves them. Of
+/// several proxies the first one met the client.
+pub fn scheme(headers: &HeaderMap) -> Scheme {
     let first = headers.get(X_FORWARDED_PROTO).and_then(|it| token::list(it.as_bytes()).next());
     // A WebSocket's, as some proxies have it.
     let secure =
         |scheme: &[u8]| [&b"https"[..], b"wss"].iter().any(|it| it.eq_ignore_ascii_case(scheme));
-    first.is_some_and(secure)
-}
-
-/// As [`is_https`].
-pub fn scheme(headers: &HeaderMap) -> Scheme {
-    if is_https(headers) { Scheme::Https } else { Scheme::Http }
+    if first.is_some_and(secure) { Scheme::Https } else { Scheme::Http }
 }
 
 /// An address as proxies write it: alone, in brackets, with a port.
@@ -245,7 +240,7 @@ mod tests {
             (None, false),
         ] {
             let fields = told.iter().map(|told| ("x-forwarded-proto", *told)).collect::<Vec<_>>();
-            assert_eq!(is_https(&map(&fields)), https, "{told:?}");
+            assert_eq!(scheme(&map(&fields)) == Scheme::Https, https, "{told:?}");
         }
     }
 

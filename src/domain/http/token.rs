@@ -1,5 +1,7 @@
 //! The small grammar that all header rules share.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 /// Whether a field name or a token may hold this byte (RFC 9110 §5.6.2).
 pub(in crate::domain) fn is_tchar(byte: u8) -> bool {
     matches!(byte,
@@ -15,8 +17,16 @@ pub(super) fn is_field_value(byte: u8) -> bool {
 }
 
 /// The elements of a comma-separated value, without the white space around them.
-pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(in crate::domain) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim)
+}
+
+/// The elements of all lines of a field whose value is a list.
+pub(in crate::domain) fn elements<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    headers.get_all(name).iter().map(HeaderValue::as_bytes).flat_map(list)
 }
 
 /// The value without the spaces and tabs around it.

@@ -3,12 +3,12 @@
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::domain::http::forwarded::Scheme;
-use crate::domain::http::host;
+use crate::domain::http::{cache, host};
 use crate::domain::names::host_key;
 
 /// `cors` and the labels below it.
@@ -72,8 +72,8 @@ impl Cors {
 
     /// Whether the origin of the request is allowed, which is then said.
     fn allow(&self, request: &HeaderMap, answer: &mut HeaderMap) -> bool {
-        if self.origins != Origins::Any && !varies_by_origin(answer) {
-            answer.append(VARY, HeaderValue::from_static("Origin"));
+        if self.origins != Origins::Any {
+            cache::vary_by(answer, "Origin");
         }
         let Some(allowed) = self.allowed(request) else { return false };
         answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
@@ -114,15 +114,6 @@ impl Origin {
             port: authority.port.unwrap_or(scheme.default_port()),
         })
     }
-}
-
-fn varies_by_origin(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(VARY).iter();
-    let mut names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    names.any(|name| {
-        let name = name.trim_ascii();
-        name == b"*" || name.eq_ignore_ascii_case(b"origin")
-    })
 }
 
 const REPLACED: [HeaderName; 5] = [

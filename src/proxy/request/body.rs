@@ -89,8 +89,7 @@ impl Broken {
 impl ResponseBody {
     /// An answer of our own.
     pub(super) fn whole(content: Bytes, exchange: Box<Exchange>) -> Self {
-        let content = if content.is_empty() { Content::Done } else { Content::Whole(content) };
-        Self { content, exchange: Some(exchange), bytes: 0, failed: None }
+        Self { content: Content::whole(content), exchange: Some(exchange), bytes: 0, failed: None }
     }
 
     /// Nothing, of an exchange that goes on elsewhere.
@@ -101,8 +100,7 @@ impl ResponseBody {
     /// Other content in place of what it was. A short rest of that is still
     /// read, so that its connection can carry another request.
     pub(super) fn replaced(mut self, content: Bytes) -> Self {
-        let content = if content.is_empty() { Content::Done } else { Content::Whole(content) };
-        discard_rest(mem::replace(&mut self.content, content));
+        discard_rest(mem::replace(&mut self.content, Content::whole(content)));
         self
     }
 
@@ -177,6 +175,10 @@ fn discard_rest(content: Content) {
 }
 
 impl Content {
+    fn whole(content: Bytes) -> Self {
+        if content.is_empty() { Self::Done } else { Self::Whole(content) }
+    }
+
     fn streamed(incoming: Incoming, lease: Lease, idle: Duration) -> Self {
         if incoming.is_end_stream() {
             lease.release();

@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use hyper::body::Incoming;
 
+use crate::domain::http::forwarded::Scheme;
 use crate::domain::http::framing::Body;
 use crate::domain::http::refusal::Refusal;
 use crate::domain::http::upgrade::Upgrade;
@@ -126,9 +127,9 @@ impl Prepared {
         self.method.is_idempotent()
     }
 
-    /// Whether the client reached us, or a proxy that we trust, by https.
-    pub(super) fn is_secure(&self) -> bool {
-        forwarded::is_https(&self.headers)
+    /// How the client reached us, or a proxy that we trust.
+    pub(super) fn scheme(&self) -> Scheme {
+        forwarded::scheme(&self.headers)
     }
 
     /// What it says of where in `pool` it belongs.

@@ -9,6 +9,7 @@ use http::header::SET_COOKIE;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::http::cache;
+use crate::domain::http::forwarded::Scheme;
 use crate::domain::pool::{Draw, Endpoint, InFlight, Mark, Pool, Tried, Vitals, Wanted};
 use crate::domain::retry::Again;
 use crate::domain::routing::{Route, RoutingTable};
@@ -126,7 +127,7 @@ impl Serving<'_> {
         let made = attempt.make(prepared, exchange, in_flight).await;
         match made {
             Ok(mut answered) => {
-                let is_secure = || prepared.is_secure();
+                let is_secure = || prepared.scheme() == Scheme::Https;
                 if let Some(cookie) = pool.cookie_for(endpoint, &draw.wanted, is_secure)
                     // Else a cache would send all of its clients to one replica.
                     && !cache::is_shared(answered.headers_mut())

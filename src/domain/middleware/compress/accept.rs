@@ -1,5 +1,6 @@
 //! What a client says of the codings that it takes (RFC 9110, section 12.5.3).
 
+use crate::domain::http::token;
 use crate::domain::middleware::compress::Coding;
 
 /// The client's weights of codings, in thousandths; 0 is a refusal.
@@ -19,7 +20,7 @@ impl Wanted {
     /// what is not named and not meant by `*` is not wanted.
     pub(super) fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut wanted = Self::default();
-        for entry in lines.flat_map(|line| line.split(|&byte| byte == b',')) {
+        for entry in lines.flat_map(token::list) {
             let mut parts = entry.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
             let Some(place) = parts.next().and_then(|name| wanted.place(name)) else { continue };
             let weight = match parts.find_map(weight) {

@@ -5,12 +5,14 @@ mod media;
 
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE, VARY,
+    CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE,
 };
 use http::{HeaderMap, StatusCode};
 
 use accept::Wanted;
 pub use media::{MediaType, MediaTypes};
+
+use crate::domain::http::{cache, token};
 
 /// A way to compress content (RFC 9110, section 8.4.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,7 +73,7 @@ impl Compression {
             return None;
         }
         // Caches must not give one client's form to another.
-        vary(headers);
+        cache::vary_by(headers, BY);
         let choices = self.choose(asked, headers);
         let granted = |coding| Some((coding, grant(coding)?));
         let (coding, room) = choices.into_iter().flatten().find_map(granted)?;
@@ -145,7 +147,7 @@ fn weaken_as_asked(asked: &HeaderMap, headers: &mut HeaderMap) {
     let is_asked = |line: &[u8]| line.windows(weak.len()).any(|it| it == weak.as_bytes());
     if headers_of(asked, &IF_NONE_MATCH).any(is_asked) {
         headers.insert(ETAG, weak);
-        vary(headers);
+        cache::vary_by(headers, BY);
     }
 }
 
@@ -157,28 +159,13 @@ fn weakened(tag: &HeaderValue) -> Option<HeaderValue> {
     strong.then(weak).flatten()
 }
 
-fn vary(headers: &mut HeaderMap) {
-    let named = |line: &[u8]| {
-        let mut names = line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        names.any(|it| it == b"*" || it.eq_ignore_ascii_case(b"accept-encoding"))
-    };
-    let already = headers_of(headers, &VARY).any(named);
-    if !already {
-        headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
-    }
-}
-
 fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut codings = headers_of(headers, &CONTENT_ENCODING)
-        .flat_map(|line| line.split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii);
+    let mut codings = token::elements(headers, &CONTENT_ENCODING);
     codings.any(|it| !it.is_empty() && !it.eq_ignore_ascii_case(b"identity"))
 }
 
 fn forbids_transforms(headers: &HeaderMap) -> bool {
-    let mut directives = headers_of(headers, &CACHE_CONTROL)
-        .flat_map(|line| line.split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii);
+    let mut directives = token::elements(headers, &CACHE_CONTROL);
     directives.any(|it| it.eq_ignore_ascii_case(b"no-transform"))
 }
 
@@ -188,6 +175,9 @@ fn headers_of<'a>(
 ) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes)
 }
+
+/// The field by which answers differ.
+const BY: &str = "Accept-Encoding";
 
 /// What was said of the content as it was, byte by byte.
 const OF_THE_PLAIN_FORM: [HeaderName; 6] = [

@@ -1,6 +1,7 @@
 //! What becomes of the heads of answers.
 
 use super::*;
+use http::header::VARY;
 
 #[test]
 fn an_answer_is_compressed_as_its_client_prefers() {

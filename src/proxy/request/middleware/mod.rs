@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 
-use crate::domain::http::forwarded::{self, Scheme};
+use crate::domain::http::forwarded::Scheme;
 use crate::domain::middleware::{self, HeaderEdits, Middleware};
 use crate::domain::names::PoolName;
 use crate::domain::pool::Pool;
@@ -112,7 +112,6 @@ impl Admission {
         let Self { of, passed, granted, target, prefix } = self;
         let Some((pool, middlewares)) = of else { return Ok(Verdict::Pass) };
         let has_passed = |it: &Middleware| passed.as_ref().is_some_and(|them| them.contains(it));
-        let asked = prepared.asked(prepared.path());
         for middleware in &**middlewares {
             if let Middleware::ForwardAuth(auth) = middleware {
                 prepared.upload().keep_trailers_back(!auth.headers.is_empty());
@@ -134,7 +133,7 @@ impl Admission {
                     None
                 }
                 Middleware::Cors(cors) => {
-                    cors.preflight(asked.method, asked.headers).map(Reply::preflight)
+                    cors.preflight(prepared.method(), prepared.headers()).map(Reply::preflight)
                 }
                 Middleware::BasicAuth(users) => {
                     guards::basic(users, pool, resources, prepared, exchange).await?;
@@ -211,19 +210,19 @@ impl Admission {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return response;
         }
-        let asked = prepared.asked(prepared.path());
         let Some((pool, middlewares)) = &self.of else { return response };
         for middleware in middlewares.iter().rev() {
             match middleware {
                 Middleware::SecurityHeaders => middleware::secure(response.headers_mut()),
                 Middleware::Hsts(value) => {
-                    if forwarded::scheme(asked.headers) == Scheme::Https {
+                    if prepared.scheme() == Scheme::Https {
                         middleware::insist_on_https(response.headers_mut(), value);
                     }
                 }
                 Middleware::ResponseHeaders(edits) => edits.apply(response.headers_mut()),
                 Middleware::Cors(cors) => {
-                    cors.mark(asked.method, asked.headers, response.headers_mut());
+                    let (method, headers) = (prepared.method(), prepared.headers());
+                    cors.mark(method, headers, response.headers_mut());
                 }
                 Middleware::Compress(settings) => {
                     compress::over(settings, resources.encoders(), prepared, &mut response);

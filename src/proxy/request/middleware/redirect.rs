@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::domain::http::forwarded::{self, Scheme};
+use crate::domain::http::forwarded::Scheme;
 use crate::domain::http::refusal::Refusal;
 use crate::domain::middleware::{Redirect, Url, to_https};
 use crate::proxy::error::ProxyError;
@@ -26,8 +26,7 @@ pub(super) fn elsewhere(prepared: &Prepared, redirect: &Redirect) -> Result<Repl
 
 fn url(prepared: &Prepared) -> Url<'_> {
     let asked = prepared.asked(prepared.path());
-    let scheme = forwarded::scheme(asked.headers);
-    Url { scheme, host: asked.host, path: asked.path, query: asked.query }
+    Url { scheme: prepared.scheme(), host: asked.host, path: asked.path, query: asked.query }
 }
 
 fn reply(location: Option<HeaderValue>, status: StatusCode) -> Result<Reply, ProxyError> {
