@@ -14,3 +14,4 @@ pub mod live;
 pub mod probe;
 pub mod proxy;
 pub mod telemetry;
+pub mod tls;

@@ -13,11 +13,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("live", &["domain"]),
     ("telemetry", &["domain", "config"]),
+    ("tls", &["domain", "config", "telemetry"]),
     ("discovery", &["domain", "config", "telemetry"]),
     ("control", &["domain", "config", "telemetry", "live"]),
-    ("probe", &["domain", "config", "telemetry", "live"]),
-    ("proxy", &["domain", "config", "telemetry", "live"]),
-    ("admin", &["domain", "config", "telemetry", "live", "control"]),
+    ("probe", &["domain", "config", "telemetry", "live", "tls"]),
+    ("proxy", &["domain", "config", "telemetry", "live", "tls"]),
+    ("admin", &["domain", "config", "telemetry", "live", "tls", "control"]),
     (
         "app",
         &[
@@ -25,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "telemetry",
             "live",
+            "tls",
             "discovery",
             "control",
             "probe",

@@ -34,10 +34,11 @@ use crate::domain::routing::RoutingTable;
 use crate::domain::world::Report;
 use crate::live::{self, Alarm};
 use crate::probe::Prober;
-use crate::proxy::{self, BindError, Parts, Verifier, Workers};
+use crate::proxy::{self, BindError, EntryPoint, Listening, Parts, Verifier, Workers};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Counters;
+use crate::tls::Store;
 
 /// Why the balancer could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,8 @@ enum Failed {
     Log(#[from] log::InvalidFilter),
     #[error("cannot draw random bits")]
     Random(#[from] aws_lc_rs::error::Unspecified),
+    #[error("cannot make a certificate")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     #[error("cannot start the runtime")]
@@ -77,10 +80,13 @@ fn start(config: &Config) -> Result<(), Failed> {
     let listeners = bind(config, workers)?;
     let admin = proxy::bind(config.admin, 1)?;
     let labels = LabelSettings {
-        listeners: bound(listeners.iter().flatten().chain(&admin)),
+        listeners: bound(sockets(listeners.iter().flatten()).chain(&admin)),
         ..config.labels.clone()
     };
-    let (http, admin_address) = (addresses(listeners.first()), addresses(Some(&admin)));
+    let first = || listeners.first().into_iter().flatten();
+    let http = addresses(sockets(first().filter(|it| !it.entry.tls)));
+    let https = addresses(sockets(first().filter(|it| it.entry.tls)));
+    let admin_address = addresses(&admin);
     let notes = give_up_root(config);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -99,6 +105,7 @@ fn start(config: &Config) -> Result<(), Failed> {
         counters: Arc::new(Counters::new(proxy::REASONS)),
         trusted_proxies: config.trusted_proxies.clone().into(),
         https_public_port: config.https_public_port,
+        tls: tls(config)?,
         passwords: Verifier::new()?,
         proxy_protocol: config.proxy_protocol.clone().into(),
         epoch: Instant::now(),
@@ -123,7 +130,7 @@ fn start(config: &Config) -> Result<(), Failed> {
             // It answers until the very end, so that a drain can be watched.
             tasks.spawn("admin", admin::serve(listener, state.clone(), pending()));
         }
-        info!(version = VERSION, http, admin = admin_address, workers, "Evenkeel serves");
+        info!(version = VERSION, http, https, admin = admin_address, workers, "Evenkeel serves");
         let outcome = serve(threads, tasks, &stop).await;
         drop(keep_reports_open);
         outcome
@@ -179,6 +186,14 @@ async fn serve(
     Ok(())
 }
 
+/// The certificates, where anything is served by TLS.
+fn tls(config: &Config) -> Result<Option<Arc<Store>>, Failed> {
+    if config.https.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Store::new().map_err(Failed::Certificate)?)))
+}
+
 /// A key that signs cookies for as long as this process lives.
 fn random_key() -> Result<StickyKey, Failed> {
     let mut secret = [0; 32];
@@ -187,11 +202,14 @@ fn random_key() -> Result<StickyKey, Failed> {
 }
 
 /// For each worker the listeners of every address.
-fn bind(config: &Config, workers: usize) -> Result<Vec<Vec<TcpListener>>, BindError> {
-    let mut all: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-    for &address in &config.http {
-        for (worker, listener) in all.iter_mut().zip(proxy::bind(address, workers)?) {
-            worker.push(listener);
+fn bind(config: &Config, workers: usize) -> Result<Vec<Vec<Listening>>, BindError> {
+    let mut all: Vec<Vec<Listening>> = (0..workers).map(|_| Vec::new()).collect();
+    for (name, tls, addresses) in [("http", false, &config.http), ("https", true, &config.https)] {
+        let entry = Arc::new(EntryPoint { name: name.into(), tls });
+        for &address in addresses {
+            for (worker, socket) in all.iter_mut().zip(proxy::bind(address, workers)?) {
+                worker.push(Listening { socket, entry: Arc::clone(&entry) });
+            }
         }
     }
     Ok(all)
@@ -241,9 +259,15 @@ fn discover(config: &Config, tasks: &mut Tasks, reports: &mpsc::Sender<Report>) 
 }
 
 /// The addresses as bound, with the ports that were chosen for port 0.
-fn addresses(listeners: Option<&Vec<TcpListener>>) -> String {
-    let addresses = bound(listeners.into_iter().flatten());
+fn addresses<'a>(sockets: impl IntoIterator<Item = &'a TcpListener>) -> String {
+    let addresses = bound(sockets.into_iter());
     addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn sockets<'a>(
+    listeners: impl Iterator<Item = &'a Listening>,
+) -> impl Iterator<Item = &'a TcpListener> {
+    listeners.map(|listening| &listening.socket)
 }
 
 fn bound<'a>(listeners: impl Iterator<Item = &'a TcpListener>) -> Vec<SocketAddr> {

@@ -131,6 +131,7 @@ fn check() -> Command {
             .num_args(0..=1)
             .help("Check the labels of running containers too [default URL: the usual one]"),
         Key::Http
+        | Key::Https
         | Key::Admin
         | Key::AdminTokenFile
         | Key::AdminAllow

@@ -37,6 +37,8 @@ use crate::domain::pool::StickyKey;
 pub struct Config {
     /// Where HTTP is served.
     pub http: Vec<SocketAddr>,
+    /// Where HTTPS is served.
+    pub https: Vec<SocketAddr>,
     /// Where health, metrics and the API are served.
     pub admin: SocketAddr,
     /// Who sends it may read and change everything there.
@@ -116,6 +118,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             http: vec![([0, 0, 0, 0], 80).into()],
+            https: Vec::new(),
             admin: ([127, 0, 0, 1], 9090).into(),
             admin_token: None,
             admin_allow: Vec::new(),

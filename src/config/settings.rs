@@ -23,6 +23,7 @@ pub struct Setting {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Key {
     Http,
+    Https,
     Admin,
     AdminTokenFile,
     AdminAllow,
@@ -102,7 +103,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 19] = [
+pub static SETTINGS: [Setting; 20] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -113,6 +114,16 @@ pub static SETTINGS: [Setting; 19] = [
         more: "An IP address with a port, such as `10.0.0.1:80` or `[::]:80`. `:8000` and `8000` \
                stand for port 8000 on every IPv4 address.",
         example: r#"[":80", ":8000"]"#,
+    },
+    Setting {
+        key: Key::Https,
+        name: "https",
+        arity: Arity::List,
+        value: "ADDR",
+        absent: Absent::Meaning("not served"),
+        help: "Where HTTPS is served",
+        more: "Written as for `http`. HTTP/2 and HTTP/1.1 are spoken there, as the client chooses.",
+        example: r#"[":443"]"#,
     },
     Setting {
         key: Key::Admin,

@@ -17,5 +17,6 @@ pub mod retry;
 pub mod routing;
 pub mod rule;
 pub mod suggest;
+pub mod tls;
 pub mod units;
 pub mod world;

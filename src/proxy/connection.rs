@@ -1,27 +1,30 @@
 //! One client connection: who is on the line, and what serves it.
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::domain::http::forwarded::{self, Scheme};
-use crate::proxy::http1::Limits;
-use crate::proxy::http1::gate::Gate;
+use crate::proxy::http1::{self, Limits};
+use crate::proxy::http2;
 use crate::proxy::introduction::{Introduced, NotIntroduced};
-use crate::proxy::request::{self, Downstream};
+use crate::proxy::listener::EntryPoint;
+use crate::proxy::request::Visitor;
 use crate::proxy::resources::Resources;
+use crate::proxy::secure;
 
 /// Serves a connection until either side ends it, or we stop.
-pub(super) async fn serve(resources: Rc<Resources>, mut stream: TcpStream, peer: SocketAddr) {
+pub(super) async fn serve(
+    resources: Rc<Resources>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    entry: Arc<EntryPoint>,
+) {
     let limits = Limits::default();
     let introduced = match introduce(&resources, &mut stream, peer, limits.head_timeout).await {
         Ok(introduced) => introduced,
@@ -33,49 +36,27 @@ pub(super) async fn serve(resources: Rc<Resources>, mut stream: TcpStream, peer:
             return;
         }
     };
-    let (mut gate, handle) = Gate::new(stream, limits);
-    if !introduced.rest.is_empty() {
-        gate = gate.after(&introduced.rest);
+    let Introduced { ends, is_known, rest } = introduced;
+    let trusted = is_known && resources.trusts(ends.source.ip());
+    let from = |scheme| forwarded::Downstream::new(ends.source.ip(), trusted, scheme);
+    // Each is boxed, so that a connection holds no more than its own protocol
+    // needs.
+    if !entry.tls {
+        let visitor = Visitor { from: from(Scheme::Http), ends, entry, session: None };
+        return Box::pin(http1::serve(resources, stream, &rest, visitor)).await;
     }
-    let ends = introduced.ends;
-    let trusted = introduced.is_known && resources.trusts(ends.source.ip());
-    let from = forwarded::Downstream::new(ends.source.ip(), trusted, Scheme::Http);
-    let downstream = Rc::new(Downstream::new(from, ends, handle));
-    let service = service_fn(|request| {
-        let turn = downstream.next_turn();
-        // Boxed, since hyper hands back a connection that has switched
-        // protocols only for futures that may be moved.
-        Box::pin(request::handle(Rc::clone(&resources), Rc::clone(&downstream), turn, request))
-    });
-    let mut connection = Builder::new().serve_connection(TokioIo::new(gate), service);
-    let listener = resources.bell().listen();
-    let (mut told, mut patience) = (false, None);
-    let outcome = poll_fn(|context| {
-        let mut ended = Pin::new(&mut connection).poll(context);
-        if ended.is_pending() && !told && listener.hears_stop(context) {
-            if downstream.was_used() {
-                told = true;
-                // Closes it, unless a request is being served.
-                Pin::new(&mut connection).graceful_shutdown();
-                ended = Pin::new(&mut connection).poll(context);
+    match Box::pin(secure::shake_hands(&resources, stream, &rest)).await {
+        Ok(secured) => {
+            let is_http2 = secured.is_http2();
+            let session = Some(secured.session);
+            let visitor = Visitor { from: from(Scheme::Https), ends, entry, session };
+            if is_http2 {
+                Box::pin(http2::serve(resources, secured.stream, &[], visitor)).await;
             } else {
-                // Its first request may have been sent before we stopped, and
-                // hyper would close it unread.
-                let patience = patience.get_or_insert_with(|| Box::pin(sleep(FIRST_HEAD)));
-                ended = patience.as_mut().poll(context).map(Ok);
+                Box::pin(http1::serve(resources, secured.stream, &[], visitor)).await;
             }
         }
-        ended
-    })
-    .await;
-    if let Err(error) = outcome {
-        debug!(%peer, %error, "A client's connection ended");
-    }
-    let parts = connection.into_parts();
-    let gate = parts.io.into_inner();
-    match downstream.take_tunnel() {
-        Some(tunnel) => tunnel.run(gate, parts.read_buf).await,
-        None => gate.close().await,
+        Err(error) => debug!(%peer, %error, "A TLS handshake failed"),
     }
 }
 
@@ -110,4 +91,4 @@ fn refused(resources: &Resources, peer: SocketAddr, error: &NotIntroduced) {
 }
 
 /// While stopping, for the first request of a connection that came just before.
-const FIRST_HEAD: Duration = Duration::from_secs(1);
+pub(super) const FIRST_HEAD: Duration = Duration::from_secs(1);

@@ -2,8 +2,25 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+/// Where clients come in.
+#[derive(Debug)]
+pub struct EntryPoint {
+    /// What `lb.entrypoint` calls it.
+    pub name: Arc<str>,
+    /// Whether its connections begin with a TLS handshake.
+    pub tls: bool,
+}
+
+/// A socket of an entry point.
+#[derive(Debug)]
+pub struct Listening {
+    pub socket: TcpListener,
+    pub entry: Arc<EntryPoint>,
+}
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]

@@ -21,6 +21,7 @@ use crate::proxy::passwords::{Verified, Verifier};
 use crate::proxy::upstream::Idle;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
+use crate::tls::Store;
 
 /// What every worker is given.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct Parts {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Where clients reach our https, for redirects to it.
     pub https_public_port: u16,
+    /// None where nothing is served by TLS.
+    pub tls: Option<Arc<Store>>,
     pub passwords: Verifier,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol: Arc<[IpNet]>,

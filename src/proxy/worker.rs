@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, error, warn};
 
 use crate::proxy::connection;
+use crate::proxy::listener::{EntryPoint, Listening};
 use crate::proxy::resources::{Parts, Resources};
 use crate::proxy::shortage::is_shortage;
 use crate::telemetry::metrics::Listener;
@@ -37,7 +39,7 @@ struct Worker {
 impl Workers {
     /// Starts a thread for each set of listeners, before anything else of the
     /// process needs one.
-    pub fn start(listeners: Vec<Vec<TcpListener>>, parts: &Parts) -> io::Result<Self> {
+    pub fn start(listeners: Vec<Vec<Listening>>, parts: &Parts) -> io::Result<Self> {
         let (stop, stopping) = watch::channel(false);
         let (tell, ended) = mpsc::channel(listeners.len().max(1));
         for (number, listeners) in listeners.into_iter().enumerate() {
@@ -69,7 +71,7 @@ impl Workers {
 }
 
 fn run(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listening>,
     parts: Parts,
     stopping: &watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -88,9 +90,9 @@ fn run(
     });
     let served = runtime.block_on(local.run_until(async {
         let mut accepting = Vec::new();
-        for listener in listeners {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            let serving = accept(Rc::clone(&worker), listener, stopping.clone());
+        for Listening { socket, entry } in listeners {
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            let serving = accept(Rc::clone(&worker), listener, entry, stopping.clone());
             accepting.push(tokio::task::spawn_local(serving));
         }
         let resources = Rc::clone(&worker.resources);
@@ -129,6 +131,7 @@ impl Drop for Ended {
 async fn accept(
     worker: Rc<Worker>,
     listener: tokio::net::TcpListener,
+    entry: Arc<EntryPoint>,
     mut stopping: watch::Receiver<bool>,
 ) {
     loop {
@@ -137,7 +140,7 @@ async fn accept(
             _ = stopping.wait_for(|&stopping| stopping) => break,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&worker, stream, peer),
+            Ok((stream, peer)) => admit(&worker, stream, peer, &entry),
             Err(failed) => {
                 if is_shortage(&failed) {
                     // It passes when connections end, and asking again at once
@@ -150,20 +153,24 @@ async fn accept(
             }
         }
     }
-    if let Err(failed) = admit_waiting(&worker, listener) {
+    if let Err(failed) = admit_waiting(&worker, listener, &entry) {
         debug!("A connection that waited was lost: {failed}");
     }
 }
 
 /// Serves those who had connected before we stopped listening: the kernel would
 /// reset what waits at a listener that is closed.
-fn admit_waiting(worker: &Rc<Worker>, listener: tokio::net::TcpListener) -> io::Result<()> {
+fn admit_waiting(
+    worker: &Rc<Worker>,
+    listener: tokio::net::TcpListener,
+    entry: &Arc<EntryPoint>,
+) -> io::Result<()> {
     let listener = listener.into_std()?;
     while worker.open.get() < worker.resources.parts.connections_max {
         match listener.accept() {
             Ok((stream, peer)) => {
                 stream.set_nonblocking(true)?;
-                admit(worker, TcpStream::from_std(stream)?, peer);
+                admit(worker, TcpStream::from_std(stream)?, peer, entry);
             }
             Err(failed) if failed.kind() == io::ErrorKind::WouldBlock => break,
             Err(failed) if is_shortage(&failed) => return Err(failed),
@@ -184,10 +191,14 @@ async fn take(
     listener.accept().await
 }
 
-fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, entry: &Arc<EntryPoint>) {
     let open = Open::begin(Rc::clone(worker));
-    let counted = worker.resources.parts.counters.connection_opened(Listener::Http);
-    let serving = connection::serve(Rc::clone(&worker.resources), stream, peer);
+    let counted = worker.resources.parts.counters.connection_opened(if entry.tls {
+        Listener::Https
+    } else {
+        Listener::Http
+    });
+    let serving = connection::serve(Rc::clone(&worker.resources), stream, peer, Arc::clone(entry));
     tokio::task::spawn_local(async move {
         let _counted = (open, counted);
         serving.await;

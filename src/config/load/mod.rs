@@ -204,6 +204,12 @@ impl Reader {
                     self.config.http = addresses;
                 }
             }
+            Key::Https => {
+                let parse = |text: &str| value::listen(text, Ipv4Addr::UNSPECIFIED);
+                if let Some(addresses) = self.list(group, parse) {
+                    self.config.https = addresses;
+                }
+            }
             Key::Admin => {
                 let parse = |text: &str| value::listen(text, Ipv4Addr::LOCALHOST);
                 self.one(group, parse, |config, address| config.admin = address);
@@ -349,15 +355,18 @@ impl Reader {
     /// Finds two listeners on one port, which could not both be bound.
     fn listeners(&mut self) {
         let mut taken = vec![("admin", self.config.admin)];
-        for address in &self.config.http {
-            let clash = taken.iter().find(|(_, other)| collide(*address, *other));
+        let http = self.config.http.iter().map(|it| ("http", Key::Http, *it));
+        let https = self.config.https.iter().map(|it| ("https", Key::Https, *it));
+        for (setting, key, address) in http.chain(https) {
+            let clash = taken.iter().find(|(_, other)| collide(address, *other));
             if let Some((name, other)) = clash {
-                let given = self.places.get(&Key::Http).or_else(|| self.places.get(&Key::Admin));
-                let place = given.cloned().unwrap_or(Place::Flag("http".to_owned()));
-                let message = format!("`http` is `{address}`, which `{name}` takes with `{other}`");
+                let given = self.places.get(&key).or_else(|| self.places.get(&Key::Admin));
+                let place = given.cloned().unwrap_or(Place::Flag(setting.to_owned()));
+                let message =
+                    format!("`{setting}` is `{address}`, which `{name}` takes with `{other}`");
                 self.mistakes.push(Mistake::new(place, message, "choose another port"));
             }
-            taken.push(("http", *address));
+            taken.push((setting, address));
         }
     }
 

@@ -6,9 +6,12 @@
 mod clock;
 pub mod gate;
 pub mod linger;
+mod serve;
 pub mod turn;
 
 use std::time::Duration;
+
+pub(super) use serve::serve;
 
 use crate::domain::http::framing::HEAD_BYTES_MAX;
 

@@ -20,7 +20,6 @@ use crate::proxy::bell::Ongoing;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::SIGN_OF_LEAVING;
 use crate::proxy::request::body::{self, Lease, ResponseBody};
-use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::middleware::{Admission, Reply};
 use crate::proxy::request::prepare::Prepared;
@@ -350,11 +349,7 @@ impl Answered {
 
     /// The answer as the client gets it. The exchange lives as long as its body,
     /// or as the tunnel.
-    pub(super) fn into_response(
-        self,
-        downstream: &Downstream,
-        mut exchange: Box<Exchange>,
-    ) -> Response<ResponseBody> {
+    pub(super) fn into_response(self, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
         match self {
             Self::Ours(reply) => {
                 exchange.replied(reply.status, reply.reason);
@@ -370,8 +365,7 @@ impl Answered {
                 if let Some(turn) = exchange.turn.take() {
                     turn.tunnel();
                 }
-                downstream.switch_to(tunnel.carrying(exchange));
-                response.map(|_| ResponseBody::none())
+                response.map(|_| ResponseBody::tunnel(tunnel.carrying(exchange)))
             }
         }
     }

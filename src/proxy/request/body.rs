@@ -22,6 +22,7 @@ use crate::proxy::encoders::Room;
 use crate::proxy::request::GONE_SILENCE;
 use crate::proxy::request::compress::Compressed;
 use crate::proxy::request::exchange::Exchange;
+use crate::proxy::request::tunnel::Tunnel;
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::{Connection, Upload};
 
@@ -40,6 +41,7 @@ enum Content {
     Whole(Bytes),
     Streamed(Box<Streamed>),
     Compressed(Box<Compressed<Self>>),
+    Tunnel(Box<Tunnel>),
     Done,
 }
 
@@ -92,9 +94,22 @@ impl ResponseBody {
         Self { content: Content::whole(content), exchange: Some(exchange), bytes: 0, failed: None }
     }
 
-    /// Nothing, of an exchange that goes on elsewhere.
-    pub(super) fn none() -> Self {
-        Self { content: Content::Done, exchange: None, bytes: 0, failed: None }
+    /// Nothing, since the connection or the stream becomes this tunnel, with
+    /// which the exchange goes on.
+    pub(super) fn tunnel(tunnel: Tunnel) -> Self {
+        let content = Content::Tunnel(Box::new(tunnel));
+        Self { content, exchange: None, bytes: 0, failed: None }
+    }
+
+    /// The tunnel that is to be run once the head of the answer has been sent.
+    pub(in crate::proxy) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        match mem::replace(&mut self.content, Content::Done) {
+            Content::Tunnel(tunnel) => Some(tunnel),
+            content => {
+                self.content = content;
+                None
+            }
+        }
     }
 
     /// Other content in place of what it was. A short rest of that is still
@@ -198,7 +213,7 @@ impl Body for Content {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let frame = match &mut *self {
-            Self::Done => None,
+            Self::Done | Self::Tunnel(_) => None,
             Self::Whole(content) => {
                 let content = mem::take(content);
                 *self = Self::Done;
@@ -227,7 +242,7 @@ impl Body for Content {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Done => true,
+            Self::Done | Self::Tunnel(_) => true,
             Self::Whole(_) => false,
             Self::Streamed(streamed) => streamed.incoming.is_end_stream(),
             Self::Compressed(compressed) => compressed.is_end_stream(),
@@ -236,7 +251,7 @@ impl Body for Content {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Done => SizeHint::with_exact(0),
+            Self::Done | Self::Tunnel(_) => SizeHint::with_exact(0),
             Self::Whole(content) => SizeHint::with_exact(content.len() as u64),
             Self::Streamed(streamed) => streamed.incoming.size_hint(),
             Self::Compressed(_) => SizeHint::default(),

@@ -13,6 +13,7 @@ use crate::domain::http::framing::HeadFacts;
 use crate::domain::http::refusal::Refusal;
 use crate::domain::pool::{Endpoint, Pool};
 use crate::proxy::http1::turn::Turn;
+use crate::proxy::request::downstream::Arrived;
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::Upload;
 use crate::telemetry::access_log::Entry;
@@ -42,6 +43,7 @@ pub(in crate::proxy) struct Exchange {
     pub(super) connecting: Option<Duration>,
     first_byte: Option<Duration>,
     pub(super) request_id: Option<HeaderValue>,
+    facts: Result<HeadFacts, Refusal>,
     /// Lets the next request of the connection through when it is dropped.
     pub(super) turn: Option<Turn>,
     line: Option<Box<Line>>,
@@ -75,11 +77,12 @@ impl Exchange {
     pub(super) fn begin<B>(
         resources: &Rc<Resources>,
         peer: IpAddr,
-        turn: Option<Turn>,
+        arrived: Arrived,
         request: &Request<B>,
     ) -> Self {
         let logged = resources.parts.access_log.is_on();
-        let readable = turn.as_ref().is_some_and(|turn| turn.verdict.is_ok());
+        let Arrived { facts, turn } = arrived;
+        let readable = facts.is_ok();
         Self {
             resources: Rc::clone(resources),
             began: Instant::now(),
@@ -97,14 +100,15 @@ impl Exchange {
             connecting: None,
             first_byte: None,
             request_id: None,
+            facts,
             turn,
             line: logged.then(|| Box::new(Line::of(request, readable))),
         }
     }
 
-    /// What the gate made of the request's head.
+    /// What was made of the request's head.
     pub(super) fn facts(&self) -> Result<HeadFacts, Refusal> {
-        self.turn.as_ref().map_or(Err(Refusal::RequestLine), |turn| turn.verdict)
+        self.facts
     }
 
     /// Whether it has just become known which pool is asked.

@@ -15,17 +15,15 @@ mod serve;
 mod stopwatch;
 mod tunnel;
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
-pub(super) use downstream::Downstream;
+pub(super) use downstream::{Arrived, Downstream, Visitor};
 
+use crate::proxy::client_body::ClientBody;
 use crate::proxy::error::ProxyError;
-use crate::proxy::http1::turn::Turn;
 use crate::proxy::request::body::ResponseBody;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::middleware::Admission;
@@ -35,11 +33,11 @@ use crate::proxy::resources::Resources;
 pub(super) async fn handle(
     resources: Rc<Resources>,
     downstream: Rc<Downstream>,
-    turn: Option<Turn>,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
+    arrived: Arrived,
+    request: Request<ClientBody>,
+) -> Response<ResponseBody> {
     let mut exchange =
-        Box::new(Exchange::begin(&resources, downstream.from.peer(), turn, &request));
+        Box::new(Exchange::begin(&resources, downstream.visitor.from.peer(), arrived, &request));
     let wants_json = answer::wants_json(request.headers());
     let fail = |error: ProxyError, exchange| {
         let error = error.blame(downstream.fault());
@@ -48,18 +46,18 @@ pub(super) async fn handle(
     };
     let prepared = match prepare::prepare(&resources, &downstream, request, &mut exchange) {
         Ok(prepared) => prepared,
-        Err(refusal) => return Ok(fail(ProxyError::Refused(refusal), exchange)),
+        Err(refusal) => return fail(ProxyError::Refused(refusal), exchange),
     };
     let mut admission = Admission::default();
     let served = serve::serve(&resources, &prepared, &mut exchange, &mut admission).await;
     let response = match served {
-        Ok(answered) => answered.into_response(&downstream, exchange),
+        Ok(answered) => answered.into_response(exchange),
         Err(error) => fail(error, exchange),
     };
     if admission.is_empty() {
-        return Ok(response);
+        return response;
     }
-    Ok(Box::pin(admission.finish(&resources, &prepared, response)).await)
+    Box::pin(admission.finish(&resources, &prepared, response)).await
 }
 
 /// How long an endpoint that is gone may be silent in an answer or a tunnel:

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use hyper::body::Incoming;
 
 use crate::domain::http::forwarded::Scheme;
 use crate::domain::http::framing::Body;
@@ -18,6 +17,7 @@ use crate::domain::names::host_key;
 use crate::domain::pool::{Pool, Wanted};
 use crate::domain::proxy_protocol::Ends;
 use crate::domain::routing::Asked;
+use crate::proxy::client_body::ClientBody;
 use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
@@ -45,15 +45,15 @@ pub(super) struct Prepared {
 pub(super) fn prepare(
     resources: &Resources,
     downstream: &Downstream,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     exchange: &mut Exchange,
 ) -> Result<Prepared, Refusal> {
     let (mut parts, incoming) = request.into_parts();
-    let client = downstream.from.client(&parts.headers, |it| resources.trusts(it));
+    let client = downstream.visitor.from.client(&parts.headers, |it| resources.trusts(it));
     exchange.client = client;
     // Growing once costs less than growing field by field.
     parts.headers.reserve(FIELDS_ADDED);
-    downstream.from.apply(&mut parts.headers, client);
+    downstream.visitor.from.apply(&mut parts.headers, client);
     exchange.request_id = Some(identify(&mut parts.headers));
     let facts = exchange.facts()?;
     // Where a body follows the head, no other protocol can.
@@ -157,10 +157,10 @@ impl Prepared {
 /// Both ends of the client's connection. Of a client that a proxy speaks for,
 /// the port is not known.
 fn ends(downstream: &Downstream, client: IpAddr) -> Ends {
-    if client == downstream.from.peer() {
-        downstream.ends
+    if client == downstream.visitor.from.peer() {
+        downstream.visitor.ends
     } else {
-        Ends { source: SocketAddr::new(client, 0), ..downstream.ends }
+        Ends { source: SocketAddr::new(client, 0), ..downstream.visitor.ends }
     }
 }
 

@@ -10,11 +10,11 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::domain::http::trailers;
 use crate::domain::pool::Timeouts;
+use crate::proxy::client_body::{ClientBody, ClientBroke};
 use crate::proxy::error::ProxyError;
 
 /// The body of one request: what is still to come of it, what has come and may
@@ -22,7 +22,7 @@ use crate::proxy::error::ProxyError;
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Upload {
     /// None without a body, and once all of it has come.
-    incoming: RefCell<Option<Incoming>>,
+    incoming: RefCell<Option<ClientBody>>,
     kept: RefCell<Kept>,
     /// As it was before anything was read.
     size: SizeHint,
@@ -50,7 +50,7 @@ pub(in crate::proxy) struct RequestBody {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::proxy) enum BodyBroken {
     #[error("the client broke it off")]
-    Client(#[source] hyper::Error),
+    Client(#[source] ClientBroke),
     #[error("it is larger than it may be")]
     TooLarge,
     #[error("it is sent elsewhere")]
@@ -87,7 +87,7 @@ enum Stage {
 }
 
 impl Upload {
-    pub(in crate::proxy) fn new(incoming: Incoming) -> Rc<Self> {
+    pub(in crate::proxy) fn new(incoming: ClientBody) -> Rc<Self> {
         let ended = incoming.is_end_stream();
         let size = incoming.size_hint();
         let stage = Cell::new(if ended { Stage::Ended } else { Stage::Going });

@@ -17,6 +17,7 @@ pub struct Counters {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Listener {
     Http,
+    Https,
     Admin,
 }
 
@@ -84,11 +85,12 @@ impl Counters {
 }
 
 impl Listener {
-    pub const ALL: [Self; 2] = [Self::Http, Self::Admin];
+    pub const ALL: [Self; 3] = [Self::Http, Self::Https, Self::Admin];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
             Self::Admin => "admin",
         }
     }
