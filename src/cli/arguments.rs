@@ -143,6 +143,7 @@ fn check() -> Command {
         | Key::Constraint
         | Key::TrustedProxies
         | Key::HttpsPublicPort
+        | Key::KeepAlive
         | Key::StickyKeyFile
         | Key::ProxyProtocol
         | Key::Localhost
