@@ -3,6 +3,7 @@
 //! [`SETTINGS`] is the one table; [`load`] reads the layers and reports every
 //! mistake of all of them at once.
 
+mod acme;
 mod docker;
 mod documentation;
 mod file;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+pub use acme::{Acme, Binding, ChallengeChoice, Directory};
 pub use documentation::{documentation, example};
 pub use load::{Client, ReadFile, Reading, load, load_admin, load_client, read};
 pub use mistake::{Mistake, Place};
@@ -64,6 +66,8 @@ pub struct Config {
     pub proxy_protocol: Vec<IpNet>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
+    /// From whom certificates are asked, where a pool wants one.
+    pub acme: Acme,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
     pub log: String,
     pub access_log: AccessLogFormat,
@@ -132,6 +136,7 @@ impl Default for Config {
             sticky_key: None,
             proxy_protocol: Vec::new(),
             localhost: true,
+            acme: Acme::default(),
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),
             file: None,
