@@ -105,6 +105,7 @@ fn start(config: &Config) -> Result<(), Failed> {
         counters: Arc::new(Counters::new(proxy::REASONS)),
         trusted_proxies: config.trusted_proxies.clone().into(),
         https_public_port: config.https_public_port,
+        keep_alive: config.keep_alive,
         tls: tls(config)?,
         passwords: Verifier::new()?,
         proxy_protocol: config.proxy_protocol.clone().into(),
