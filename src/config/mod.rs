@@ -31,7 +31,7 @@ pub use mistake::{Mistake, Place};
 pub use settings::{Absent, Arity, Key, SETTINGS, Setting};
 pub use token::Token;
 
-use crate::domain::labels::LabelSettings;
+use crate::domain::labels::{LabelSettings, Served};
 use crate::domain::names::PoolName;
 use crate::domain::pool::StickyKey;
 
@@ -119,6 +119,13 @@ pub enum AccessLogFormat {
     Combined,
     Json,
     Off,
+}
+
+impl Config {
+    /// What labels may ask for of it.
+    fn served(&self) -> Served {
+        Served { entry_points: Vec::new(), https: !self.https.is_empty(), client_ca: false }
+    }
 }
 
 impl Default for Config {

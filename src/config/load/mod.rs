@@ -399,6 +399,7 @@ impl Reader {
 
     fn finish(mut self) -> Reading {
         let (pools, labels) = self.finish_pools();
+        self.config.labels.served = Some(self.config.served());
         self.mistakes.sort();
         Reading {
             config: self.config,
