@@ -3,6 +3,7 @@
 //! [`SETTINGS`] is the one table; [`load`] reads the layers and reports every
 //! mistake of all of them at once.
 
+mod acme;
 mod docker;
 mod documentation;
 mod file;
@@ -23,13 +24,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use acme::{Acme, Binding, ChallengeChoice, Directory};
 pub use documentation::{documentation, example};
 pub use load::{Client, ReadFile, Reading, load, load_admin, load_client, read};
 pub use mistake::{Mistake, Place};
 pub use settings::{Absent, Arity, Key, SETTINGS, Setting};
 pub use token::Token;
 
-use crate::domain::labels::LabelSettings;
+use crate::domain::labels::{LabelSettings, Served};
 use crate::domain::names::PoolName;
 use crate::domain::pool::StickyKey;
 
@@ -67,6 +69,8 @@ pub struct Config {
     pub proxy_protocol: Vec<IpNet>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
+    /// From whom certificates are asked, where a pool wants one.
+    pub acme: Acme,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
     pub log: String,
     pub access_log: AccessLogFormat,
@@ -117,6 +121,13 @@ pub enum AccessLogFormat {
     Off,
 }
 
+impl Config {
+    /// What labels may ask for of it.
+    fn served(&self) -> Served {
+        Served { entry_points: Vec::new(), https: !self.https.is_empty(), client_ca: false }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -136,6 +147,7 @@ impl Default for Config {
             sticky_key: None,
             proxy_protocol: Vec::new(),
             localhost: true,
+            acme: Acme::default(),
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),
             file: None,

@@ -372,3 +372,35 @@ fn who_may_read_the_admin_port_is_a_list_and_localhost_a_switch() {
     );
     assert_eq!(Given::flags(&[(Key::AdminAllow, "everyone")]).mistakes().len(), 1);
 }
+
+#[test]
+fn an_external_account_is_an_id_and_a_key() {
+    let given = Given::flags(&[(Key::AcmeEabKid, "kid-1")]);
+    assert_eq!(
+        given.mistakes(),
+        ["flag --acme-eab-kid: `acme_eab_kid` is `kid-1`, which has no key beside it (give the \
+          file with its key too, as `acme_eab_key_file`)"]
+    );
+    let given = Given::flags(&[(Key::AcmeEabKeyFile, "/key")]);
+    assert_eq!(
+        given.mistakes(),
+        ["flag --acme-eab-key-file: `acme_eab_key_file` is `/key`, which has no key id beside it \
+          (give the id that belongs to it too, as `acme_eab_kid`)"]
+    );
+    let both = [(Key::AcmeEabKid, "kid-1".to_owned()), (Key::AcmeEabKeyFile, "/key".to_owned())];
+    let config = load(&both, &BTreeMap::new(), &|path| match path.to_str() {
+        Some("/key") => Ok("c2VjcmV0\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    });
+    let binding = config.unwrap().acme.binding.unwrap();
+    assert_eq!((&*binding.key_id, &*binding.key), ("kid-1", &b"secret"[..]));
+}
+
+#[test]
+fn a_directory_may_have_its_own_authorities() {
+    let given = Given::flags(&[(Key::AcmeCa, "/ca.pem")]);
+    let mistakes = given.mistakes();
+    assert!(mistakes[0].contains("`acme_ca` is `/ca.pem`, which cannot be read"), "{mistakes:?}");
+    let given = Given::file("acme_directory = \"http://acme.example.com/\"");
+    assert!(given.mistakes()[0].contains("is not encrypted"), "{:?}", given.mistakes());
+}

@@ -102,6 +102,8 @@ pub enum Setting {
     AddPrefix,
     Hsts,
     SecurityHeaders,
+    Tls,
+    TlsClient,
     HeadersRequest,
     HeadersResponse,
     ProxyProtocol,
@@ -224,6 +226,8 @@ impl Setting {
             Self::Hsts => {
                 "`true`, `false` or a value such as `max-age=31536000; includeSubDomains`"
             }
+            Self::Tls => "`auto` or `file`",
+            Self::TlsClient => "`optional` or `required`",
             Self::HeadersRequest | Self::HeadersResponse => {
                 "a value of visible ASCII, such as `max-age=60`, under a name that frames no message"
             }
@@ -346,9 +350,9 @@ labels! {
     Pool plain HeadersResponse "headers.response.<Name>" "set a response header, also of answers of our own; empty: remove it" "";
     Pool plain SecurityHeaders "security_headers" "`X-Frame-Options: SAMEORIGIN`, `X-Content-Type-Options: nosniff`, `X-XSS-Protection: 1; mode=block` and `Referrer-Policy: strict-origin-when-cross-origin`, each unless the replica sends its own" "false";
     Pool plain Hsts "hsts" "`Strict-Transport-Security` for clients that came by https, unless the replica sends its own; `true`: for a year" "false";
-    Pool guard later "tls" "`auto` (ACME) or `file`" "unset: served on http and https alike";
-    Pool guard later "tls.client" "client certificates: `optional` or `required`" "";
-    Pool guard RedirectHttps "redirect_https" "308 to the same address at the setting `https_public_port`, for clients that came by plain http; where a proxy before us ends TLS, it must be one of `trusted_proxies`" "true if `tls` is set";
+    Pool guard Tls "tls" "its clients use https: with a certificate that an authority is asked for, for each name of `host` (`auto`), or with those given to the balancer (`file`); plain http is redirected" "unset: served on http and https alike";
+    Pool guard TlsClient "tls.client" "certificates of clients by the settings' `tls_client_ca`: asked for (`optional`), or a condition (`required`; 403); a verified one is passed on as `Client-Cert` (RFC 9440)" "";
+    Pool guard RedirectHttps "redirect_https" "308 to the same address at the setting `https_public_port`, for clients that came by plain http; where a proxy before us ends TLS, it must be one of `trusted_proxies`. `false` beside `tls` serves plain http too" "true if `tls` is set";
     Pool guard Allow "allow" "clients that may pass; others get 403" "";
     Pool guard Deny "deny" "clients that get 403, also if `allow` names them" "";
     Pool guard AuthBasic "auth.basic" "who may pass, by name and password; 401" "off";
