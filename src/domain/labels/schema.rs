@@ -49,6 +49,7 @@ pub enum Setting {
     Header,
     Query,
     Client,
+    Entrypoint,
     Priority,
     Balance,
     MaxFails,
@@ -156,6 +157,7 @@ impl Setting {
             Self::Client | Self::Allow | Self::Deny => {
                 "addresses or networks, separated by commas, such as `10.0.0.0/8,192.168.1.7`"
             }
+            Self::Entrypoint => "names of entry points, separated by commas, such as `https`",
             Self::Priority => "a whole number, such as `10` or `-10`",
             Self::Balance => {
                 "`round_robin`, `least_request`, `p2c`, `peak_ewma`, `random`, `ip_hash`, \
@@ -307,7 +309,7 @@ labels! {
     Rule guard Header "header.<name>" "the value of a request header, in any of its lines" "any";
     Rule guard Query "query.<name>" "the value of a query parameter, at any of its places" "any";
     Rule guard Client "client" "client addresses" "any";
-    Rule guard later "entrypoint" "`http`, `https` or a named one" "all";
+    Rule guard Entrypoint "entrypoint" "where its clients come in: `http`, `https`, or the name that the settings `http` and `https` give an address" "all";
     Rule plain Priority "priority" "the larger number wins; else the most specific rule" "0";
 
     Pool plain later "upstream.tls.name" "the name to verify for `https`" "the route's host";

@@ -34,6 +34,7 @@ pub(super) struct Prepared {
     /// The protocols that the client would change to.
     pub(super) upgrade: Option<Upgrade>,
     ends: Ends,
+    downstream: Rc<Downstream>,
     upload: Rc<Upload>,
     /// In normal form.
     target: PathAndQuery,
@@ -44,7 +45,7 @@ pub(super) struct Prepared {
 /// Checks a request and brings it into the form in which it is forwarded.
 pub(super) fn prepare(
     resources: &Resources,
-    downstream: &Downstream,
+    downstream: &Rc<Downstream>,
     request: Request<ClientBody>,
     exchange: &mut Exchange,
 ) -> Result<Prepared, Refusal> {
@@ -82,8 +83,18 @@ pub(super) fn prepare(
     let upload = Upload::new(incoming);
     exchange.upload = Some(Rc::clone(&upload));
     let (method, headers) = (parts.method, parts.headers);
-    let ends = ends(downstream, client);
-    Ok(Prepared { host, lenient_path, client, upgrade, ends, upload, target, method, headers })
+    Ok(Prepared {
+        host,
+        lenient_path,
+        client,
+        upgrade,
+        ends: ends(downstream, client),
+        downstream: Rc::clone(downstream),
+        upload,
+        target,
+        method,
+        headers,
+    })
 }
 
 impl Prepared {
@@ -94,8 +105,9 @@ impl Prepared {
 
     /// What its route depends on, by one of the readings of its path.
     pub(super) fn asked<'a>(&'a self, path: &'a str) -> Asked<'a> {
-        let Self { host, target, method, headers, client, .. } = self;
-        Asked { host, path, query: target.query(), method, headers, client: *client }
+        let Self { host, target, method, headers, client, downstream, .. } = self;
+        let entry_point = &*downstream.visitor.entry.name;
+        Asked { host, path, query: target.query(), method, headers, client: *client, entry_point }
     }
 
     /// As it is forwarded.
