@@ -342,8 +342,8 @@ labels! {
     Pool plain Drain "drain" "how long a leaving replica may finish" "30s";
     Pool plain Queue "queue" "how many requests may wait, in the order of their arrival and for `hold` at most, while every ready replica has its `max_conns`" "1024";
     Pool plain TimeoutConnect "timeout.connect" "time to connect to a replica" "2s";
-    Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer" "60s";
-    Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body" "60s";
+    Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer; for a gRPC call at least what its `grpc-timeout` allows, of which an hour counts" "60s";
+    Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body, so also between two messages of a gRPC stream: allow for the longest silence of one that has any" "60s";
     Pool plain TimeoutTunnel "timeout.tunnel" "time that a WebSocket or tunnel may be silent" "1h";
     Pool plain Compress "compress" "compress answers as their clients prefer; of what they like alike, the first that is listed" "off";
     Pool plain CompressMin "compress.min" "from what size" "256B";
