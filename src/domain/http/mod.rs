@@ -7,6 +7,7 @@ pub mod forwarded;
 pub mod framing;
 pub mod hop_by_hop;
 pub mod host;
+pub mod http2;
 pub mod refusal;
 pub mod target;
 pub(in crate::domain) mod token;
