@@ -145,7 +145,7 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
+        let mut config = Self {
             http: vec![EntryPoint { name: "http".into(), address: ([0, 0, 0, 0], 80).into() }],
             https: Vec::new(),
             tls: TlsSettings::default(),
@@ -168,7 +168,9 @@ impl Default for Config {
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),
             file: None,
-        }
+        };
+        config.labels.served = Some(config.served());
+        config
     }
 }
 
