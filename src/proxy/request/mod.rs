@@ -21,6 +21,7 @@ use std::time::Duration;
 use http::{Request, Response};
 
 pub(super) use downstream::{Arrived, Downstream, Visitor};
+pub use tunnel::WEBSOCKETS_END;
 
 use crate::proxy::client_body::ClientBody;
 use crate::proxy::error::ProxyError;
