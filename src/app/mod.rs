@@ -38,7 +38,7 @@ use crate::proxy::{self, BindError, EntryPoint, Listening, Parts, Verifier, Work
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Counters;
-use crate::tls::Store;
+use crate::tls::{Store, Unmade};
 
 /// Why the balancer could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ enum Failed {
     #[error("cannot draw random bits")]
     Random(#[from] aws_lc_rs::error::Unspecified),
     #[error("cannot make a certificate")]
-    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Certificate(#[source] Unmade),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     #[error("cannot start the runtime")]
@@ -105,6 +105,7 @@ fn start(config: &Config) -> Result<(), Failed> {
         counters: Arc::new(Counters::new(proxy::REASONS)),
         trusted_proxies: config.trusted_proxies.clone().into(),
         https_public_port: config.https_public_port,
+        keep_alive: config.keep_alive,
         tls: tls(config)?,
         passwords: Verifier::new()?,
         proxy_protocol: config.proxy_protocol.clone().into(),
@@ -191,7 +192,9 @@ fn tls(config: &Config) -> Result<Option<Arc<Store>>, Failed> {
     if config.https.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(Store::new().map_err(Failed::Certificate)?)))
+    Ok(Some(Arc::new(
+        Store::new(config.tls.profile, config.tls.unknown_name).map_err(Failed::Certificate)?,
+    )))
 }
 
 /// A key that signs cookies for as long as this process lives.
@@ -204,10 +207,10 @@ fn random_key() -> Result<StickyKey, Failed> {
 /// For each worker the listeners of every address.
 fn bind(config: &Config, workers: usize) -> Result<Vec<Vec<Listening>>, BindError> {
     let mut all: Vec<Vec<Listening>> = (0..workers).map(|_| Vec::new()).collect();
-    for (name, tls, addresses) in [("http", false, &config.http), ("https", true, &config.https)] {
-        let entry = Arc::new(EntryPoint { name: name.into(), tls });
-        for &address in addresses {
-            for (worker, socket) in all.iter_mut().zip(proxy::bind(address, workers)?) {
+    for (tls, entry_points) in [(false, &config.http), (true, &config.https)] {
+        for at in entry_points {
+            let entry = Arc::new(EntryPoint { name: Arc::clone(&at.name), tls });
+            for (worker, socket) in all.iter_mut().zip(proxy::bind(at.address, workers)?) {
                 worker.push(Listening { socket, entry: Arc::clone(&entry) });
             }
         }

@@ -4,14 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::mistake::{Fault, shown};
-use crate::config::{AccessLogFormat, Server};
+use crate::config::{AccessLogFormat, EntryPoint, Server};
 use crate::domain::names::{Host, PoolName};
 use crate::domain::suggest;
+use crate::domain::units;
 
 /// A pool as a flag names it: `NAME=HOST:PORT,HOST:PORT`. The servers are what
 /// stands behind the `=`.
@@ -87,6 +89,25 @@ pub(super) fn listen(written: &str, bare: Ipv4Addr) -> Result<SocketAddr, Fault>
     Ok((ip, port).into())
 }
 
+/// `ADDR` or `NAME=ADDR`. Without a name it is called `usual`, and to call it
+/// `other` would mislead.
+pub(super) fn entry_point(written: &str, usual: &str, other: &str) -> Result<EntryPoint, Fault> {
+    let (name, address) = written.split_once('=').unwrap_or((usual, written));
+    let name = name.to_ascii_lowercase();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if name.is_empty() || name.len() > ENTRY_POINT_BYTES_MAX || !name.chars().all(allowed) {
+        let what = format!("has no name of an entry point in `{}`", shown(&name));
+        let hint = "use letters, digits, `-` and `_`, at most 63 of them, such as `internal=:8081`";
+        return Err(Fault::new(what, hint));
+    }
+    if name == other {
+        let what = format!("gives the name `{other}` to what is none");
+        return Err(Fault::new(what, "give it another name, such as `internal=:8081`"));
+    }
+    let address = listen(address, Ipv4Addr::UNSPECIFIED)?;
+    Ok(EntryPoint { name: name.into(), address })
+}
+
 pub(super) fn port(written: &str) -> Result<u16, Fault> {
     let port = written.parse().ok().filter(|port| *port > 0);
     port.ok_or_else(|| Fault::new("is not a port", PORT_HINT))
@@ -103,16 +124,26 @@ pub(super) fn workers(written: &str) -> Result<NonZeroUsize, Fault> {
     )
 }
 
+pub(super) fn keep_alive(written: &str) -> Result<Duration, Fault> {
+    let hint = "write a time from `1s` to `1h`, such as `75s`";
+    let read = units::duration(written, KEEP_ALIVE_MAX);
+    let time = read.map_err(|invalid| Fault::new(invalid.to_string(), hint))?;
+    if time < KEEP_ALIVE_MIN {
+        return Err(Fault::new("is shorter than a second", hint));
+    }
+    Ok(time)
+}
+
 pub(super) fn uid(written: &str) -> Result<u32, Fault> {
     written.parse().map_err(|_| {
         Fault::new("is not a user id", "write the number that `id -u NAME` prints, such as `65532`")
     })
 }
 
-/// A folder, which labels name in full.
+/// A folder, which is named in full.
 pub(super) fn folder(written: &str) -> Result<&Path, Fault> {
     let path = Path::new(written);
-    let hint = "write it from the root, such as `/etc/evenkeel/labels`";
+    let hint = "write it from the root, with a `/` first";
     if path.is_absolute() { Ok(path) } else { Err(Fault::new("is no absolute path", hint)) }
 }
 
@@ -212,8 +243,17 @@ impl FromStr for AccessLogFormat {
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
+/// As long as the name of a pool.
+const ENTRY_POINT_BYTES_MAX: usize = 63;
+
 /// More threads than any machine that we know has use for.
 const WORKERS_MAX: usize = 1024;
+
+/// Less would close connections that are in use.
+const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
+
+/// Whoever is silent for so long does not come back.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(3600);
 
 pub(super) const PORT_HINT: &str = "a port is a number from 1 to 65535";
 
@@ -308,6 +348,16 @@ mod tests {
         assert_eq!(uid("65532").unwrap(), 65_532);
         assert!(uid("nobody").is_err());
         assert!(uid("4294967296").is_err());
+    }
+
+    #[test]
+    fn connections_rest_for_a_second_to_an_hour() {
+        for (written, seconds) in [("1s", 1), ("1m10s", 70), ("1h", 3600)] {
+            assert_eq!(keep_alive(written).unwrap(), Duration::from_secs(seconds));
+        }
+        for written in ["0", "999ms", "70", "1h1s", "long"] {
+            assert!(keep_alive(written).is_err(), "`{written}`");
+        }
     }
 
     #[test]

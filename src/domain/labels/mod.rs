@@ -5,6 +5,7 @@ mod choice;
 mod compress;
 mod conditions;
 mod cors;
+mod edge;
 mod error_page;
 mod group;
 mod guards;
@@ -16,6 +17,7 @@ mod rate;
 mod redirect;
 pub mod schema;
 mod unknown;
+mod upstream;
 pub mod value;
 mod voice;
 mod wish;
@@ -24,6 +26,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+
+pub use edge::Served;
 
 use crate::domain::files::Files;
 use crate::domain::labels::group::{Group, Groups};
@@ -36,6 +40,7 @@ use crate::domain::names::PoolName;
 use crate::domain::pool::PoolSettings;
 use crate::domain::problem::Problem;
 use crate::domain::rule::Access;
+use crate::domain::upstream::Scheme;
 use crate::domain::world::{Place, Workload};
 
 /// How what runs is read, from the settings.
@@ -49,6 +54,8 @@ pub struct LabelSettings {
     pub listeners: Vec<SocketAddr>,
     /// What the files hold that labels name.
     pub files: Arc<Files>,
+    /// None where nobody knows: then whatever is asked for is taken to be there.
+    pub served: Option<Served>,
 }
 
 impl Default for LabelSettings {
@@ -58,6 +65,7 @@ impl Default for LabelSettings {
             constraints: Vec::new(),
             listeners: Vec::new(),
             files: Arc::default(),
+            served: None,
         }
     }
 }
@@ -80,8 +88,8 @@ pub struct Membership {
     pub stem: String,
     pub port: Option<u16>,
     pub network: Option<Arc<str>>,
-    /// False if it wants to be spoken to in a way that we cannot.
-    pub spoken: bool,
+    /// None if it wants to be spoken to in a way that we do not know.
+    pub scheme: Option<Scheme>,
     pub weight: u16,
     pub backup: bool,
     /// Requests that it may have at once; none: any number.
@@ -157,7 +165,7 @@ impl Wish<'_> {
             stem: group.stem.clone(),
             port: self.port,
             network: self.network,
-            spoken: self.spoken,
+            scheme: self.scheme,
             weight: self.weight,
             backup: self.backup,
             max_conns: self.max_conns,

@@ -49,6 +49,7 @@ pub enum Setting {
     Header,
     Query,
     Client,
+    Entrypoint,
     Priority,
     Balance,
     MaxFails,
@@ -102,9 +103,14 @@ pub enum Setting {
     AddPrefix,
     Hsts,
     SecurityHeaders,
+    Tls,
+    TlsClient,
     HeadersRequest,
     HeadersResponse,
     ProxyProtocol,
+    UpstreamTlsName,
+    UpstreamTlsCa,
+    UpstreamTlsInsecure,
 }
 
 impl Label {
@@ -141,10 +147,11 @@ impl Setting {
             | Self::Backup
             | Self::RedirectHttps
             | Self::CorsCredentials
-            | Self::SecurityHeaders => "`true` or `false`",
+            | Self::SecurityHeaders
+            | Self::UpstreamTlsInsecure => "`true` or `false`",
             Self::Port | Self::HealthPort => "a number from 1 to 65535",
             Self::Network => "the name of a network that the container is on",
-            Self::Scheme => "`http`",
+            Self::Scheme => "`http`, `https` or `h2c`",
             Self::Weight => "a number from 0 to 256",
             Self::Host => "host names, separated by commas, such as `example.com,*.example.com`",
             Self::Path | Self::PathExact => "paths, separated by commas, such as `/api,/static`",
@@ -154,6 +161,7 @@ impl Setting {
             Self::Client | Self::Allow | Self::Deny => {
                 "addresses or networks, separated by commas, such as `10.0.0.0/8,192.168.1.7`"
             }
+            Self::Entrypoint => "names of entry points, separated by commas, such as `https`",
             Self::Priority => "a whole number, such as `10` or `-10`",
             Self::Balance => {
                 "`round_robin`, `least_request`, `p2c`, `peak_ewma`, `random`, `ip_hash`, \
@@ -162,7 +170,9 @@ impl Setting {
             Self::Sticky => "`cookie`, `cookie:NAME`, `ip` or `off`",
             Self::PinHeader => "the name of a header, such as `X-Replica`",
             Self::PinCookie => "the name of a cookie, such as `app`",
-            Self::HealthPath => "a path, perhaps with a query, such as `/healthz`",
+            Self::HealthPath => {
+                "a path, perhaps with a query, such as `/healthz`, or `grpc` or `grpc:SERVICE`"
+            }
             Self::HealthInterval => "a duration such as `500ms` or `5s`, from `100ms` to `1h`",
             Self::HealthTimeout => "a duration such as `500ms` or `2s`, from `1ms` to `1m`",
             Self::HealthRise | Self::HealthFall => "a number from 1 to 100",
@@ -185,7 +195,9 @@ impl Setting {
                 "`user:hash` entries, separated by commas, or `base64:…` or `file:PATH` of a text \
                  as `htpasswd -nB USER` prints it, such as `file:users`"
             }
-            Self::AuthForward => "a URL such as `http://auth:9091/verify`",
+            Self::AuthForward => {
+                "a URL such as `http://auth:9091/verify` or `https://auth.example/verify`"
+            }
             Self::AuthForwardHeaders => {
                 "names of headers, separated by commas, such as `Remote-User,Remote-Groups`"
             }
@@ -224,10 +236,14 @@ impl Setting {
             Self::Hsts => {
                 "`true`, `false` or a value such as `max-age=31536000; includeSubDomains`"
             }
+            Self::Tls => "`auto` or `file`",
+            Self::TlsClient => "`optional` or `required`",
             Self::HeadersRequest | Self::HeadersResponse => {
                 "a value of visible ASCII, such as `max-age=60`, under a name that frames no message"
             }
             Self::ProxyProtocol => "`v1` or `v2`",
+            Self::UpstreamTlsName => "a host name or an address, such as `api.internal`",
+            Self::UpstreamTlsCa => "`file:PATH` of certificates in PEM form, such as `file:ca.pem`",
         }
     }
 }
@@ -291,7 +307,7 @@ labels! {
     Container plain Oneoff "oneoff" "let a `docker-compose run` container in" "false";
     Container plain Port "port" "the port that it listens on" "the only exposed TCP port; of several, the only one of 80, 8080, 3000, 5000 and 8000";
     Container plain Network "network" "the network on which to reach it" "the first by name that it shares with the balancer";
-    Container plain Scheme "scheme" "how to speak to it" "http";
+    Container plain Scheme "scheme" "how to speak to it: `https` is HTTP/2 or HTTP/1.1 by TLS, as it chooses; `h2c` is HTTP/2 in the clear" "http";
     Container plain Weight "weight" "its share of the traffic" "1";
     Container plain Backup "backup" "used only while no other is ready" "false";
     Container plain MaxConns "max_conns" "requests that it may have at once; further ones go to others, then to backups, then wait in the pool's `queue`" "unlimited";
@@ -303,12 +319,12 @@ labels! {
     Rule guard Header "header.<name>" "the value of a request header, in any of its lines" "any";
     Rule guard Query "query.<name>" "the value of a query parameter, at any of its places" "any";
     Rule guard Client "client" "client addresses" "any";
-    Rule guard later "entrypoint" "`http`, `https` or a named one" "all";
+    Rule guard Entrypoint "entrypoint" "where its clients come in: `http`, `https`, or the name that the settings `http` and `https` give an address" "all";
     Rule plain Priority "priority" "the larger number wins; else the most specific rule" "0";
 
-    Pool plain later "upstream.tls.name" "the name to verify for `https`" "the route's host";
-    Pool plain later "upstream.tls.ca" "whom to trust: `file:PATH`" "the system's roots";
-    Pool plain later "upstream.tls.insecure" "do not verify" "false";
+    Pool plain UpstreamTlsName "upstream.tls.name" "with `scheme=https`, the name that the certificates of replicas must be for" "the first name of `host`, else each one's address";
+    Pool plain UpstreamTlsCa "upstream.tls.ca" "who may vouch for them, and nobody else; while the file cannot be used, nobody can, and requests are answered 502" "the authorities of the system";
+    Pool plain UpstreamTlsInsecure "upstream.tls.insecure" "do not verify who they are" "false";
     Pool plain StripPrefix "strip_prefix" "path prefixes to remove before a replica is asked; `true`: those of `path`; what was removed is told in `X-Forwarded-Prefix`, and redirects of replicas stay as they are" "";
     Pool plain AddPrefix "add_prefix" "a path prefix to add, after any was removed" "";
     Pool plain Redirect "redirect" "answer with a redirect to this target; `{scheme}`, `{host}` (without its port), `{path}` and `{query}` (with the `?` or `&` before it, if there is one) are those of the request" "";
@@ -319,7 +335,7 @@ labels! {
     Pool plain Sticky "sticky" "how a client comes back to the replica that it met: by a signed cookie, or by its address" "off";
     Pool plain PinHeader "pin.header" "a request header that names a replica by service, container or host name; who is unknown or not ready is passed over" "off";
     Pool plain PinCookie "pin.cookie" "a cookie that does the same" "off";
-    Pool plain HealthPath "health.path" "the path to ask whether a replica can serve; it must pass before the first request" "off";
+    Pool plain HealthPath "health.path" "the path to ask whether a replica can serve; it must pass before the first request. `grpc` asks by the gRPC health protocol, of the service after a colon" "off";
     Pool plain HealthInterval "health.interval" "time between two checks" "5s";
     Pool plain HealthTimeout "health.timeout" "time for one check" "2s";
     Pool plain HealthRise "health.rise" "passes in a row until it serves" "1";
@@ -346,9 +362,9 @@ labels! {
     Pool plain HeadersResponse "headers.response.<Name>" "set a response header, also of answers of our own; empty: remove it" "";
     Pool plain SecurityHeaders "security_headers" "`X-Frame-Options: SAMEORIGIN`, `X-Content-Type-Options: nosniff`, `X-XSS-Protection: 1; mode=block` and `Referrer-Policy: strict-origin-when-cross-origin`, each unless the replica sends its own" "false";
     Pool plain Hsts "hsts" "`Strict-Transport-Security` for clients that came by https, unless the replica sends its own; `true`: for a year" "false";
-    Pool guard later "tls" "`auto` (ACME) or `file`" "unset: served on http and https alike";
-    Pool guard later "tls.client" "client certificates: `optional` or `required`" "";
-    Pool guard RedirectHttps "redirect_https" "308 to the same address at the setting `https_public_port`, for clients that came by plain http; where a proxy before us ends TLS, it must be one of `trusted_proxies`" "true if `tls` is set";
+    Pool guard Tls "tls" "its clients use https: with a certificate that an authority is asked for, for each name of `host` (`auto`), or with those given to the balancer (`file`); plain http is redirected" "unset: served on http and https alike";
+    Pool guard TlsClient "tls.client" "certificates of clients by the settings' `tls_client_ca`: asked for (`optional`), or a condition (`required`; 403); a verified one is passed on as `Client-Cert` (RFC 9440)" "";
+    Pool guard RedirectHttps "redirect_https" "308 to the same address at the setting `https_public_port`, for clients that came by plain http; where a proxy before us ends TLS, it must be one of `trusted_proxies`. `false` beside `tls` serves plain http too" "true if `tls` is set";
     Pool guard Allow "allow" "clients that may pass; others get 403" "";
     Pool guard Deny "deny" "clients that get 403, also if `allow` names them" "";
     Pool guard AuthBasic "auth.basic" "who may pass, by name and password; 401" "off";

@@ -12,6 +12,7 @@ use crate::domain::middleware::{InvalidAuthUrl, InvalidTarget};
 use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::proxy_protocol::Version;
 use crate::domain::units::{self, InvalidUnit};
+use crate::domain::upstream::{InvalidAuthorities, Scheme};
 
 /// Why a value cannot be used. `Display` continues "…, which", said of the
 /// whole value or of its entry.
@@ -82,8 +83,12 @@ pub enum InvalidValue {
     Unread,
     #[error("is not a text in UTF-8")]
     NoText { entry: String },
+    #[error("{fault}")]
+    Authorities { entry: String, fault: InvalidAuthorities },
     #[error("is no status of a failure")]
     NoFailure { entry: String },
+    #[error("is no entry point of the balancer")]
+    EntryPoint { entry: String, meant: Option<String> },
     #[error("is no coding of content")]
     Coding { entry: String },
     #[error("is no media type")]
@@ -126,8 +131,10 @@ impl InvalidValue {
             | Self::FilePath { entry, .. }
             | Self::File { entry, .. }
             | Self::NoText { entry }
+            | Self::Authorities { entry, .. }
             | Self::NoFailure { entry }
             | Self::Header { entry }
+            | Self::EntryPoint { entry, .. }
             | Self::Coding { entry }
             | Self::MediaType { entry } => Some(entry),
             Self::Other { entry, .. } => entry.as_deref(),
@@ -162,6 +169,7 @@ impl InvalidValue {
             Self::Host { remedy, .. } => Some((*remedy).to_owned()),
             Self::Path { fault, .. } => Some(fault.remedy().to_owned()),
             Self::Other { remedy: Some(remedy), .. } => Some((*remedy).to_owned()),
+            Self::EntryPoint { meant: Some(meant), .. } => Some(format!("did you mean `{meant}`?")),
             Self::Word { meant: Some(meant) } => Some(format!("did you mean `{meant}`?")),
             Self::User { fault, .. } => Some(fault.remedy().to_owned()),
             Self::AuthUrl { fault, .. } => fault.remedy().map(str::to_owned),
@@ -203,7 +211,9 @@ impl InvalidValue {
             | Self::Base64 { .. }
             | Self::Unread
             | Self::NoText { .. }
+            | Self::Authorities { .. }
             | Self::NoFailure { .. }
+            | Self::EntryPoint { meant: None, .. }
             | Self::Coding { .. }
             | Self::MediaType { .. }
             | Self::Target(_)
@@ -211,14 +221,6 @@ impl InvalidValue {
             | Self::Unsupported => None,
         }
     }
-}
-
-/// How a container is spoken to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Scheme {
-    Http,
-    Https,
-    H2c,
 }
 
 pub fn boolean(written: &str) -> Result<bool, InvalidValue> {

@@ -40,6 +40,8 @@ use crate::domain::middleware::Middleware;
 use crate::domain::names::PoolName;
 use crate::domain::proxy_protocol::Version;
 use crate::domain::retry::Budget;
+use crate::domain::tls::{CertificateSource, ClientAuth};
+use crate::domain::upstream::{Scheme, Tls};
 use crate::domain::world::WorkloadId;
 
 /// A set of interchangeable endpoints and the rules for using them. Compiled
@@ -79,11 +81,13 @@ pub struct Endpoint {
 }
 
 /// An endpoint's identity. Two lives of a container, or one life at two
-/// addresses, share nothing: no connection, no vitals, no probe.
+/// addresses or spoken to in two ways, share nothing: no connection, no vitals,
+/// no probe.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct EndpointId {
     pub workload: WorkloadId,
     pub address: SocketAddr,
+    pub scheme: Scheme,
 }
 
 /// How a pool treats requests; the same for all of its endpoints.
@@ -112,12 +116,18 @@ pub struct PoolSettings {
     pub middlewares: Arc<[Middleware]>,
     /// Connections to replicas begin with a PROXY header.
     pub proxy_protocol: Option<Version>,
+    /// None: clients come by http and https alike.
+    pub tls: Option<CertificateSource>,
+    /// Whether they must show a certificate.
+    pub client_auth: ClientAuth,
+    /// How replicas prove who they are; none where none is spoken to by TLS.
+    pub upstream_tls: Option<Arc<Tls>>,
 }
 
 /// Limits of the waits for a replica.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timeouts {
-    /// For a TCP connection.
+    /// For a connection, with its TLS handshake.
     pub connect: Duration,
     /// From the request's end to the first byte of the answer.
     pub response: Duration,
@@ -149,6 +159,13 @@ struct Turn(AtomicU64);
 #[derive(Debug)]
 pub struct Waiting(Arc<PoolState>);
 
+impl PoolSettings {
+    /// How this one of its replicas proves who it is, if it is spoken to by TLS.
+    pub fn tls_of(&self, endpoint: &Endpoint) -> Option<&Arc<Tls>> {
+        self.upstream_tls.as_ref().filter(|_| endpoint.id.scheme == Scheme::Https)
+    }
+}
+
 impl Default for PoolSettings {
     fn default() -> Self {
         Self {
@@ -165,6 +182,9 @@ impl Default for PoolSettings {
             tolerance: Tolerance::default(),
             middlewares: Arc::default(),
             proxy_protocol: None,
+            tls: None,
+            client_auth: ClientAuth::Off,
+            upstream_tls: None,
         }
     }
 }

@@ -37,6 +37,7 @@ pub(super) struct Prepared {
     /// The protocols that the client would change to.
     pub(super) upgrade: Option<Upgrade>,
     ends: Ends,
+    downstream: Rc<Downstream>,
     upload: Rc<Upload>,
     /// What a gRPC call's client allows it in all.
     timeout: Option<grpc::Timeout>,
@@ -50,7 +51,7 @@ pub(super) struct Prepared {
 /// Checks a request and brings it into the form in which it is forwarded.
 pub(super) fn prepare(
     resources: &Resources,
-    downstream: &Downstream,
+    downstream: &Rc<Downstream>,
     request: Request<ClientBody>,
     exchange: &mut Exchange,
 ) -> Result<Prepared, Refusal> {
@@ -95,6 +96,7 @@ pub(super) fn prepare(
         client,
         upgrade,
         ends,
+        downstream: Rc::clone(downstream),
         upload,
         timeout,
         began,
@@ -112,8 +114,9 @@ impl Prepared {
 
     /// What its route depends on, by one of the readings of its path.
     pub(super) fn asked<'a>(&'a self, path: &'a str) -> Asked<'a> {
-        let Self { host, target, method, headers, client, .. } = self;
-        Asked { host, path, query: target.query(), method, headers, client: *client }
+        let Self { host, target, method, headers, client, downstream, .. } = self;
+        let entry_point = &*downstream.visitor.entry.name;
+        Asked { host, path, query: target.query(), method, headers, client: *client, entry_point }
     }
 
     /// As it is forwarded.

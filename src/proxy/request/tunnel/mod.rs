@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,7 +25,7 @@ use crate::proxy::bell::{Listener, Ongoing, Watch};
 use crate::proxy::request::GONE_SILENCE;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::tunnel::flow::Flow;
-use crate::proxy::upstream::Connection;
+use crate::proxy::upstream::{AnswerBody, Connection};
 
 /// A tunnel that the client's connection is to become.
 pub(in crate::proxy) struct Tunnel {
@@ -53,7 +52,7 @@ struct Carrying<'a, C, U> {
 impl Tunnel {
     /// What `response` switches to, its `Upgrade` field being there.
     pub(super) fn new(
-        response: &mut Response<Incoming>,
+        response: &mut Response<AnswerBody>,
         connection: Connection,
         ongoing: Ongoing,
         silence: Duration,
