@@ -1,6 +1,7 @@
 //! Certificates: those in use, and where they come from.
 
 mod certificate;
+mod files;
 pub mod pem;
 mod roots;
 mod self_signed;
@@ -8,6 +9,7 @@ mod server_config;
 mod store;
 
 pub use certificate::{Certificate, Fault};
+pub use files::Files;
 pub use roots::roots;
 pub use self_signed::Unmade;
 pub use store::{Choice, Identity, Issued, Origin, Standing, Store, Unrecognised, Unusable};
