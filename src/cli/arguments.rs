@@ -154,6 +154,12 @@ fn check() -> Command {
         | Key::StickyKeyFile
         | Key::ProxyProtocol
         | Key::Localhost
+        | Key::AcmeEmail
+        | Key::AcmeDirectory
+        | Key::AcmeCa
+        | Key::AcmeEabKid
+        | Key::AcmeEabKeyFile
+        | Key::AcmeChallenge
         | Key::Log
         | Key::AccessLog
         | Key::Config => argument(setting),

@@ -3,6 +3,7 @@
 //! [`SETTINGS`] is the one table; [`load`] reads the layers and reports every
 //! mistake of all of them at once.
 
+mod acme;
 mod docker;
 mod documentation;
 mod file;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use acme::{Acme, Binding, ChallengeChoice, Directory};
 pub use documentation::{documentation, example};
 pub use load::{Client, ReadFile, Reading, load, load_admin, load_client, read};
 pub use mistake::{Mistake, Place};
@@ -31,7 +33,7 @@ pub use settings::{Absent, Arity, Key, SETTINGS, Setting};
 pub use tls::{PairFiles, TlsSettings};
 pub use token::Token;
 
-use crate::domain::labels::LabelSettings;
+use crate::domain::labels::{LabelSettings, Served};
 use crate::domain::names::PoolName;
 use crate::domain::pool::StickyKey;
 
@@ -39,9 +41,9 @@ use crate::domain::pool::StickyKey;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where HTTP is served.
-    pub http: Vec<SocketAddr>,
+    pub http: Vec<EntryPoint>,
     /// Where HTTPS is served.
-    pub https: Vec<SocketAddr>,
+    pub https: Vec<EntryPoint>,
     /// The certificates for it.
     pub tls: TlsSettings,
     /// Where health, metrics and the API are served.
@@ -73,11 +75,21 @@ pub struct Config {
     pub proxy_protocol: Vec<IpNet>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
+    /// From whom certificates are asked, where a pool wants one.
+    pub acme: Acme,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
     pub log: String,
     pub access_log: AccessLogFormat,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+}
+
+/// An address where clients come in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EntryPoint {
+    /// As labels call it, in lower case.
+    pub name: Arc<str>,
+    pub address: SocketAddr,
 }
 
 /// How to reach the Docker Engine API, as the Docker CLI would.
@@ -123,10 +135,18 @@ pub enum AccessLogFormat {
     Off,
 }
 
+impl Config {
+    /// What labels may ask for of it.
+    fn served(&self) -> Served {
+        let names = self.http.iter().chain(&self.https).map(|it| Arc::clone(&it.name));
+        Served { entry_points: names.collect(), https: !self.https.is_empty(), client_ca: false }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
-            http: vec![([0, 0, 0, 0], 80).into()],
+            http: vec![EntryPoint { name: "http".into(), address: ([0, 0, 0, 0], 80).into() }],
             https: Vec::new(),
             tls: TlsSettings::default(),
             admin: ([127, 0, 0, 1], 9090).into(),
@@ -144,6 +164,7 @@ impl Default for Config {
             sticky_key: None,
             proxy_protocol: Vec::new(),
             localhost: true,
+            acme: Acme::default(),
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),
             file: None,

@@ -47,6 +47,12 @@ pub enum Key {
     StickyKeyFile,
     ProxyProtocol,
     Localhost,
+    AcmeEmail,
+    AcmeDirectory,
+    AcmeCa,
+    AcmeEabKid,
+    AcmeEabKeyFile,
+    AcmeChallenge,
     Log,
     AccessLog,
     Config,
@@ -111,26 +117,27 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 28] = [
+pub static SETTINGS: [Setting; 34] = [
     Setting {
         key: Key::Http,
         name: "http",
         arity: Arity::List,
-        value: "ADDR",
+        value: "[NAME=]ADDR",
         absent: Absent::Value("0.0.0.0:80"),
         help: "Where HTTP is served",
         more: "An IP address with a port, such as `10.0.0.1:80` or `[::]:80`. `:8000` and `8000` \
-               stand for port 8000 on every IPv4 address.",
+               stand for port 8000 on every IPv4 address. `NAME=ADDR` gives it a name for the label \
+               `lb.entrypoint`, such as `internal=:8081`; without one that is `http`.",
         example: r#"[":80", ":8000"]"#,
     },
     Setting {
         key: Key::Https,
         name: "https",
         arity: Arity::List,
-        value: "ADDR",
+        value: "[NAME=]ADDR",
         absent: Absent::Meaning("not served"),
         help: "Where HTTPS is served",
-        more: "Written as for `http`. HTTP/2 and HTTP/1.1 are spoken there, as the client chooses.",
+        more: "Written as for `http`; without a name it is `https` for `lb.entrypoint`. HTTP/2 and HTTP/1.1 are spoken there, as the client chooses.",
         example: r#"[":443"]"#,
     },
     Setting {
@@ -403,6 +410,70 @@ pub static SETTINGS: [Setting; 28] = [
         more: "Only for clients on loopback and private addresses, by the pool's own rule: \
                `http://api.localhost:8000` works on a laptop without a name server.",
         example: r#""off""#,
+    },
+    Setting {
+        key: Key::AcmeEmail,
+        name: "acme_email",
+        arity: Arity::One,
+        value: "ADDRESS",
+        absent: Absent::Meaning("none is given"),
+        help: "Where the certificate authority may write to",
+        more: "It belongs to the account: another address makes another account. An authority is \
+               asked only once a pool has `lb.tls=auto`; with that you agree to its terms.",
+        example: r#""ops@example.com""#,
+    },
+    Setting {
+        key: Key::AcmeDirectory,
+        name: "acme_directory",
+        arity: Arity::One,
+        value: "URL",
+        absent: Absent::Value("https://acme-v02.api.letsencrypt.org/directory"),
+        help: "The ACME directory that issues certificates for `lb.tls=auto`",
+        more: "Let's Encrypt unless set. `http://` is taken for loopback, private addresses and \
+               names of the local network only.",
+        example: r#""https://acme-staging-v02.api.letsencrypt.org/directory""#,
+    },
+    Setting {
+        key: Key::AcmeCa,
+        name: "acme_ca",
+        arity: Arity::One,
+        value: "FILE",
+        absent: Absent::Meaning("who is trusted on this system"),
+        help: "The authorities by which the ACME directory is known, in PEM form",
+        more: "For a directory of your own. It is read at start, before root is given up.",
+        example: r#""/etc/evenkeel/acme-ca.pem""#,
+    },
+    Setting {
+        key: Key::AcmeEabKid,
+        name: "acme_eab_kid",
+        arity: Arity::One,
+        value: "ID",
+        absent: Absent::Meaning("no external account"),
+        help: "The id of the external account that our ACME account is bound to",
+        more: "Some authorities want it (RFC 8555, section 7.3.4); `acme_eab_key_file` belongs to \
+               it.",
+        example: r#""kid-1""#,
+    },
+    Setting {
+        key: Key::AcmeEabKeyFile,
+        name: "acme_eab_key_file",
+        arity: Arity::One,
+        value: "PATH",
+        absent: Absent::Meaning("no external account"),
+        help: "The file with the key of the external account, in base64url",
+        more: "It is read at start, before root is given up.",
+        example: r#""/run/secrets/evenkeel-eab-key""#,
+    },
+    Setting {
+        key: Key::AcmeChallenge,
+        name: "acme_challenge",
+        arity: Arity::One,
+        value: "auto|http-01|tls-alpn-01",
+        absent: Absent::Value("auto"),
+        help: "How we show the authority that a name is ours",
+        more: "`http-01` is asked at port 80 and `tls-alpn-01` at port 443 of the name. `auto` \
+               takes the first where http is served, and the other after a failure.",
+        example: r#""http-01""#,
     },
     Setting {
         key: Key::Log,

@@ -1,6 +1,7 @@
 //! From the layers to one checked [`Config`]: defaults, then the file, then the
 //! environment, then flags.
 
+mod binding;
 mod pools;
 
 use std::collections::BTreeMap;
@@ -8,9 +9,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::config::acme;
 use crate::config::docker::{self, Tls};
 use crate::config::file;
 use crate::config::layer::{self, Layer, Written};
+use crate::config::load::binding::AcmeFiles;
 use crate::config::load::pools::Pool;
 use crate::config::mistake::{Fault, Mistake, Place};
 use crate::config::settings::{Key, SETTINGS, Setting};
@@ -103,6 +106,7 @@ pub fn read(
     reader.admin_token(read_file);
     reader.sticky_key(read_file);
     reader.pair();
+    reader.acme(read_file);
     reader.listeners();
     reader.finish()
 }
@@ -112,6 +116,7 @@ struct Reader {
     tls: Tls,
     token_file: Option<Written>,
     sticky_key_file: Option<Written>,
+    acme: AcmeFiles,
     pools: BTreeMap<PoolName, Pool>,
     /// Where each setting was last given.
     places: BTreeMap<Key, Place>,
@@ -132,6 +137,7 @@ impl Reader {
             tls,
             token_file: None,
             sticky_key_file: None,
+            acme: AcmeFiles::default(),
             pools: BTreeMap::new(),
             places: BTreeMap::new(),
             mistakes: Vec::new(),
@@ -201,15 +207,15 @@ impl Reader {
     fn set(&mut self, setting: &'static Setting, group: &[&Written]) {
         match setting.key {
             Key::Http => {
-                let parse = |text: &str| value::listen(text, Ipv4Addr::UNSPECIFIED);
-                if let Some(addresses) = self.list(group, parse) {
-                    self.config.http = addresses;
+                let parse = |text: &str| value::entry_point(text, "http", "https");
+                if let Some(entry_points) = self.list(group, parse) {
+                    self.config.http = entry_points;
                 }
             }
             Key::Https => {
-                let parse = |text: &str| value::listen(text, Ipv4Addr::UNSPECIFIED);
-                if let Some(addresses) = self.list(group, parse) {
-                    self.config.https = addresses;
+                let parse = |text: &str| value::entry_point(text, "https", "http");
+                if let Some(entry_points) = self.list(group, parse) {
+                    self.config.https = entry_points;
                 }
             }
             Key::TlsCert => {
@@ -286,6 +292,18 @@ impl Reader {
                 }
             }
             Key::Localhost => self.one(group, value::switch, |config, on| config.localhost = on),
+            Key::AcmeEmail => {
+                self.one(group, acme::email, |config, email| config.acme.email = Some(email));
+            }
+            Key::AcmeDirectory => {
+                self.one(group, acme::Directory::read, |config, it| config.acme.directory = it);
+            }
+            Key::AcmeCa => self.acme.authorities = group.last().map(|&written| written.clone()),
+            Key::AcmeEabKid => self.acme.key_id = group.last().map(|&written| written.clone()),
+            Key::AcmeEabKeyFile => self.acme.key = group.last().map(|&written| written.clone()),
+            Key::AcmeChallenge => {
+                self.one(group, acme::challenge, |config, it| config.acme.challenge = it);
+            }
             Key::Log => self.one(group, value::log_filter, |config, filter| config.log = filter),
             Key::AccessLog => {
                 self.one(group, value::access_log, |config, format| config.access_log = format);
@@ -399,8 +417,8 @@ impl Reader {
     /// Finds two listeners on one port, which could not both be bound.
     fn listeners(&mut self) {
         let mut taken = vec![("admin", self.config.admin)];
-        let http = self.config.http.iter().map(|it| ("http", Key::Http, *it));
-        let https = self.config.https.iter().map(|it| ("https", Key::Https, *it));
+        let http = self.config.http.iter().map(|it| ("http", Key::Http, it.address));
+        let https = self.config.https.iter().map(|it| ("https", Key::Https, it.address));
         for (setting, key, address) in http.chain(https) {
             let clash = taken.iter().find(|(_, other)| collide(address, *other));
             if let Some((name, other)) = clash {
@@ -422,6 +440,7 @@ impl Reader {
 
     fn finish(mut self) -> Reading {
         let (pools, labels) = self.finish_pools();
+        self.config.labels.served = Some(self.config.served());
         self.mistakes.sort();
         Reading {
             config: self.config,

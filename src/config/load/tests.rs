@@ -75,7 +75,7 @@ fn a_list_is_replaced_as_a_whole() {
     let mut given = Given::file("http = [\":1\", \":2\"]");
     assert_eq!(given.config().http.len(), 2);
     given.flags = &[(Key::Http, ":3"), (Key::Http, "[::1]:4,:5")];
-    let http: Vec<String> = given.config().http.iter().map(ToString::to_string).collect();
+    let http: Vec<String> = given.config().http.iter().map(|it| it.address.to_string()).collect();
     assert_eq!(http, ["0.0.0.0:3", "[::1]:4", "0.0.0.0:5"]);
 }
 
@@ -408,4 +408,36 @@ fn what_is_kept_has_a_place_that_is_named_in_full() {
     let mistakes = given.mistakes();
     assert!(mistakes[0].contains("`state` is `state`, which is no absolute path"), "{mistakes:?}");
     assert!(mistakes[1].contains("`tls_profile` is `old`, which is not served"), "{mistakes:?}");
+}
+
+#[test]
+fn an_external_account_is_an_id_and_a_key() {
+    let given = Given::flags(&[(Key::AcmeEabKid, "kid-1")]);
+    assert_eq!(
+        given.mistakes(),
+        ["flag --acme-eab-kid: `acme_eab_kid` is `kid-1`, which has no key beside it (give the \
+          file with its key too, as `acme_eab_key_file`)"]
+    );
+    let given = Given::flags(&[(Key::AcmeEabKeyFile, "/key")]);
+    assert_eq!(
+        given.mistakes(),
+        ["flag --acme-eab-key-file: `acme_eab_key_file` is `/key`, which has no key id beside it \
+          (give the id that belongs to it too, as `acme_eab_kid`)"]
+    );
+    let both = [(Key::AcmeEabKid, "kid-1".to_owned()), (Key::AcmeEabKeyFile, "/key".to_owned())];
+    let config = load(&both, &BTreeMap::new(), &|path| match path.to_str() {
+        Some("/key") => Ok("c2VjcmV0\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    });
+    let binding = config.unwrap().acme.binding.unwrap();
+    assert_eq!((&*binding.key_id, &*binding.key), ("kid-1", &b"secret"[..]));
+}
+
+#[test]
+fn a_directory_may_have_its_own_authorities() {
+    let given = Given::flags(&[(Key::AcmeCa, "/ca.pem")]);
+    let mistakes = given.mistakes();
+    assert!(mistakes[0].contains("`acme_ca` is `/ca.pem`, which cannot be read"), "{mistakes:?}");
+    let given = Given::file("acme_directory = \"http://acme.example.com/\"");
+    assert!(given.mistakes()[0].contains("is not encrypted"), "{:?}", given.mistakes());
 }
