@@ -1,6 +1,7 @@
 //! Certificates: those in use, and where they come from.
 
 mod certificate;
+mod client;
 mod files;
 pub mod pem;
 mod roots;
@@ -9,6 +10,7 @@ mod server_config;
 mod store;
 
 pub use certificate::{Certificate, Fault};
+pub use client::{Clients, Offer, speaks_http2};
 pub use files::Files;
 pub use roots::roots;
 pub use self_signed::Unmade;

@@ -105,8 +105,8 @@ pub fn read(
     reader.docker_host(env);
     reader.admin_token(read_file);
     reader.sticky_key(read_file);
-    reader.pair();
     reader.acme(read_file);
+    reader.pair();
     reader.listeners();
     reader.finish()
 }

@@ -8,6 +8,7 @@ pub mod framing;
 pub mod grpc;
 pub mod hop_by_hop;
 pub mod host;
+pub mod http2;
 pub mod refusal;
 pub mod target;
 pub(in crate::domain) mod token;

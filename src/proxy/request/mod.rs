@@ -20,12 +20,12 @@ use std::time::Duration;
 
 use http::{Request, Response};
 
+pub(super) use body::{Broken, ResponseBody};
 pub(super) use downstream::{Arrived, Downstream, Visitor};
 
 use crate::proxy::client_body::ClientBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::answer::Language;
-use crate::proxy::request::body::ResponseBody;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::middleware::Admission;
 use crate::proxy::resources::Resources;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
@@ -20,7 +19,7 @@ use crate::domain::pool::Vitals;
 use crate::proxy::bell::{Ongoing, Watch};
 use crate::proxy::request::GONE_SILENCE;
 use crate::proxy::request::exchange::Exchange;
-use crate::proxy::upstream::Connection;
+use crate::proxy::upstream::{AnswerBody, Connection};
 
 /// A tunnel that the client's connection is to become.
 pub(in crate::proxy) struct Tunnel {
@@ -35,7 +34,7 @@ pub(in crate::proxy) struct Tunnel {
 
 impl Tunnel {
     pub(super) fn new(
-        response: &mut Response<Incoming>,
+        response: &mut Response<AnswerBody>,
         connection: Connection,
         ongoing: Ongoing,
         silence: Duration,
