@@ -208,10 +208,10 @@ fn random_key() -> Result<StickyKey, Failed> {
 /// For each worker the listeners of every address.
 fn bind(config: &Config, workers: usize) -> Result<Vec<Vec<Listening>>, BindError> {
     let mut all: Vec<Vec<Listening>> = (0..workers).map(|_| Vec::new()).collect();
-    for (name, tls, addresses) in [("http", false, &config.http), ("https", true, &config.https)] {
-        let entry = Arc::new(EntryPoint { name: name.into(), tls });
-        for &address in addresses {
-            for (worker, socket) in all.iter_mut().zip(proxy::bind(address, workers)?) {
+    for (tls, entry_points) in [(false, &config.http), (true, &config.https)] {
+        for at in entry_points {
+            let entry = Arc::new(EntryPoint { name: Arc::clone(&at.name), tls });
+            for (worker, socket) in all.iter_mut().zip(proxy::bind(at.address, workers)?) {
                 worker.push(Listening { socket, entry: Arc::clone(&entry) });
             }
         }

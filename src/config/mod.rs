@@ -39,9 +39,9 @@ use crate::domain::pool::StickyKey;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where HTTP is served.
-    pub http: Vec<SocketAddr>,
+    pub http: Vec<EntryPoint>,
     /// Where HTTPS is served.
-    pub https: Vec<SocketAddr>,
+    pub https: Vec<EntryPoint>,
     /// Where health, metrics and the API are served.
     pub admin: SocketAddr,
     /// Who sends it may read and change everything there.
@@ -76,6 +76,14 @@ pub struct Config {
     pub access_log: AccessLogFormat,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+}
+
+/// An address where clients come in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EntryPoint {
+    /// As labels call it, in lower case.
+    pub name: Arc<str>,
+    pub address: SocketAddr,
 }
 
 /// How to reach the Docker Engine API, as the Docker CLI would.
@@ -124,14 +132,19 @@ pub enum AccessLogFormat {
 impl Config {
     /// What labels may ask for of it.
     fn served(&self) -> Served {
-        Served { entry_points: Vec::new(), https: !self.https.is_empty(), client_ca: false }
+        let names = self.http.iter().chain(&self.https).map(|it| Arc::clone(&it.name));
+        Served {
+            entry_points: names.collect(),
+            https: !self.https.is_empty(),
+            client_ca: false,
+        }
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            http: vec![([0, 0, 0, 0], 80).into()],
+            http: vec![EntryPoint { name: "http".into(), address: ([0, 0, 0, 0], 80).into() }],
             https: Vec::new(),
             admin: ([127, 0, 0, 1], 9090).into(),
             admin_token: None,

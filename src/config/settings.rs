@@ -115,21 +115,22 @@ pub static SETTINGS: [Setting; 27] = [
         key: Key::Http,
         name: "http",
         arity: Arity::List,
-        value: "ADDR",
+        value: "[NAME=]ADDR",
         absent: Absent::Value("0.0.0.0:80"),
         help: "Where HTTP is served",
         more: "An IP address with a port, such as `10.0.0.1:80` or `[::]:80`. `:8000` and `8000` \
-               stand for port 8000 on every IPv4 address.",
+               stand for port 8000 on every IPv4 address. `NAME=ADDR` gives it a name for the label \
+               `lb.entrypoint`, such as `internal=:8081`; without one that is `http`.",
         example: r#"[":80", ":8000"]"#,
     },
     Setting {
         key: Key::Https,
         name: "https",
         arity: Arity::List,
-        value: "ADDR",
+        value: "[NAME=]ADDR",
         absent: Absent::Meaning("not served"),
         help: "Where HTTPS is served",
-        more: "Written as for `http`. HTTP/2 and HTTP/1.1 are spoken there, as the client chooses.",
+        more: "Written as for `http`; without a name it is `https` for `lb.entrypoint`. HTTP/2 and HTTP/1.1 are spoken there, as the client chooses.",
         example: r#"[":443"]"#,
     },
     Setting {

@@ -205,15 +205,15 @@ impl Reader {
     fn set(&mut self, setting: &'static Setting, group: &[&Written]) {
         match setting.key {
             Key::Http => {
-                let parse = |text: &str| value::listen(text, Ipv4Addr::UNSPECIFIED);
-                if let Some(addresses) = self.list(group, parse) {
-                    self.config.http = addresses;
+                let parse = |text: &str| value::entry_point(text, "http", "https");
+                if let Some(entry_points) = self.list(group, parse) {
+                    self.config.http = entry_points;
                 }
             }
             Key::Https => {
-                let parse = |text: &str| value::listen(text, Ipv4Addr::UNSPECIFIED);
-                if let Some(addresses) = self.list(group, parse) {
-                    self.config.https = addresses;
+                let parse = |text: &str| value::entry_point(text, "https", "http");
+                if let Some(entry_points) = self.list(group, parse) {
+                    self.config.https = entry_points;
                 }
             }
             Key::Admin => {
@@ -376,8 +376,8 @@ impl Reader {
     /// Finds two listeners on one port, which could not both be bound.
     fn listeners(&mut self) {
         let mut taken = vec![("admin", self.config.admin)];
-        let http = self.config.http.iter().map(|it| ("http", Key::Http, *it));
-        let https = self.config.https.iter().map(|it| ("https", Key::Https, *it));
+        let http = self.config.http.iter().map(|it| ("http", Key::Http, it.address));
+        let https = self.config.https.iter().map(|it| ("https", Key::Https, it.address));
         for (setting, key, address) in http.chain(https) {
             let clash = taken.iter().find(|(_, other)| collide(address, *other));
             if let Some((name, other)) = clash {

@@ -74,7 +74,7 @@ fn a_list_is_replaced_as_a_whole() {
     let mut given = Given::file("http = [\":1\", \":2\"]");
     assert_eq!(given.config().http.len(), 2);
     given.flags = &[(Key::Http, ":3"), (Key::Http, "[::1]:4,:5")];
-    let http: Vec<String> = given.config().http.iter().map(ToString::to_string).collect();
+    let http: Vec<String> = given.config().http.iter().map(|it| it.address.to_string()).collect();
     assert_eq!(http, ["0.0.0.0:3", "[::1]:4", "0.0.0.0:5"]);
 }
 

@@ -5,6 +5,7 @@ pub mod chunked;
 pub mod cookie;
 pub mod forwarded;
 pub mod framing;
+pub mod grpc;
 pub mod hop_by_hop;
 pub mod host;
 pub mod refusal;

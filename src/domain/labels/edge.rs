@@ -1,4 +1,4 @@
-//! The labels of how clients come in: `tls` and `tls.client`, beside what is served.
+//! The labels of how clients come in: `entrypoint`, `tls` and `tls.client`.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::domain::labels::group::Group;
 use crate::domain::labels::own::Known;
 use crate::domain::labels::schema::Setting;
 use crate::domain::labels::unknown::near;
-use crate::domain::labels::value::InvalidValue;
+use crate::domain::labels::value::{InvalidValue, list};
 use crate::domain::labels::voice::Voice;
 use crate::domain::pool::PoolSettings;
 use crate::domain::rule::Rule;
@@ -21,6 +21,26 @@ pub struct Served {
     pub https: bool,
     /// Certificates of clients can be verified.
     pub client_ca: bool,
+}
+
+/// What can be read of a list of entry points, sorted, and the first fault in it.
+pub(super) fn entry_points(
+    written: &str,
+    served: Option<&Served>,
+) -> (Vec<Arc<str>>, Option<InvalidValue>) {
+    list(written, |entry| {
+        let name = entry.to_ascii_lowercase();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        if !name.chars().all(allowed) {
+            return Err(InvalidValue::entry_that(entry, "is not the name of an entry point"));
+        }
+        let Some(served) = served else { return Ok(Arc::from(name)) };
+        let known = served.entry_points.iter().find(|it| ***it == *name);
+        known.cloned().ok_or_else(|| {
+            let meant = near(&name, served.entry_points.iter().map(|it| &**it));
+            InvalidValue::EntryPoint { entry: entry.to_owned(), meant: meant.map(str::to_owned) }
+        })
+    })
 }
 
 pub(super) fn source(written: &str) -> Result<CertificateSource, InvalidValue> {

@@ -49,6 +49,7 @@ pub enum Setting {
     Header,
     Query,
     Client,
+    Entrypoint,
     Priority,
     Balance,
     MaxFails,
@@ -156,6 +157,7 @@ impl Setting {
             Self::Client | Self::Allow | Self::Deny => {
                 "addresses or networks, separated by commas, such as `10.0.0.0/8,192.168.1.7`"
             }
+            Self::Entrypoint => "names of entry points, separated by commas, such as `https`",
             Self::Priority => "a whole number, such as `10` or `-10`",
             Self::Balance => {
                 "`round_robin`, `least_request`, `p2c`, `peak_ewma`, `random`, `ip_hash`, \
@@ -307,7 +309,7 @@ labels! {
     Rule guard Header "header.<name>" "the value of a request header, in any of its lines" "any";
     Rule guard Query "query.<name>" "the value of a query parameter, at any of its places" "any";
     Rule guard Client "client" "client addresses" "any";
-    Rule guard later "entrypoint" "`http`, `https` or a named one" "all";
+    Rule guard Entrypoint "entrypoint" "where its clients come in: `http`, `https`, or the name that the settings `http` and `https` give an address" "all";
     Rule plain Priority "priority" "the larger number wins; else the most specific rule" "0";
 
     Pool plain later "upstream.tls.name" "the name to verify for `https`" "the route's host";
@@ -340,8 +342,8 @@ labels! {
     Pool plain Drain "drain" "how long a leaving replica may finish" "30s";
     Pool plain Queue "queue" "how many requests may wait, in the order of their arrival and for `hold` at most, while every ready replica has its `max_conns`" "1024";
     Pool plain TimeoutConnect "timeout.connect" "time to connect to a replica" "2s";
-    Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer" "60s";
-    Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body" "60s";
+    Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer; for a gRPC call at least what its `grpc-timeout` allows, of which an hour counts" "60s";
+    Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body, so also between two messages of a gRPC stream: allow for the longest silence of one that has any" "60s";
     Pool plain TimeoutTunnel "timeout.tunnel" "time that a WebSocket or tunnel may be silent" "1h";
     Pool plain Compress "compress" "compress answers as their clients prefer; of what they like alike, the first that is listed" "off";
     Pool plain CompressMin "compress.min" "from what size" "256B";

@@ -159,6 +159,10 @@ impl<'a> Wish<'a> {
             Setting::Header => conditions::header(conditions, known.name, written)?,
             Setting::Query => conditions::query(conditions, known.name, written)?,
             Setting::Client => fill(&mut conditions.clients, conditions::clients(written))?,
+            Setting::Entrypoint => {
+                let read = edge::entry_points(written, settings.served.as_ref());
+                fill(&mut conditions.entry_points, read)?;
+            }
             Setting::Priority => self.rule.priority = value::priority(written)?,
             Setting::MaxFails => outliers.max_fails = value::count(written, &MAX_FAILS)?,
             Setting::FailTimeout => {

@@ -55,6 +55,8 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// Never IPv4-mapped.
     pub client: IpAddr,
+    /// The name of where the client came in.
+    pub entry_point: &'a str,
 }
 
 /// Where a request goes.
@@ -76,11 +78,11 @@ struct Compiled {
 }
 
 impl<'a> Asked<'a> {
-    /// A GET without a query or headers.
+    /// A GET without a query or headers, by plain http.
     pub fn get(host: &'a str, path: &'a str, client: IpAddr) -> Self {
         static HEAD: LazyLock<(Method, HeaderMap)> = LazyLock::new(Default::default);
         let (method, headers) = &*HEAD;
-        Self { host, path, query: None, method, headers, client }
+        Self { host, path, query: None, method, headers, client, entry_point: "http" }
     }
 }
 
