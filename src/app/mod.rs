@@ -31,7 +31,6 @@ use crate::domain::names::SourceName;
 use crate::domain::pool::StickyKey;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::routing::RoutingTable;
-use crate::domain::tls::{Profile, UnknownName};
 use crate::domain::world::Report;
 use crate::live::{self, Alarm};
 use crate::probe::Prober;
@@ -194,7 +193,7 @@ fn tls(config: &Config) -> Result<Option<Arc<Store>>, Failed> {
         return Ok(None);
     }
     Ok(Some(Arc::new(
-        Store::new(Profile::default(), UnknownName::default()).map_err(Failed::Certificate)?,
+        Store::new(config.tls.profile, config.tls.unknown_name).map_err(Failed::Certificate)?,
     )))
 }
 

@@ -12,6 +12,7 @@ mod load;
 mod mistake;
 mod settings;
 mod sticky;
+mod tls;
 mod token;
 mod value;
 
@@ -29,6 +30,7 @@ pub use documentation::{documentation, example};
 pub use load::{Client, ReadFile, Reading, load, load_admin, load_client, read};
 pub use mistake::{Mistake, Place};
 pub use settings::{Absent, Arity, Key, SETTINGS, Setting};
+pub use tls::{PairFiles, TlsSettings};
 pub use token::Token;
 
 use crate::domain::labels::{LabelSettings, Served};
@@ -42,6 +44,8 @@ pub struct Config {
     pub http: Vec<EntryPoint>,
     /// Where HTTPS is served.
     pub https: Vec<EntryPoint>,
+    /// The certificates for it.
+    pub tls: TlsSettings,
     /// Where health, metrics and the API are served.
     pub admin: SocketAddr,
     /// Who sends it may read and change everything there.
@@ -56,6 +60,8 @@ pub struct Config {
     pub workers: Option<NonZeroUsize>,
     /// The uid to drop to once the listeners are bound.
     pub user: Option<u32>,
+    /// Where is kept what must survive a restart.
+    pub state: PathBuf,
     pub labels: LabelSettings,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -146,6 +152,7 @@ impl Default for Config {
         Self {
             http: vec![EntryPoint { name: "http".into(), address: ([0, 0, 0, 0], 80).into() }],
             https: Vec::new(),
+            tls: TlsSettings::default(),
             admin: ([127, 0, 0, 1], 9090).into(),
             admin_token: None,
             admin_allow: Vec::new(),
@@ -153,6 +160,7 @@ impl Default for Config {
             pools: Vec::new(),
             workers: None,
             user: None,
+            state: "/var/lib/evenkeel".into(),
             labels: LabelSettings::default(),
             trusted_proxies: Vec::new(),
             https_public_port: 443,

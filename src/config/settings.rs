@@ -24,6 +24,12 @@ pub struct Setting {
 pub enum Key {
     Http,
     Https,
+    TlsCert,
+    TlsKey,
+    TlsDir,
+    TlsClientCa,
+    TlsProfile,
+    Sni,
     Admin,
     AdminTokenFile,
     AdminAllow,
@@ -31,6 +37,7 @@ pub enum Key {
     Pool,
     Workers,
     User,
+    State,
     LabelPrefix,
     LabelFiles,
     Constraint,
@@ -110,7 +117,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 27] = [
+pub static SETTINGS: [Setting; 34] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -132,6 +139,82 @@ pub static SETTINGS: [Setting; 27] = [
         help: "Where HTTPS is served",
         more: "Written as for `http`; without a name it is `https` for `lb.entrypoint`. HTTP/2 and HTTP/1.1 are spoken there, as the client chooses.",
         example: r#"[":443"]"#,
+    },
+    Setting {
+        key: Key::TlsCert,
+        name: "tls_cert",
+        arity: Arity::One,
+        value: "FILE",
+        absent: Absent::Meaning("one that is made at start, in the name of `localhost`"),
+        help: "The certificate that is shown unless another fits better",
+        more: "In PEM form, our own certificate first, then those that lead from it to the \
+               authority; together with `tls_key`. It is shown to clients that ask for no name \
+               too. Changed files are read again within 10 s, and no connection is dropped for \
+               it; while a certificate, chain or key is bad, does not belong to the other or has \
+               expired, the one before it stays in use and `status` says why. OCSP answers are \
+               not stapled: most authorities give none any more, and clients do not wait for them.",
+        example: r#""/run/secrets/site.crt""#,
+    },
+    Setting {
+        key: Key::TlsKey,
+        name: "tls_key",
+        arity: Arity::One,
+        value: "FILE",
+        absent: Absent::Meaning("none"),
+        help: "The private key of that certificate",
+        more: "In PEM form, without a passphrase. It must stay readable after root is given up: \
+               `status` prints the command where it is not.",
+        example: r#""/run/secrets/site.key""#,
+    },
+    Setting {
+        key: Key::TlsDir,
+        name: "tls_dir",
+        arity: Arity::One,
+        value: "DIR",
+        absent: Absent::Meaning("none"),
+        help: "The folder of further certificates with their keys",
+        more: "Pairs `NAME.crt` (or `.pem`, `.cert`) and `NAME.key`, or folders `NAME` with \
+               `fullchain.pem` and `privkey.pem`, as certbot lays them out; at most 1000. They are \
+               chosen by the names within the certificates: the exact name, then a wildcard for \
+               one label, then the default, which is `tls_cert`, else the pair called `default`, \
+               else the first. Of two for one name the one that is good for longer counts. Pairs \
+               may come, change and go while we run.",
+        example: r#""/etc/evenkeel/certs""#,
+    },
+    Setting {
+        key: Key::TlsClientCa,
+        name: "tls_client_ca",
+        arity: Arity::One,
+        value: "FILE",
+        absent: Absent::Meaning("no client is known by a certificate"),
+        help: "Authorities whose certificates clients are known by",
+        more: "In PEM form. Clients are asked for a certificate where `lb.tls.client` says so; \
+               without this file nobody passes where it is `required`. A changed file is read \
+               again within 10 s.",
+        example: r#""/etc/evenkeel/clients.pem""#,
+    },
+    Setting {
+        key: Key::TlsProfile,
+        name: "tls_profile",
+        arity: Arity::One,
+        value: "modern|intermediate",
+        absent: Absent::Value("intermediate"),
+        help: "Which clients can shake hands with us",
+        more: "By Mozilla's names for such sets: `modern` is TLS 1.3 alone, `intermediate` TLS 1.2 \
+               too, with ciphers that keep what was recorded secret if the key leaks (ECDHE) and \
+               authenticate what they encrypt (AES-GCM, ChaCha20-Poly1305).",
+        example: r#""modern""#,
+    },
+    Setting {
+        key: Key::Sni,
+        name: "sni",
+        arity: Arity::One,
+        value: "default|strict",
+        absent: Absent::Value("default"),
+        help: "What clients get that ask for a name without a certificate",
+        more: "`default`: the default certificate. `strict`: the alert `unrecognized_name`, so that \
+               nobody learns whom we serve by asking for anything.",
+        example: r#""strict""#,
     },
     Setting {
         key: Key::Admin,
@@ -213,6 +296,18 @@ pub static SETTINGS: [Setting; 27] = [
         more: "A number. The group of the Docker socket is kept, so that it stays readable, and \
                nothing else.",
         example: "65532",
+    },
+    Setting {
+        key: Key::State,
+        name: "state",
+        arity: Arity::One,
+        value: "DIR",
+        absent: Absent::Value("/var/lib/evenkeel"),
+        help: "Where is kept what must survive a restart",
+        more: "Accounts, keys and certificates from authorities, readable by us alone. It is made \
+               and given to `user` at start if anything is to be kept. In a container mount a \
+               volume here.",
+        example: r#""/var/lib/evenkeel""#,
     },
     Setting {
         key: Key::LabelPrefix,

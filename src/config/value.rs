@@ -140,10 +140,10 @@ pub(super) fn uid(written: &str) -> Result<u32, Fault> {
     })
 }
 
-/// A folder, which labels name in full.
+/// A folder, which is named in full.
 pub(super) fn folder(written: &str) -> Result<&Path, Fault> {
     let path = Path::new(written);
-    let hint = "write it from the root, such as `/etc/evenkeel/labels`";
+    let hint = "write it from the root, with a `/` first";
     if path.is_absolute() { Ok(path) } else { Err(Fault::new("is no absolute path", hint)) }
 }
 

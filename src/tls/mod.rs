@@ -2,6 +2,7 @@
 
 pub mod acme;
 mod certificate;
+mod files;
 pub mod pem;
 mod roots;
 mod self_signed;
@@ -9,6 +10,7 @@ mod server_config;
 mod store;
 
 pub use certificate::{Certificate, Fault};
+pub use files::Files;
 pub use roots::roots;
 pub use self_signed::Unmade;
 pub use store::{Choice, Identity, Issued, Origin, Standing, Store, Unrecognised, Unusable};

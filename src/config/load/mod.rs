@@ -18,8 +18,9 @@ use crate::config::load::pools::Pool;
 use crate::config::mistake::{Fault, Mistake, Place};
 use crate::config::settings::{Key, SETTINGS, Setting};
 use crate::config::sticky;
+use crate::config::tls;
 use crate::config::value;
-use crate::config::{Config, Token};
+use crate::config::{Config, PairFiles, Token};
 use crate::domain::files::Files;
 use crate::domain::names::PoolName;
 
@@ -105,6 +106,7 @@ pub fn read(
     reader.admin_token(read_file);
     reader.sticky_key(read_file);
     reader.acme(read_file);
+    reader.pair();
     reader.listeners();
     reader.finish()
 }
@@ -216,6 +218,22 @@ impl Reader {
                     self.config.https = entry_points;
                 }
             }
+            Key::TlsCert => {
+                self.one(group, tls::path, |config, path| pair(config).certificate = path);
+            }
+            Key::TlsKey => self.one(group, tls::path, |config, path| pair(config).key = path),
+            Key::TlsDir => {
+                self.one(group, tls::path, |config, path| config.tls.folder = Some(path));
+            }
+            Key::TlsClientCa => {
+                self.one(group, tls::path, |config, path| config.tls.client_ca = Some(path));
+            }
+            Key::TlsProfile => {
+                self.one(group, tls::profile, |config, profile| config.tls.profile = profile);
+            }
+            Key::Sni => {
+                self.one(group, tls::sni, |config, unknown| config.tls.unknown_name = unknown)
+            }
             Key::Admin => {
                 let parse = |text: &str| value::listen(text, Ipv4Addr::LOCALHOST);
                 self.one(group, parse, |config, address| config.admin = address);
@@ -237,6 +255,10 @@ impl Reader {
                 self.one(group, value::workers, |config, count| config.workers = Some(count));
             }
             Key::User => self.one(group, value::uid, |config, uid| config.user = Some(uid)),
+            Key::State => {
+                let parse = |text: &str| value::folder(text).map(Path::to_owned);
+                self.one(group, parse, |config, path| config.state = path);
+            }
             Key::LabelPrefix => {
                 let parse = |text: &str| value::label_prefix(text).map(Into::into);
                 self.one(group, parse, |config, prefix| config.labels.prefix = prefix);
@@ -373,6 +395,25 @@ impl Reader {
         }
     }
 
+    /// Finds a certificate without its key, and the other way round.
+    fn pair(&mut self) {
+        let Some(pair) = &self.config.tls.pair else { return };
+        let (given, missing, key) = match (is_given(&pair.certificate), is_given(&pair.key)) {
+            (true, false) => ("tls_cert", "tls_key", Key::TlsCert),
+            (false, true) => ("tls_key", "tls_cert", Key::TlsKey),
+            (true, true) | (false, false) => return,
+        };
+        self.config.tls.pair = None;
+        // What is given and mistaken has been told.
+        if !self.mistaken.iter().any(|it| matches!(it, Key::TlsCert | Key::TlsKey)) {
+            let place = self.places.get(&key).cloned();
+            let place = place.unwrap_or_else(|| Place::Flag(given.to_owned()));
+            let message = format!("`{given}` stands without `{missing}`");
+            let hint = "name the certificate and its key, or leave both out";
+            self.mistakes.push(Mistake::new(place, message, hint));
+        }
+    }
+
     /// Finds two listeners on one port, which could not both be bound.
     fn listeners(&mut self) {
         let mut taken = vec![("admin", self.config.admin)];
@@ -417,6 +458,15 @@ fn secret(written: &Written, read_file: ReadFile<'_>) -> Result<String, Fault> {
         let hint = "name a file that exists and that we may read, or leave this out";
         Fault::new(format!("cannot be read: {error}"), hint)
     })
+}
+
+/// The default certificate, one half of which may not be there yet.
+fn pair(config: &mut Config) -> &mut PairFiles {
+    config.tls.pair.get_or_insert_default()
+}
+
+fn is_given(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
 }
 
 /// Whether both cannot be bound. Port 0 asks for any free one.
