@@ -139,11 +139,7 @@ impl Config {
     /// What labels may ask for of it.
     fn served(&self) -> Served {
         let names = self.http.iter().chain(&self.https).map(|it| Arc::clone(&it.name));
-        Served {
-            entry_points: names.collect(),
-            https: !self.https.is_empty(),
-            client_ca: false,
-        }
+        Served { entry_points: names.collect(), https: !self.https.is_empty(), client_ca: false }
     }
 }
 

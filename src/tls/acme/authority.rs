@@ -15,7 +15,7 @@ use tracing::info;
 use crate::config::Acme;
 use crate::tls::Certificate;
 use crate::tls::acme::challenge::Board;
-use crate::tls::acme::client::{Client, Untrusted};
+use crate::tls::acme::client::Client;
 use crate::tls::acme::failure::{Failure, clean};
 use crate::tls::acme::order::{Wish, order};
 use crate::tls::acme::schedule::Window;
@@ -54,13 +54,9 @@ pub struct Authority {
 
 impl Authority {
     /// Asks nothing yet.
-    pub(super) fn new(
-        settings: Acme,
-        storage: Arc<Storage>,
-        board: Board,
-    ) -> Result<Self, Untrusted> {
-        let client = Client::new(&settings.directory, settings.authorities.as_deref())?;
-        Ok(Self { settings, client, storage, board, account: Mutex::default() })
+    pub(super) fn new(settings: Acme, storage: Arc<Storage>, board: Board) -> Self {
+        let client = Client::new(&settings.directory, settings.authorities.clone());
+        Self { settings, client, storage, board, account: Mutex::default() }
     }
 
     async fn account(&self) -> Result<Account, Failure> {

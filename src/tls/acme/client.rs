@@ -19,6 +19,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -30,7 +32,9 @@ use crate::tls::roots;
 /// itself is asked without.
 #[derive(Clone)]
 pub(super) struct Client {
-    tls: TlsConnector,
+    authorities: Option<Arc<[CertificateDer<'static>]>>,
+    /// Made by the first who needs it.
+    tls: Arc<OnceCell<TlsConnector>>,
     /// The directory has no TLS, which the settings allow only nearby.
     is_clear: bool,
 }
@@ -38,6 +42,8 @@ pub(super) struct Client {
 /// Why there is no answer to go on with.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
+    #[error("nobody can be trusted: {0}")]
+    Trust(rustls::Error),
     #[error("`{0}` is no URL that we may ask")]
     Url(String),
     #[error("cannot look up `{host}`: {source}")]
@@ -63,33 +69,24 @@ pub(super) enum Trouble {
     },
 }
 
-/// Why no directory can be asked at all.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use the authorities of the ACME directory")]
-pub struct Untrusted(#[from] rustls::Error);
-
 impl Client {
-    /// Trusts `authorities`, else those that the system trusts.
+    /// Trusts `authorities`, else those that the system trusts. Asks and reads
+    /// nothing yet.
     pub(super) fn new(
         directory: &Directory,
-        authorities: Option<&[CertificateDer<'static>]>,
-    ) -> Result<Self, Untrusted> {
-        let roots = match authorities {
-            None => roots(),
-            Some(authorities) => {
-                let mut roots = RootCertStore::empty();
-                for authority in authorities {
-                    roots.add(authority.clone())?;
-                }
-                Arc::new(roots)
-            }
-        };
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        authorities: Option<Arc<[CertificateDer<'static>]>>,
+    ) -> Self {
         let is_clear = directory.as_str().starts_with("http://");
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), is_clear })
+        Self { authorities, tls: Arc::default(), is_clear }
+    }
+
+    async fn tls(&self) -> Result<&TlsConnector, Trouble> {
+        let authorities = self.authorities.clone();
+        let making = || async {
+            let made = spawn_blocking(move || connector(authorities.as_deref())).await;
+            made.unwrap_or_else(|_| Err(rustls::Error::General("broke off".to_owned())))
+        };
+        self.tls.get_or_try_init(making).await.map_err(Trouble::Trust)
     }
 
     async fn ask(
@@ -111,7 +108,7 @@ impl Client {
             }
             let name = ServerName::try_from(host.to_owned()).map_err(|_| bad())?;
             let failed = |source| Trouble::Handshake { authority: authority.clone(), source };
-            let stream = Box::pin(self.tls.connect(name, stream)).await.map_err(failed)?;
+            let stream = Box::pin(self.tls().await?.connect(name, stream)).await.map_err(failed)?;
             exchange(stream, request, &authority).await
         };
         let late = |_| Trouble::Late { authority: authority.clone() };
@@ -135,6 +132,26 @@ impl HttpClient for Client {
             answered.map_err(|trouble| Error::Other(Box::new(trouble)))
         })
     }
+}
+
+fn connector(
+    authorities: Option<&[CertificateDer<'static>]>,
+) -> Result<TlsConnector, rustls::Error> {
+    let roots = match authorities {
+        None => roots(),
+        Some(authorities) => {
+            let mut roots = RootCertStore::empty();
+            for authority in authorities {
+                roots.add(authority.clone())?;
+            }
+            Arc::new(roots)
+        }
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// Tries one address after the other, so that a dead one costs only its share.

@@ -20,7 +20,6 @@ use tokio::sync::mpsc;
 
 pub use authority::{Advice, Authority, Issuer};
 pub use challenge::{Challenges, Kind};
-pub use client::Untrusted;
 pub use failure::Failure;
 pub use keeper::{Around, Keeper};
 pub use order::Wish;
@@ -41,9 +40,9 @@ pub fn keeper(
     store: Arc<Store>,
     reports: mpsc::Sender<Report>,
     around: Around,
-) -> Result<Keeper<Authority>, Untrusted> {
+) -> Keeper<Authority> {
     let storage = Arc::new(Storage::new(state, &settings.directory));
     let board = Board { challenges, store: Arc::clone(&store) };
-    let authority = Authority::new(settings.clone(), Arc::clone(&storage), board)?;
-    Ok(Keeper::new(authority, settings.challenge, storage, store, reports, around))
+    let authority = Authority::new(settings.clone(), Arc::clone(&storage), board);
+    Keeper::new(authority, settings.challenge, storage, store, reports, around)
 }
