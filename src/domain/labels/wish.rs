@@ -14,7 +14,7 @@ use crate::domain::labels::schema::Setting;
 use crate::domain::labels::value::{self, InvalidValue, Scheme};
 use crate::domain::labels::voice::Voice;
 use crate::domain::labels::{
-    LabelSettings, auth, conditions, cors, error_page, guards, rate, redirect,
+    LabelSettings, auth, conditions, cors, edge, error_page, guards, rate, redirect,
 };
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::pool::PoolSettings;
@@ -76,6 +76,8 @@ impl<'a> Wish<'a> {
             voice.without(known, &group.stem, needed);
             wish.closed |= known.label.guard;
         }
+        let served = settings.served.as_ref();
+        wish.closed |= edge::settle(group, &wish.settings, &wish.rule, served, voice);
         Self::settle_compression(group, voice);
         wish.settle_middlewares(group, voice);
         wish
@@ -99,6 +101,9 @@ impl<'a> Wish<'a> {
 
     /// Most groups ask for none.
     fn settle_middlewares(&mut self, group: &Group<'a>, voice: &mut Voice) {
+        if self.settings.tls.is_some() {
+            self.middlewares.redirect_https.get_or_insert(true);
+        }
         if self.middlewares != Middlewares::default() {
             self.middlewares.tell(group, &self.rule, voice);
             let middlewares = std::mem::take(&mut self.middlewares);
@@ -154,6 +159,10 @@ impl<'a> Wish<'a> {
             Setting::Header => conditions::header(conditions, known.name, written)?,
             Setting::Query => conditions::query(conditions, known.name, written)?,
             Setting::Client => fill(&mut conditions.clients, conditions::clients(written))?,
+            Setting::Entrypoint => {
+                let read = edge::entry_points(written, settings.served.as_ref());
+                fill(&mut conditions.entry_points, read)?;
+            }
             Setting::Priority => self.rule.priority = value::priority(written)?,
             Setting::MaxFails => outliers.max_fails = value::count(written, &MAX_FAILS)?,
             Setting::FailTimeout => {
@@ -195,7 +204,11 @@ impl<'a> Wish<'a> {
             Setting::Compress => middlewares.compression.take_codings(written)?,
             Setting::CompressMin => middlewares.compression.take_min(written)?,
             Setting::CompressTypes => middlewares.compression.take_types(written)?,
-            Setting::RedirectHttps => middlewares.redirect_https = value::boolean(written)?,
+            Setting::RedirectHttps => {
+                middlewares.redirect_https = Some(value::boolean(written)?);
+            }
+            Setting::Tls => self.settings.tls = Some(edge::source(written)?),
+            Setting::TlsClient => self.settings.client_auth = edge::client_auth(written)?,
             Setting::Allow => {
                 fill(&mut middlewares.clients.allow, conditions::clients(written))?;
             }

@@ -40,6 +40,7 @@ use crate::domain::middleware::Middleware;
 use crate::domain::names::PoolName;
 use crate::domain::proxy_protocol::Version;
 use crate::domain::retry::Budget;
+use crate::domain::tls::{CertificateSource, ClientAuth};
 use crate::domain::world::WorkloadId;
 
 /// A set of interchangeable endpoints and the rules for using them. Compiled
@@ -112,6 +113,10 @@ pub struct PoolSettings {
     pub middlewares: Arc<[Middleware]>,
     /// Connections to replicas begin with a PROXY header.
     pub proxy_protocol: Option<Version>,
+    /// None: clients come by http and https alike.
+    pub tls: Option<CertificateSource>,
+    /// Whether they must show a certificate.
+    pub client_auth: ClientAuth,
 }
 
 /// Limits of the waits for a replica.
@@ -165,6 +170,8 @@ impl Default for PoolSettings {
             tolerance: Tolerance::default(),
             middlewares: Arc::default(),
             proxy_protocol: None,
+            tls: None,
+            client_auth: ClientAuth::Off,
         }
     }
 }

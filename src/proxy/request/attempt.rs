@@ -95,7 +95,7 @@ impl Attempt<'_> {
                 connected.map_err(|error| (error, failed(Cause::NoConnection, false)))?;
             let terms = Terms {
                 endpoint: address,
-                timeouts: self.timeouts(),
+                timeouts: &prepared.timeouts(self.timeouts()),
                 watch: &ongoing.watch,
                 upload: prepared.upload(),
                 idempotent: prepared.is_idempotent(),

@@ -88,7 +88,7 @@ fn finding(error: &ProxyError) -> Finding {
         | ProxyError::Reset { .. }
         | ProxyError::BadSwitch { .. }
         | ProxyError::ResponseTimeout { .. } => Finding::Failed,
-        ProxyError::Left { .. } => Finding::GivenUp,
+        ProxyError::Left { .. } | ProxyError::DeadlineExceeded => Finding::GivenUp,
         ProxyError::ClientBroke(_)
         | ProxyError::BodyTooLarge { .. }
         | ProxyError::Refused(_)
