@@ -19,4 +19,5 @@ pub mod rule;
 pub mod suggest;
 pub mod tls;
 pub mod units;
+pub mod upstream;
 pub mod world;

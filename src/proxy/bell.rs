@@ -138,6 +138,11 @@ impl Watch {
         }
     }
 
+    /// To be told when we stop.
+    pub(super) fn listener(&self) -> Listener {
+        self.bell.listen()
+    }
+
     /// Waits until the vitals of an endpoint that leaves are as `wanted`.
     pub(super) async fn until(&self, wanted: impl Fn(&Vitals) -> bool) {
         std::future::poll_fn(|context| {

@@ -55,11 +55,19 @@ pub(super) enum ProxyError {
         #[source]
         source: io::Error,
     },
+    #[error("{endpoint} does not prove by TLS who it is")]
+    Untrusted {
+        endpoint: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{endpoint} speaks HTTP/2, where no connection can change its protocol")]
+    NoUpgrade { endpoint: SocketAddr },
     #[error("{endpoint} closed the connection before it answered")]
     Reset {
         endpoint: SocketAddr,
         #[source]
-        source: hyper::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error("{endpoint} stopped before it answered")]
     Left { endpoint: SocketAddr },
@@ -97,6 +105,8 @@ impl ProxyError {
             | Self::QueueFull
             | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect { .. }
+            | Self::Untrusted { .. }
+            | Self::NoUpgrade { .. }
             | Self::Reset { .. }
             | Self::Left { .. }
             | Self::BadSwitch { .. } => StatusCode::BAD_GATEWAY,
@@ -122,6 +132,8 @@ impl ProxyError {
             | Self::QueueTimeout { .. }
             | Self::Connect { .. }
             | Self::Reset { .. }
+            | Self::Untrusted { .. }
+            | Self::NoUpgrade { .. }
             | Self::Left { .. }
             | Self::BadSwitch { .. } => Code::Unavailable,
         }
@@ -144,6 +156,8 @@ impl ProxyError {
             | Self::QueueFull
             | Self::QueueTimeout { .. }
             | Self::Connect { .. }
+            | Self::Untrusted { .. }
+            | Self::NoUpgrade { .. }
             | Self::Reset { .. }
             | Self::Left { .. }
             | Self::BadSwitch { .. }
@@ -170,6 +184,8 @@ impl ProxyError {
             Self::QueueFull => "queue_full",
             Self::QueueTimeout { .. } => "queue_timeout",
             Self::Connect { .. } => "connect_failed",
+            Self::Untrusted { .. } => "upstream_tls_failed",
+            Self::NoUpgrade { .. } => "upgrade_unsupported",
             Self::Reset { .. } => "upstream_reset",
             Self::Left { .. } => "upstream_gone",
             Self::BadSwitch { .. } => "bad_switch",
@@ -198,6 +214,8 @@ impl ProxyError {
                 "The service is not ready. Please try again in a moment."
             }
             Self::Connect { .. }
+            | Self::Untrusted { .. }
+            | Self::NoUpgrade { .. }
             | Self::Reset { .. }
             | Self::Left { .. }
             | Self::BadSwitch { .. } => "The service could not be reached.",
@@ -223,6 +241,8 @@ impl ProxyError {
             | Self::Unauthorized
             | Self::BodyTooLarge { .. }
             | Self::Connect { .. }
+            | Self::Untrusted { .. }
+            | Self::NoUpgrade { .. }
             | Self::Reset { .. }
             | Self::Left { .. }
             | Self::BadSwitch { .. }
@@ -304,6 +324,8 @@ pub const REASONS: &[&str] = &[
     "queue_full",
     "queue_timeout",
     "connect_failed",
+    "upstream_tls_failed",
+    "upgrade_unsupported",
     "upstream_reset",
     "upstream_gone",
     "bad_switch",

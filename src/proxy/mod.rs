@@ -22,5 +22,6 @@ mod worker;
 pub use error::REASONS;
 pub use listener::{BindError, EntryPoint, Listening, bind};
 pub use passwords::Verifier;
+pub use request::WEBSOCKETS_END;
 pub use resources::Parts;
 pub use worker::Workers;

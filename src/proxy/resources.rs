@@ -18,7 +18,7 @@ use crate::proxy::encoders::Encoders;
 use crate::proxy::errand::Errands;
 use crate::proxy::pages::Pages;
 use crate::proxy::passwords::{Verified, Verifier};
-use crate::proxy::upstream::Idle;
+use crate::proxy::upstream::Carriers;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
 use crate::tls::Store;
@@ -53,7 +53,7 @@ pub struct Parts {
 pub(super) struct Resources {
     pub(super) parts: Parts,
     table: RefCell<(Reader, Rc<Table>)>,
-    idle: Idle,
+    carriers: Carriers,
     bell: Rc<Bell>,
     errands: Errands,
     encoders: Encoders,
@@ -75,7 +75,7 @@ impl Resources {
         Self {
             parts,
             table: RefCell::new((reader, table)),
-            idle: Idle::default(),
+            carriers: Carriers::default(),
             bell: Rc::default(),
             errands: Errands::default(),
             encoders: Encoders::default(),
@@ -123,8 +123,8 @@ impl Resources {
         (&self.unrouted.0, &self.unrouted.1)
     }
 
-    pub(super) fn idle(&self) -> &Idle {
-        &self.idle
+    pub(super) fn carriers(&self) -> &Carriers {
+        &self.carriers
     }
 
     pub(super) fn errands(&self) -> &Errands {

@@ -246,7 +246,7 @@ async fn keep_house(resources: Rc<Resources>, mut stopping: watch::Receiver<bool
             generation = newest;
             resources.bell().ring_holds();
         }
-        resources.idle().sweep(Instant::now());
+        resources.carriers().sweep(Instant::now());
         resources.errands().sweep(Instant::now());
         resources.pages().sweep(Instant::now());
     }

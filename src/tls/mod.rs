@@ -1,6 +1,8 @@
 //! Certificates: those in use, and where they come from.
 
 mod certificate;
+mod client;
+mod files;
 pub mod pem;
 mod roots;
 mod self_signed;
@@ -8,6 +10,8 @@ mod server_config;
 mod store;
 
 pub use certificate::{Certificate, Fault};
+pub use client::{Clients, Offer, speaks_http2};
+pub use files::Files;
 pub use roots::roots;
 pub use self_signed::Unmade;
 pub use store::{Choice, Identity, Issued, Origin, Standing, Store, Unrecognised, Unusable};

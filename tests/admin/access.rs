@@ -177,6 +177,7 @@ fn web(number: u8, digit: &str) -> Workload {
             networks: vec![network],
             exposed: Some(vec![80]),
         },
+        stop_timeout: None,
         oneoff: false,
         host_name: None,
     }

@@ -1,7 +1,7 @@
 //! A client that sends the very bytes it is told to.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// One connection to the balancer. Every read has a bound.
@@ -34,6 +34,11 @@ impl Client {
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.stream.write_all(bytes.as_ref()).unwrap();
         self
+    }
+
+    /// Ends one direction or both.
+    pub(crate) fn shut(&mut self, how: Shutdown) {
+        self.stream.shutdown(how).unwrap();
     }
 
     /// Sends what it can; the balancer may have closed already.

@@ -41,6 +41,7 @@ mod rewriting;
 mod sticky;
 mod streaming;
 mod upgrade;
+mod websocket;
 
 use std::net::SocketAddr;
 

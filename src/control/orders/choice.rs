@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::control::orders::Refusal;
 use crate::domain::plan::{Member, Plan};
 use crate::domain::suggest;
+use crate::domain::upstream::Scheme;
 use crate::domain::world::WorkloadId;
 
 /// The workloads that `names` name: by the container's name, by `host:port` of
@@ -175,6 +176,7 @@ mod tests {
             drained: false,
             health: Health::None,
             address: None,
+            scheme: Scheme::Http,
             weight: 1,
             backup: false,
             max_conns: None,

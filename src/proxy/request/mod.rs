@@ -22,6 +22,7 @@ use http::{Request, Response};
 
 pub(super) use body::{Broken, ResponseBody};
 pub(super) use downstream::{Arrived, Downstream, Visitor};
+pub use tunnel::WEBSOCKETS_END;
 
 use crate::proxy::client_body::ClientBody;
 use crate::proxy::error::ProxyError;

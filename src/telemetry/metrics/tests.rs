@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::lifecycle::State;
 use crate::domain::names::PoolName;
 use crate::domain::pool::{Endpoint, EndpointId, PoolSettings, PoolState, Tiers, Vitals};
+use crate::domain::upstream::Scheme;
 use crate::domain::world::WorkloadId;
 use crate::telemetry::metrics::list::Kind;
 
@@ -205,7 +206,7 @@ fn pool(project: Option<&str>, name: &str, replicas: &[&str]) -> Arc<Pool> {
 fn endpoint(life: u32, name: &str) -> Endpoint {
     let workload = WorkloadId { id: name.into(), life };
     Endpoint {
-        id: EndpointId { workload, address: ([127, 0, 0, 1], 80).into() },
+        id: EndpointId { workload, address: ([127, 0, 0, 1], 80).into(), scheme: Scheme::Http },
         name: name.into(),
         service: None,
         weight: 1,
