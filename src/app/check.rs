@@ -72,6 +72,7 @@ async fn first_world(address: &DockerAddress, labels: &LabelSettings) -> Result<
                 }
                 Some(
                     Report::Hint { .. }
+                    | Report::Noted { .. }
                     | Report::Health { health: SourceHealth::Connected { .. }, .. },
                 ) => {}
                 None => return Err(format!("the {} source ended", SourceName::docker())),

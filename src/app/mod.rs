@@ -31,6 +31,7 @@ use crate::domain::names::SourceName;
 use crate::domain::pool::StickyKey;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::routing::RoutingTable;
+use crate::domain::tls::{Profile, UnknownName};
 use crate::domain::world::Report;
 use crate::live::{self, Alarm};
 use crate::probe::Prober;
@@ -38,7 +39,7 @@ use crate::proxy::{self, BindError, EntryPoint, Listening, Parts, Verifier, Work
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Counters;
-use crate::tls::Store;
+use crate::tls::{Store, Unmade};
 
 /// Why the balancer could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,7 @@ enum Failed {
     #[error("cannot draw random bits")]
     Random(#[from] aws_lc_rs::error::Unspecified),
     #[error("cannot make a certificate")]
-    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Certificate(#[source] Unmade),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     #[error("cannot start the runtime")]
@@ -105,6 +106,7 @@ fn start(config: &Config) -> Result<(), Failed> {
         counters: Arc::new(Counters::new(proxy::REASONS)),
         trusted_proxies: config.trusted_proxies.clone().into(),
         https_public_port: config.https_public_port,
+        keep_alive: config.keep_alive,
         tls: tls(config)?,
         passwords: Verifier::new()?,
         proxy_protocol: config.proxy_protocol.clone().into(),
@@ -191,7 +193,9 @@ fn tls(config: &Config) -> Result<Option<Arc<Store>>, Failed> {
     if config.https.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(Store::new().map_err(Failed::Certificate)?)))
+    Ok(Some(Arc::new(
+        Store::new(Profile::default(), UnknownName::default()).map_err(Failed::Certificate)?,
+    )))
 }
 
 /// A key that signs cookies for as long as this process lives.

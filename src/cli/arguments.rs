@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::cli::whoami::OnTerm;
+use crate::cli::whoami::{GrpcHealth, OnTerm};
 use crate::config::{Key, SETTINGS, Setting};
 use crate::domain::units;
 
@@ -143,6 +143,7 @@ fn check() -> Command {
         | Key::Constraint
         | Key::TrustedProxies
         | Key::HttpsPublicPort
+        | Key::KeepAlive
         | Key::StickyKeyFile
         | Key::ProxyProtocol
         | Key::Localhost
@@ -175,7 +176,9 @@ fn whoami() -> Command {
         .about("Serve a demo backend that tells who answered and what it was asked")
         .long_about(
             "Serve a demo backend that tells who answered and what it was asked, as text or JSON by \
-             `Accept`. A request may ask for more: `/?delay=100ms&status=503&size=10KiB`.",
+             `Accept`. A request may ask for more: `/?delay=100ms&status=503&size=10KiB`. It speaks \
+             HTTP/1 and HTTP/2 on its port. gRPC calls get their messages back, but for those of the \
+             health protocol. WebSockets at /ws get theirs back.",
         )
         .args([
             Arg::new("port")
@@ -184,6 +187,10 @@ fn whoami() -> Command {
                 .default_value("80")
                 .value_parser(value_parser!(u16))
                 .help("Where to listen; 0 for any free port"),
+            Arg::new("tls")
+                .long("tls")
+                .action(ArgAction::SetTrue)
+                .help("Speak TLS, by a certificate made at start that nobody vouches for"),
             Arg::new("name").long("name").value_name("NAME").help(
                 "The name to answer with [default: the host name]",
             ),
@@ -207,6 +214,12 @@ fn whoami() -> Command {
                 .long("health-path")
                 .value_name("PATH")
                 .help("Answer 200 here at once, whatever else is set"),
+            Arg::new("grpc-health")
+                .long("grpc-health")
+                .value_name("HEALTH")
+                .default_value("serving")
+                .value_parser(value_parser!(GrpcHealth))
+                .help("What to answer to the health protocol of gRPC while well"),
             Arg::new("unhealthy-after")
                 .long("unhealthy-after")
                 .value_name("COUNT")

@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Where clients reach our https, for redirects to it.
     pub https_public_port: u16,
+    /// How long a client's connection may rest between requests.
+    pub keep_alive: Duration,
     /// Signs the cookies by which clients come back; none: a random one.
     pub sticky_key: Option<StickyKey>,
     /// Whose connections begin with a PROXY header.
@@ -149,6 +152,7 @@ impl Default for Config {
             labels: LabelSettings::default(),
             trusted_proxies: Vec::new(),
             https_public_port: 443,
+            keep_alive: Duration::from_secs(75),
             sticky_key: None,
             proxy_protocol: Vec::new(),
             localhost: true,

@@ -36,6 +36,7 @@ pub enum Key {
     Constraint,
     TrustedProxies,
     HttpsPublicPort,
+    KeepAlive,
     StickyKeyFile,
     ProxyProtocol,
     Localhost,
@@ -103,7 +104,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 20] = [
+pub static SETTINGS: [Setting; 21] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -261,6 +262,17 @@ pub static SETTINGS: [Setting; 20] = [
         more: "What `lb.redirect_https` sends clients to. It differs from where we listen if a port \
                is published as another, or if a proxy before us ends TLS.",
         example: "8443",
+    },
+    Setting {
+        key: Key::KeepAlive,
+        name: "keep_alive",
+        arity: Arity::One,
+        value: "DURATION",
+        absent: Absent::Value("75s"),
+        help: "How long a client's connection may rest between requests",
+        more: "`1s` to `1h`. A new connection has as long for its first request to begin. Where \
+               another proxy keeps connections to this one, longer than it keeps them itself is best.",
+        example: r#""70s""#,
     },
     Setting {
         key: Key::StickyKeyFile,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
@@ -12,6 +13,7 @@ use crate::config::mistake::{Fault, shown};
 use crate::config::{AccessLogFormat, EntryPoint, Server};
 use crate::domain::names::{Host, PoolName};
 use crate::domain::suggest;
+use crate::domain::units;
 
 /// A pool as a flag names it: `NAME=HOST:PORT,HOST:PORT`. The servers are what
 /// stands behind the `=`.
@@ -120,6 +122,16 @@ pub(super) fn workers(written: &str) -> Result<NonZeroUsize, Fault> {
             )
         },
     )
+}
+
+pub(super) fn keep_alive(written: &str) -> Result<Duration, Fault> {
+    let hint = "write a time from `1s` to `1h`, such as `75s`";
+    let read = units::duration(written, KEEP_ALIVE_MAX);
+    let time = read.map_err(|invalid| Fault::new(invalid.to_string(), hint))?;
+    if time < KEEP_ALIVE_MIN {
+        return Err(Fault::new("is shorter than a second", hint));
+    }
+    Ok(time)
 }
 
 pub(super) fn uid(written: &str) -> Result<u32, Fault> {
@@ -237,6 +249,12 @@ const ENTRY_POINT_BYTES_MAX: usize = 63;
 /// More threads than any machine that we know has use for.
 const WORKERS_MAX: usize = 1024;
 
+/// Less would close connections that are in use.
+const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
+
+/// Whoever is silent for so long does not come back.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(3600);
+
 pub(super) const PORT_HINT: &str = "a port is a number from 1 to 65535";
 
 #[cfg(test)]
@@ -330,6 +348,16 @@ mod tests {
         assert_eq!(uid("65532").unwrap(), 65_532);
         assert!(uid("nobody").is_err());
         assert!(uid("4294967296").is_err());
+    }
+
+    #[test]
+    fn connections_rest_for_a_second_to_an_hour() {
+        for (written, seconds) in [("1s", 1), ("1m10s", 70), ("1h", 3600)] {
+            assert_eq!(keep_alive(written).unwrap(), Duration::from_secs(seconds));
+        }
+        for written in ["0", "999ms", "70", "1h1s", "long"] {
+            assert!(keep_alive(written).is_err(), "`{written}`");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod orders;
 mod overview;
 mod problems;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -45,6 +45,8 @@ pub struct Control {
     alarm: Alarm,
     overview: watch::Sender<Arc<Overview>>,
     notes: Vec<Problem>,
+    /// What tasks have noted, by topic.
+    noted: BTreeMap<&'static str, Vec<Problem>>,
     world: World,
     /// As the planner made it of the world.
     planned: Plan,
@@ -90,6 +92,7 @@ impl Control {
             alarm,
             overview,
             notes,
+            noted: BTreeMap::new(),
             world: World::new(),
             planned: Plan::default(),
             lingering: Lingering::default(),
@@ -156,7 +159,7 @@ impl Control {
         for report in reports {
             match report {
                 Report::Hint { source, hint } => any |= table.heed(hint, self.world.get(source)),
-                Report::Seen { .. } | Report::Health { .. } => {}
+                Report::Seen { .. } | Report::Health { .. } | Report::Noted { .. } => {}
             }
         }
         if any {
@@ -183,6 +186,10 @@ impl Control {
                     }
                 }
                 Report::Health { source, health } => self.note_health(&source, health),
+                Report::Noted { topic, problems } => {
+                    self.noted.insert(topic, problems);
+                    self.report_problems();
+                }
             }
         }
         changed
@@ -349,7 +356,8 @@ impl Control {
         let overview = self.overview.borrow().clone();
         let away = overview.sources.iter().filter_map(away);
         let planned = overview.plan.problems.iter().cloned();
-        let problems: Vec<_> = self.notes.iter().cloned().chain(away).chain(planned).collect();
+        let notes = self.notes.iter().chain(self.noted.values().flatten()).cloned();
+        let problems: Vec<_> = notes.chain(away).chain(planned).collect();
         self.known.log_news(&problems);
         // Who holds it has all of it copied.
         drop(overview);

@@ -39,6 +39,28 @@ pub fn unfit(host: &HostPattern) -> Option<&'static str> {
     (!host.contains('.')).then_some("has no dot")
 }
 
+/// Which clients can shake hands with us, by the names that Mozilla gives to
+/// such sets (Server Side TLS).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Profile {
+    /// TLS 1.2 with forward secrecy and AEAD ciphers, and TLS 1.3.
+    #[default]
+    Intermediate,
+    /// TLS 1.3 alone.
+    Modern,
+}
+
+/// What a client gets that asks for a name of which there is no certificate.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum UnknownName {
+    /// The default certificate, so that it can be told more by http.
+    #[default]
+    Default,
+    /// The alert `unrecognized_name` (RFC 6066, section 3), and nothing that
+    /// tells whom we serve.
+    Refuse,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

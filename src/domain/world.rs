@@ -162,6 +162,9 @@ pub enum Report {
     Hint { source: SourceName, hint: Hint },
     /// It is connected, or is not and why.
     Health { source: SourceName, health: SourceHealth },
+    /// All problems there are now with `topic`, in place of those that were
+    /// noted of it before; it is told by who looks after it, and is no source.
+    Noted { topic: &'static str, problems: Vec<Problem> },
 }
 
 /// What an event took from a workload. It only ever takes away: what is added

@@ -34,6 +34,8 @@ pub struct Parts {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Where clients reach our https, for redirects to it.
     pub https_public_port: u16,
+    /// How long a client's connection may rest between requests.
+    pub keep_alive: Duration,
     /// None where nothing is served by TLS.
     pub tls: Option<Arc<Store>>,
     pub passwords: Verifier,

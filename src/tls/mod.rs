@@ -1,6 +1,18 @@
 //! Certificates: those in use, and where they come from.
 
+mod certificate;
+pub mod pem;
+mod roots;
 mod self_signed;
+mod server_config;
 mod store;
 
-pub use store::{Choice, Identity, Store, Unrecognised};
+pub use certificate::{Certificate, Fault};
+pub use roots::roots;
+pub use self_signed::Unmade;
+pub use store::{Choice, Identity, Issued, Origin, Standing, Store, Unrecognised, Unusable};
+
+/// The certificates of our tests.
+#[cfg(test)]
+#[path = "../../tests/support/certificates.rs"]
+pub(crate) mod made;

@@ -8,3 +8,4 @@ mod help;
 mod settings;
 mod support;
 mod whoami;
+mod whoami_protocols;

@@ -179,9 +179,13 @@ fn a_port_in_use_is_told_with_the_remedy() {
 
 #[test]
 fn wrong_options_are_refused() {
-    for arguments in
-        [["--delay", "5"], ["--status", "99"], ["--body-size", "9GiB"], ["--on-term", "wait"]]
-    {
+    for arguments in [
+        ["--delay", "5"],
+        ["--status", "99"],
+        ["--body-size", "9GiB"],
+        ["--on-term", "wait"],
+        ["--grpc-health", "ill"],
+    ] {
         let ran = Desk::new().run(&["whoami", arguments[0], arguments[1]]);
         assert_eq!(ran.code, Some(2), "{arguments:?}");
     }

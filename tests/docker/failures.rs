@@ -115,9 +115,10 @@ async fn a_daemon_that_is_away_takes_nothing_along() {
             Report::Health { health: SourceHealth::Away { retry_in, .. }, .. } => {
                 retries.push(retry_in);
             }
-            other @ (Report::Seen { .. } | Report::Hint { .. } | Report::Health { .. }) => {
-                panic!("nobody said {other:#?}")
-            }
+            other @ (Report::Seen { .. }
+            | Report::Hint { .. }
+            | Report::Health { .. }
+            | Report::Noted { .. }) => panic!("nobody said {other:#?}"),
         }
     }
     assert!(retries.len() > 100, "it is tried for ever");

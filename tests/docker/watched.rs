@@ -37,7 +37,7 @@ impl Watched {
     pub(crate) async fn hint(&mut self) -> Hint {
         match self.next().await {
             Report::Hint { hint, .. } => hint,
-            other @ (Report::Seen { .. } | Report::Health { .. }) => {
+            other @ (Report::Seen { .. } | Report::Health { .. } | Report::Noted { .. }) => {
                 panic!("a hint comes before {other:#?}")
             }
         }

@@ -52,7 +52,7 @@ pub(super) async fn relay(
                 sleep(engine.chance.mostly(0..=1, 10, 2..=12)).await;
                 checks.observed(observation);
             }
-            Report::Health { .. } => {}
+            Report::Health { .. } | Report::Noted { .. } => {}
         }
         if control.send(report).await.is_err() {
             return;

@@ -67,6 +67,20 @@ fn a_stop_lets_the_request_in_flight_finish() {
 }
 
 #[test]
+fn a_connection_that_rests_too_long_is_closed() {
+    let backend = Backend::answering(|_| ok("once"));
+    let pool = format!("web={}", backend.address);
+    let balancer = Balancer::start(&["--pool", &pool, "--keep-alive", "1s"]);
+    balancer.logged("Replica ready");
+    let mut client = Client::connect(balancer.http);
+    assert_eq!(client.send(get("/")).answer().text(), "once");
+    let began = Instant::now();
+    assert!(client.rest().is_empty(), "nothing is said");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
 fn a_stop_serves_those_who_had_connected() {
     let backend = Backend::answering(|_| ok("just in time"));
     let mut balancer = before(&backend);

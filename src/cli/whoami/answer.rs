@@ -13,15 +13,18 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, Uri};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use tokio::time;
 
+use crate::cli::whoami::door::Remote;
+use crate::cli::whoami::grpc::{self, GrpcHealth};
 use crate::cli::whoami::options::Options;
 use crate::cli::whoami::request_log::{RequestLog, Stage, unix_ms};
+use crate::cli::whoami::websocket;
 use crate::cli::whoami::wish::Wish;
 
 /// The backend: what it was told, and how much it has answered.
@@ -58,6 +61,11 @@ impl Whoami {
         age.as_nanos().checked_div(turn.as_nanos()).is_some_and(|turns| turns % 2 == 1)
     }
 
+    /// As the health protocol of gRPC is told.
+    fn grpc_health(&self) -> GrpcHealth {
+        if self.is_well() { self.options.grpc_health } else { GrpcHealth::NotServing }
+    }
+
     fn note(&self, at: SystemTime, stage: Stage, head: &Parts) {
         if let Some(log) = &self.request_log {
             log.write(at, stage, head);
@@ -68,7 +76,7 @@ impl Whoami {
 /// Answers any request.
 pub(super) async fn answer(
     State(whoami): State<Arc<Whoami>>,
-    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    ConnectInfo(Remote(remote)): ConnectInfo<Remote>,
     request: Request,
 ) -> Response {
     if whoami.options.health_path.as_deref() == Some(request.uri().path()) {
@@ -81,6 +89,10 @@ pub(super) async fn answer(
     if whoami.options.crash_path.as_deref() == Some(request.uri().path()) {
         process::exit(KILLED);
     }
+    let is_call = grpc::is_call(&request);
+    if is_call && let Some(told) = grpc::health(request.uri().path(), whoami.grpc_health()) {
+        return told;
+    }
     let received = wall_clock();
     let requests = whoami.answered.fetch_add(1, Ordering::Relaxed) + 1;
     let Options { delay, status, body_size: size, .. } = whoami.options;
@@ -90,7 +102,16 @@ pub(super) async fn answer(
         Ok(wish) => wish,
         Err(told) => return (StatusCode::BAD_REQUEST, format!("{told}\n")).into_response(),
     };
-    let (head, body) = request.into_parts();
+    if request.uri().path() == WEBSOCKET_PATH && websocket::is_asked(&request) {
+        return websocket::accept(request);
+    }
+    let (mut head, body) = request.into_parts();
+    like_http1(&mut head);
+    if is_call {
+        whoami.note(received, Stage::Arrived, &head);
+        pause(wish.delay).await;
+        return grpc::echo(&whoami.options.name, body);
+    }
     let body_bytes = if body.is_end_stream() {
         whoami.note(received, Stage::Executed, &head);
         0
@@ -104,10 +125,7 @@ pub(super) async fn answer(
             Err(status) => return (status, [(CONNECTION, "close")]).into_response(),
         }
     };
-    // Even a sleep of nothing takes until the next tick of the clock.
-    if !wish.delay.is_zero() {
-        time::sleep(wish.delay).await;
-    }
+    pause(wish.delay).await;
     let seen = Seen {
         name: &whoami.options.name,
         listening_since: whoami.listening_since,
@@ -121,6 +139,25 @@ pub(super) async fn answer(
     let mut response = seen.told(&wish);
     response.headers_mut().extend(location.map(|location| (LOCATION, location)));
     response
+}
+
+/// HTTP/2 has the host in the target; it is told of as HTTP/1 writes it.
+fn like_http1(head: &mut Parts) {
+    if let Some(authority) = head.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        head.headers.entry(HOST).or_insert(host);
+    }
+    if let Some(target) = head.uri.path_and_query() {
+        head.uri = Uri::from(target.clone());
+    }
+}
+
+async fn pause(delay: Duration) {
+    // Even a sleep of nothing takes until the next tick of the clock.
+    if !delay.is_zero() {
+        time::sleep(delay).await;
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "how soon a request came is to be compared outside")]
@@ -235,6 +272,8 @@ fn sized(status: StatusCode, text: String, size: u64) -> Response {
 fn shown(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
+
+const WEBSOCKET_PATH: &str = "/ws";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 

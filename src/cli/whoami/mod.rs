@@ -1,29 +1,32 @@
 //! `evenkeel whoami`: the demo backend.
 
 mod answer;
+mod door;
+mod grpc;
 mod options;
 mod request_log;
+mod websocket;
 mod wish;
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
+use axum::serve::Listener;
 use clap::ArgMatches;
-use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time;
 
+pub(super) use grpc::GrpcHealth;
 pub(super) use options::{OnTerm, body_size};
 
 use crate::cli::print;
 use crate::cli::whoami::answer::Whoami;
+use crate::cli::whoami::door::{Door, Remote};
 use crate::cli::whoami::options::Options;
 
 pub(super) fn main(matches: &ArgMatches) -> ExitCode {
@@ -45,7 +48,7 @@ async fn serve(options: Options) -> io::Result<()> {
     let on_term = options.on_term;
     let startup = async {
         time::sleep(options.startup_delay).await;
-        listen(options.port).await
+        Door::open(options.port, options.tls, &options.name).await
     };
     let listener = tokio::select! {
         listener = startup => listener?,
@@ -55,13 +58,8 @@ async fn serve(options: Options) -> io::Result<()> {
     let whoami = Arc::new(Whoami::new(options.clone())?);
     print::say(format_args!("Listening on {} as {}", listener.local_addr()?, options.name));
 
-    let listener = listener.tap_io(|stream| {
-        // A delay that nobody asked for would be measured as the balancer's;
-        // it is kept if this fails.
-        let _ = stream.set_nodelay(true);
-    });
     let router = Router::new().fallback(answer::answer).with_state(whoami);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let service = router.into_make_service_with_connect_info::<Remote>();
     let draining = Arc::new(Notify::new());
     let begin = Arc::clone(&draining);
     let drain = async move {
@@ -91,19 +89,6 @@ async fn ended(told: &mut Signal, on_term: OnTerm) {
             return;
         }
     }
-}
-
-/// Listens on both families where there are two.
-async fn listen(port: u16) -> io::Result<TcpListener> {
-    let bound = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
-        Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
-    };
-    bound.map_err(|error| {
-        let message = format!("cannot listen on port {port}: {error}; choose another with --port");
-        io::Error::new(error.kind(), message)
-    })
 }
 
 /// The longest delay that may be asked for.

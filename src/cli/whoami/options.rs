@@ -8,15 +8,18 @@ use clap::{ArgMatches, ValueEnum};
 use http::StatusCode;
 
 use crate::cli::surroundings;
+use crate::cli::whoami::grpc::GrpcHealth;
 use crate::domain::units;
 
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) port: u16,
+    pub(super) tls: bool,
     pub(super) name: String,
     pub(super) delay: Duration,
     pub(super) status: StatusCode,
     pub(super) body_size: Option<u64>,
+    pub(super) grpc_health: GrpcHealth,
     pub(super) health_path: Option<String>,
     pub(super) unhealthy_after: Option<u64>,
     pub(super) flap: Option<Duration>,
@@ -47,10 +50,12 @@ impl Options {
         let status = status.and_then(|status| StatusCode::from_u16(status).ok());
         Self {
             port: matches.get_one::<u16>("port").copied().unwrap_or_default(),
+            tls: matches.get_flag("tls"),
             name: text("name").unwrap_or_else(host_name),
             delay: duration("delay"),
             status: status.unwrap_or_default(),
             body_size: number("body-size"),
+            grpc_health: matches.get_one("grpc-health").copied().unwrap_or_default(),
             health_path: text("health-path"),
             unhealthy_after: number("unhealthy-after"),
             flap: matches.get_one::<Duration>("flap").copied(),

@@ -252,6 +252,9 @@ impl Reader {
             Key::HttpsPublicPort => {
                 self.one(group, value::port, |config, port| config.https_public_port = port);
             }
+            Key::KeepAlive => {
+                self.one(group, value::keep_alive, |config, time| config.keep_alive = time);
+            }
             Key::StickyKeyFile => {
                 self.sticky_key_file = group.last().map(|&written| written.clone());
             }

@@ -108,6 +108,29 @@ async fn a_source_that_is_away_is_a_problem_and_costs_no_route() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_noted_of_a_topic_replaces_what_was_noted_of_it_before() {
+    let mut running = start(&[SourceName::docker()]);
+    running.see(vec![shop("80")]).await;
+    let generation = running.generation();
+    running.overview.mark_unchanged();
+    for (topic, messages, told) in [
+        ("certificates", &["no key", "expired"][..], &["no key", "expired"][..]),
+        ("authority", &["no answer"], &["no answer", "no key", "expired"]),
+        ("certificates", &["expired"], &["no answer", "expired"]),
+        ("certificates", &[], &["no answer"]),
+    ] {
+        let problem = |message: &&str| Problem::new(Subject::Setting, *message, "");
+        let problems = messages.iter().map(problem).collect();
+        running.reports.send(Report::Noted { topic, problems }).await.unwrap();
+        running.overview.changed().await.unwrap();
+        let overview = running.overview.borrow_and_update();
+        let shown: Vec<_> = overview.problems.iter().map(|it| it.message.as_str()).collect();
+        assert_eq!(shown, told);
+    }
+    assert_eq!(running.generation(), generation, "routing has nothing to do with it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_label_that_cannot_be_read_is_told_in_the_overview() {
     let mut running = start(&[SourceName::docker()]);
     running.see(vec![shop("80a")]).await;

@@ -31,7 +31,8 @@ pub(in crate::proxy) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let peer = visitor.ends.source;
-    let (mut gate, handle) = Gate::new(stream, Limits::default());
+    let limits = Limits { idle_timeout: resources.parts.keep_alive, ..Limits::default() };
+    let (mut gate, handle) = Gate::new(stream, limits);
     if !before.is_empty() {
         gate = gate.after(before);
     }
