@@ -146,6 +146,8 @@ fn check() -> Command {
         | Key::KeepAlive
         | Key::StickyKeyFile
         | Key::ProxyProtocol
+        | Key::ConnectionsPerClient
+        | Key::MemoryLimit
         | Key::Localhost
         | Key::Log
         | Key::AccessLog

@@ -65,6 +65,10 @@ pub struct Config {
     pub sticky_key: Option<StickyKey>,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol: Vec<IpNet>,
+    /// Connections that one client may hold at once; none: any number.
+    pub connections_per_client: Option<u32>,
+    /// What we may hold of memory, in bytes; none: what we are granted.
+    pub memory_limit: Option<u64>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
@@ -129,11 +133,7 @@ impl Config {
     /// What labels may ask for of it.
     fn served(&self) -> Served {
         let names = self.http.iter().chain(&self.https).map(|it| Arc::clone(&it.name));
-        Served {
-            entry_points: names.collect(),
-            https: !self.https.is_empty(),
-            client_ca: false,
-        }
+        Served { entry_points: names.collect(), https: !self.https.is_empty(), client_ca: false }
     }
 }
 
@@ -155,6 +155,8 @@ impl Default for Config {
             keep_alive: Duration::from_secs(75),
             sticky_key: None,
             proxy_protocol: Vec::new(),
+            connections_per_client: Some(CONNECTIONS_PER_CLIENT),
+            memory_limit: None,
             localhost: true,
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),
@@ -169,3 +171,7 @@ impl Default for DockerAddress {
         Self::Unix("/var/run/docker.sock".into())
     }
 }
+
+/// Beyond what the people behind one address need, and far below what all may
+/// hold.
+const CONNECTIONS_PER_CLIENT: u32 = 16_384;

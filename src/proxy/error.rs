@@ -23,6 +23,12 @@ pub(super) enum ProxyError {
     Closed,
     #[error("the client may not use this pool")]
     Forbidden,
+    #[error("the connection was made for another host")]
+    Misdirected,
+    #[error("the client has shown no certificate, which its pool requires")]
+    NoClientCertificate,
+    #[error("we are short of memory")]
+    Overloaded,
     #[error("the client has sent too many requests of late")]
     RateLimited {
         /// How many may come at once.
@@ -84,12 +90,14 @@ impl ProxyError {
             Self::ClientBroke(Some(Fault::BodyTimeout)) => StatusCode::REQUEST_TIMEOUT,
             Self::AmbiguousPath | Self::ClientBroke(_) => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::NoClientCertificate => StatusCode::FORBIDDEN,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Closed
             | Self::AuthUnavailable(_)
+            | Self::Overloaded
             | Self::HoldTimeout { .. }
             | Self::QueueFull
             | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -110,6 +118,9 @@ impl ProxyError {
             | Self::NoRoute
             | Self::Closed
             | Self::Forbidden
+            | Self::Misdirected
+            | Self::NoClientCertificate
+            | Self::Overloaded
             | Self::RateLimited { .. }
             | Self::Unauthorized
             | Self::AuthUnavailable(_)
@@ -133,6 +144,9 @@ impl ProxyError {
             Self::NoRoute => "no_route",
             Self::Closed => "guard_unreadable",
             Self::Forbidden => "forbidden",
+            Self::Misdirected => "misdirected",
+            Self::NoClientCertificate => "no_client_certificate",
+            Self::Overloaded => "overloaded",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unauthorized => "unauthorized",
             Self::AuthUnavailable(_) => "auth_unavailable",
@@ -160,10 +174,13 @@ impl ProxyError {
             Self::NoRoute => "There is no service at this address.",
             Self::Closed => "This service is not configured correctly.",
             Self::Forbidden => "You may not use this service from where you are.",
+            Self::Misdirected => "Please ask for this service by a connection of its own.",
+            Self::NoClientCertificate => "This service asks for a certificate of yours.",
             Self::RateLimited { .. } => "Too many requests. Please slow down.",
             Self::Unauthorized => "This service asks for a name and a password.",
             Self::BodyTooLarge { .. } => "The request is too large.",
             Self::AuthUnavailable(_)
+            | Self::Overloaded
             | Self::HoldTimeout { .. }
             | Self::QueueFull
             | Self::QueueTimeout { .. } => {
@@ -182,6 +199,7 @@ impl ProxyError {
         match self {
             Self::RateLimited { next, .. } => Some(seconds(*next)),
             Self::AuthUnavailable(_)
+            | Self::Overloaded
             | Self::HoldTimeout { .. }
             | Self::QueueFull
             | Self::QueueTimeout { .. } => Some(1),
@@ -190,6 +208,8 @@ impl ProxyError {
             | Self::NoRoute
             | Self::Closed
             | Self::Forbidden
+            | Self::Misdirected
+            | Self::NoClientCertificate
             | Self::Unauthorized
             | Self::BodyTooLarge { .. }
             | Self::Connect { .. }
@@ -222,7 +242,10 @@ impl ProxyError {
     /// Whether the connection must end, since what follows on it cannot be
     /// trusted to be where it seems.
     fn closes(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::ClientBroke(_) | Self::BodyTooLarge { .. })
+        matches!(
+            self,
+            Self::Refused(_) | Self::ClientBroke(_) | Self::BodyTooLarge { .. } | Self::Overloaded
+        )
     }
 }
 
@@ -248,6 +271,9 @@ pub const REASONS: &[&str] = &[
     "no_route",
     "guard_unreadable",
     "forbidden",
+    "misdirected",
+    "no_client_certificate",
+    "overloaded",
     "rate_limited",
     "unauthorized",
     "auth_unavailable",

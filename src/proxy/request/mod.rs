@@ -8,6 +8,7 @@ mod downstream;
 mod exchange;
 mod hold;
 mod middleware;
+mod misdirected;
 mod prepare;
 mod queue;
 mod route;
@@ -22,6 +23,7 @@ use http::{Request, Response};
 
 pub(super) use downstream::{Arrived, Downstream, Visitor};
 
+use crate::domain::pressure::Level;
 use crate::proxy::client_body::ClientBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::body::ResponseBody;
@@ -48,6 +50,9 @@ pub(super) async fn handle(
         Ok(prepared) => prepared,
         Err(refusal) => return fail(ProxyError::Refused(refusal), exchange),
     };
+    if resources.parts.pressure.level() == Level::Critical {
+        return fail(ProxyError::Overloaded, exchange);
+    }
     let mut admission = Admission::default();
     let served = serve::serve(&resources, &prepared, &mut exchange, &mut admission).await;
     let response = match served {
