@@ -63,6 +63,16 @@ impl Client {
         std::mem::take(&mut self.buffer)
     }
 
+    /// What comes within `patience`, or until the balancer closes the connection.
+    pub(crate) fn rest_within(&mut self, patience: Duration) -> Vec<u8> {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        let mut piece = [0; 16 * 1024];
+        while let Ok(count @ 1..) = self.stream.read(&mut piece) {
+            self.buffer.extend_from_slice(&piece[..count]);
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Exactly `count` bytes.
     pub(crate) fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {
