@@ -24,8 +24,10 @@ mod error_page;
 mod failover;
 mod forward_auth;
 mod forwarding;
+mod grpc_health;
 mod hashing;
 mod headers;
+mod http2_backend;
 mod label_files;
 mod leaving;
 mod lifecycle;
@@ -40,6 +42,8 @@ mod rewriting;
 mod sticky;
 mod streaming;
 mod upgrade;
+mod upstream_http2;
+mod upstream_tls;
 
 use std::net::SocketAddr;
 
