@@ -73,6 +73,15 @@ impl Client {
         std::mem::take(&mut self.buffer)
     }
 
+    /// Reads until `text` has come, which is taken with all before it.
+    pub(crate) fn until(&mut self, text: &str) {
+        while !String::from_utf8_lossy(&self.buffer).contains(text) {
+            let so_far = String::from_utf8_lossy(&self.buffer).into_owned();
+            assert!(self.read_more(), "closed after {so_far:?}");
+        }
+        self.buffer.clear();
+    }
+
     /// Exactly `count` bytes.
     pub(crate) fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {

@@ -159,6 +159,9 @@ impl Serving<'_> {
             }
             Err((error, again)) => {
                 self.tried.add(mark);
+                if again == Again::Any && !pool.has_other(&self.tried) {
+                    self.tried.forget(mark);
+                }
                 self.hold.begin();
                 self.failed(pool, endpoint, error, again, exchange).await
             }
@@ -255,7 +258,8 @@ impl Serving<'_> {
         let may_go_on = exchange.attempts < ATTEMPTS_MAX
             && match again {
                 Again::Never | Again::Fresh => false,
-                Again::Another => {
+                Again::Elsewhere => pool.has_other(&self.tried),
+                Again::Another | Again::Any => {
                     if let Some(pause) = pause(exchange.attempts) {
                         sleep(pause).await;
                     }
