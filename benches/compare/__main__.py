@@ -1,8 +1,8 @@
 """Compares Evenkeel with its peers: the same load, one CPU each, in turn.
 
 Run it by `make bench`. Settings come from the environment:
-ROUNDS, SECONDS_PER_ROUND, PEERS (names), SCENARIOS (small 10k 1m gzip middlewares),
-EVK_BIN, RESULTS (a file; empty: print only).
+ROUNDS, SECONDS_PER_ROUND, PEERS (names), SCENARIOS (those of scenarios.py), EVK_BIN,
+RESULTS (a file; empty: print only).
 """
 
 import collections
@@ -13,10 +13,13 @@ import signal
 import sys
 import tempfile
 
+import checks
+import credentials
 import load
 import peers
 import report
 import rig
+from scenarios import SCENARIOS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -32,7 +35,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = pathlib.Path(tempfile.mkdtemp(prefix="evenkeel-bench-"))
     try:
-        with rig.Rig(folder) as machine:
+        with rig.Rig(folder, credentials.make(folder)) as machine:
             tables = [run(machine, plan, settings) for plan in plans_of(chosen, settings)]
         page = report.page(tables, chosen, machine, settings)
     finally:
@@ -52,18 +55,21 @@ class Settings:
         self.seconds = int(environment.get("SECONDS_PER_ROUND", "3"))
         self.peers = environment.get("PEERS", " ".join(peers.NAMES)).replace(",", " ").split()
         self.scenarios = (
-            environment.get("SCENARIOS", " ".join(load.SCENARIOS)).replace(",", " ").split()
+            environment.get("SCENARIOS", " ".join(SCENARIOS)).replace(",", " ").split()
         )
         results = environment.get("RESULTS", str(ROOT / "docs" / "BENCHMARKS.md"))
         self.results = pathlib.Path(results) if results else None
         unknown = [name for name in self.peers if name not in peers.NAMES]
-        unknown += [name for name in self.scenarios if name not in load.SCENARIOS]
+        unknown += [name for name in self.scenarios if name not in SCENARIOS]
         if unknown or self.rounds < 1 or self.seconds < 1:
             sys.exit(
                 f"error: unknown: {unknown}. Peers are {' '.join(peers.NAMES)}, scenarios "
-                f"{' '.join(load.SCENARIOS)}; ROUNDS and SECONDS_PER_ROUND are at least 1"
+                f"{' '.join(SCENARIOS)}; ROUNDS and SECONDS_PER_ROUND are at least 1"
             )
 
+
+# Those that compress at the level that is compared.
+PACKERS = ("evenkeel", "nginx", "haproxy")
 
 Plan = collections.namedtuple("Plan", "title rows logs scenarios")
 Row = collections.namedtuple("Row", "name peer setup")
@@ -71,20 +77,25 @@ Row = collections.namedtuple("Row", "name peer setup")
 
 def plans_of(chosen, settings):
     """The tables that were asked for, in the order of the page."""
-    usual = [name for name in settings.scenarios if name not in load.SPECIAL]
-    plain = [Row(peer.name, peer, "plain") for peer in chosen]
-    packers = ("evenkeel", "nginx", "haproxy")
-    packed = [Row(peer.name, peer, "gzip") for peer in chosen if peer.name in packers]
-    own = [peer for peer in chosen if peer.name == "evenkeel"]
-    dressed = [Row("evenkeel", peer, "plain") for peer in own] + [
-        Row(f"evenkeel, {len(peers.MIDDLEWARES)} labels", peer, "middlewares") for peer in own
+    def of(setup):
+        return [name for name in settings.scenarios if SCENARIOS[name].setup == setup]
+
+    def rows(setup, names=peers.NAMES):
+        return [Row(peer.name, peer, setup) for peer in chosen if peer.name in names]
+
+    plain = of("plain")
+    dressed = rows("plain", ("evenkeel",)) + [
+        row._replace(name=f"evenkeel, {len(peers.MIDDLEWARES)} labels")
+        for row in rows("middlewares", ("evenkeel",))
     ]
-    special = [name for name in settings.scenarios if name in load.SPECIAL]
     plans = [
-        Plan("Access logs off everywhere", plain, False, usual),
-        Plan("Access logs on everywhere", plain, True, usual[:1]),
-        Plan("Compression", packed, False, [name for name in special if name == "gzip"]),
-        Plan("Middlewares", dressed, False, [name for name in special if name == "middlewares"]),
+        Plan("Access logs off everywhere", rows("plain"), False, plain),
+        Plan("Access logs on everywhere", rows("plain"), True, plain[:1]),
+        Plan("TLS 1.3", rows("tls"), False, of("tls")),
+        Plan("WebSockets", rows("websocket"), False, of("websocket")),
+        Plan("gRPC", rows("grpc"), False, of("grpc")),
+        Plan("Compression", rows("gzip", PACKERS), False, of("gzip")),
+        Plan("Middlewares", dressed, False, of("middlewares")),
     ]
     return [plan for plan in plans if plan.rows and plan.scenarios]
 
@@ -100,13 +111,7 @@ def run(machine, plan, settings):
         row.name: machine.start_peer(row.peer, backends, plan.logs, row.setup) for row in plan.rows
     }
     for name, process in running.items():
-        if process.setup == "plain":
-            load.check_same_work(name, process, backends)
-        elif process.setup == "gzip":
-            size = load.check_gzip(name, process, rig.JSON)
-            say(f"{name} makes {size} bytes of {len(rig.JSON)}")
-        else:
-            load.check_middlewares(name, process)
+        checks.check(name, process, backends, say)
     samples = {scenario: {name: [] for name in running} for scenario in plan.scenarios}
     for number in range(settings.rounds):
         for scenario in plan.scenarios:
@@ -115,7 +120,7 @@ def run(machine, plan, settings):
                 samples[scenario][name].append(sample)
                 say(
                     f"{plan.title}, round {number + 1}, {scenario:>5}, "
-                    f"{name:>8}: {sample.cpu_us:7.1f} us/request, {sample.rate:8.0f}/s"
+                    f"{name:>8}: {sample.cpu_us:7.1f} us each, {sample.rate:8.0f}/s"
                 )
     machine.stop_all()
     commands = [machine.plain(process.command) for process in running.values()]

@@ -28,7 +28,15 @@ MIDDLEWARES = {
     "security_headers": "true",
     "compress": "true",
 }
-SETUPS = {"plain": {}, "gzip": {"compress": "gzip"}, "middlewares": MIDDLEWARES}
+# Of each: the labels, whether clients come by TLS, and what is behind.
+SETUPS = {
+    "plain": ({}, False, "http"),
+    "gzip": ({"compress": "gzip"}, False, "http"),
+    "middlewares": (MIDDLEWARES, False, "http"),
+    "tls": ({}, True, "http"),
+    "websocket": ({}, False, "websocket"),
+    "grpc": ({}, True, "h2c"),
+}
 NAMES = ("evenkeel", "nginx", "haproxy", "traefik", "envoy", "caddy")
 
 
@@ -40,25 +48,19 @@ class Peer:
         self.binary = str(binary)
         self.version = version(name, self.binary)
 
-    def prepare(self, folder, port, spare, backends, logs, setup):
+    @staticmethod
+    def scheme(setup):
+        """How clients of a balancer that is set up so come."""
+        return "https" if SETUPS[setup][1] else "http"
+
+    def prepare(self, folder, port, spare, backends, logs, setup, credentials):
         """(command, environment), having written what it reads into `folder`."""
-        labels = SETUPS[setup]
-        text = configs.text(self.name, folder, port, spare, backends, logs, labels)
-        path = folder / configs.FILE_NAMES.get(self.name, "config")
-        if text:
-            path.write_text(text)
+        labels, is_secure, behind = SETUPS[setup]
+        setup = configs.Setup(labels, credentials if is_secure else None, behind)
+        job = configs.Job(folder, port, spare, backends[behind], logs, setup)
+        path = configs.write(self.name, job)
         command = {
-            "evenkeel": [
-                self.binary,
-                "run",
-                "--docker=off",
-                f"--http=127.0.0.1:{port}",
-                f"--admin=127.0.0.1:{spare}",
-                "--workers=1",
-                "--pool=bench=" + ",".join(f"127.0.0.1:{backend}" for backend in backends),
-                f"--access-log={'combined' if logs else 'off'}",
-                *([f"--config={path}"] if text else []),
-            ],
+            "evenkeel": [self.binary, "run", *flags(job), *([f"--config={path}"] if path else [])],
             "nginx": [self.binary, "-c", str(path), "-p", str(folder)],
             "haproxy": [self.binary, "-db", "-q", "-f", str(path)],
             "traefik": [self.binary, f"--configfile={path}"],
@@ -75,6 +77,24 @@ class Peer:
             },
         }.get(self.name, {})
         return command, environment
+
+
+def flags(job):
+    """Evenkeel's, which has few things to write into a file."""
+    tls = job.setup.tls
+    at = f"127.0.0.1:{job.port}"
+    doors = [f"--http={at}"]
+    if tls:
+        doors = ["--http=127.0.0.1:0", f"--https={at}"]
+        doors += [f"--tls-cert={tls.certificate}", f"--tls-key={tls.key}"]
+    return [
+        "--docker=off",
+        *doors,
+        f"--admin=127.0.0.1:{job.spare}",
+        "--workers=1",
+        "--pool=bench=" + ",".join(f"127.0.0.1:{backend}" for backend in job.backends),
+        f"--access-log={'combined' if job.logs else 'off'}",
+    ]
 
 
 def installed(names):

@@ -9,39 +9,43 @@ import statistics
 import subprocess
 
 import load
+from scenarios import SCENARIOS
 
 Table = collections.namedtuple("Table", "title samples commands")
 
 
 def page(tables, chosen, machine, settings):
     """docs/BENCHMARKS.md, whole."""
+    h2load = load.h2load_command("https://127.0.0.1:PORT/small", settings.seconds, "h2-tls", "")
     versions = ", ".join(f"{peer.name} {peer.version}" for peer in chosen)
     parts = [
         INTRODUCTION,
         f"- Machine: {cpu_name()}, {os.cpu_count()} CPUs; Linux {platform.release()}\n"
-        f"- Versions: {versions}; load: wrk {wrk_version()}, backends: nginx\n"
+        f"- Versions: {versions}; load: wrk {wrk_version()}, h2load {h2load_version()}; "
+        f"backends: nginx\n"
         f"- {settings.rounds} interleaved rounds of {settings.seconds} s after "
         f"{load.WARM_UP_SECONDS} s of warm-up; medians\n"
         f"- Load: `{' '.join(load.wrk_command('http://127.0.0.1:PORT/small', settings.seconds))}`\n"
+        f"- HTTP/2: `{' '.join(h2load)}`\n"
         f"- The balancer on CPU {sorted(machine.measured)}, load and backends on "
         f"{sorted(machine.others)}\n",
     ]
     for table in tables:
         parts.append(f"## {table.title}\n")
         for scenario, samples in table.samples.items():
-            parts.append(f"### {load.SCENARIOS[scenario]}\n")
-            parts.append(rows(samples))
+            parts.append(f"### {SCENARIOS[scenario].title}\n")
+            parts.append(rows(samples, SCENARIOS[scenario].unit))
     commands = "\n".join(tables[0].commands) if tables else ""
     parts.append(f"## Command lines\n\n```\n{commands}\n```\n")
     parts.append(FOOTNOTES)
     return "\n".join(parts)
 
 
-def rows(samples):
+def rows(samples, unit):
     medians = {name: median(rounds) for name, rounds in samples.items()}
     base = medians.get("nginx")
     lines = [
-        "| | CPU µs/request | user | system | × nginx | requests/s | p50 ms | p99 ms | CPU busy |",
+        f"| | CPU µs/{unit} | user | system | × nginx | {unit}s/s | p50 ms | p99 ms | CPU busy |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, sample in sorted(medians.items(), key=lambda item: item[1].cpu_us):
@@ -64,6 +68,11 @@ def cpu_name():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+def h2load_version():
+    done = subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip().rsplit("/", 1)[-1] or "?"
 
 
 def wrk_version():
@@ -92,7 +101,19 @@ connections on both sides, forward `Host` as it came and set `X-Forwarded-For`,
 another checks that they do. Each has one worker (`worker_processes 1`,
 `nbthread 1`, `--concurrency 1`, `GOMAXPROCS=1`, `--workers 1`), is pinned to a
 CPU of its own, and has its metrics on: Prometheus, or `stub_status` in nginx.
-Their configurations are in `benches/compare/configs.py`.
+Their configurations are in `benches/compare/configs/`.
+
+Over TLS all show the same certificate (ECDSA, P-256), with session tickets as
+they come by default. Clients insist on TLS 1.3, AES-128-GCM and X25519, since
+balancers differ in what they prefer. A handshake is one connection with one
+request, its answer and its end, one connection after another; full ones by a
+client that knows nothing, resumed ones by one that shows its newest ticket, and
+those that are not resumed fail the run. Backends are spoken to in the clear:
+HTTP/1.1, and HTTP/2 with prior knowledge for gRPC.
+
+An echo is a WebSocket message from a client through the balancer to a backend
+and back: 64 connections, each with one message on its way. Clients and backend
+are Python, so that echoes/s says little.
 
 Compression is gzip at level 6 of 10 KiB of JSON from 256 bytes on. Debian builds
 HAProxy with libslz, which has one level: it is faster than zlib's level 1 and

@@ -8,9 +8,13 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
+import scenarios
+
+HERE = pathlib.Path(__file__).resolve().parent
 BACKENDS = 3
 READY_SECONDS = 20
 STOP_SECONDS = 5
@@ -30,7 +34,7 @@ class Process:
         self.command = command
         self.log = log
         self.port = None
-        self.setup = "plain"
+        self.setup, self.scheme = "plain", "http"
         self.spare = None
         with open(log, "ab") as output:
             self.child = subprocess.Popen(
@@ -91,7 +95,7 @@ class Process:
 class Rig:
     """The machine: one CPU for what is measured, the others for the rest."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, credentials):
         cpus = sorted(os.sched_getaffinity(0))
         if len(cpus) < 2:
             raise Failed("two CPUs are needed: one for the balancer, one for the load")
@@ -99,6 +103,7 @@ class Rig:
         self.measured = {cpus[-1]}
         self.others = set(cpus[:-1])
         self.processes = []
+        self.credentials = credentials
 
     def __enter__(self):
         return self
@@ -107,17 +112,25 @@ class Rig:
         self.stop_all()
 
     def start_backends(self):
-        """One nginx worker on several ports, as cheap as a backend can be."""
-        ports = free_ports(BACKENDS)
+        """{kind: ports}. One nginx worker on several ports, as cheap as a backend
+        can be, and a process that echoes WebSockets."""
+        ports = free_ports(3 * BACKENDS)
+        http, h2c, websocket = (ports[kind::3] for kind in range(3))
         files = self.folder / "files"
         files.mkdir(exist_ok=True)
         (files / "10k").write_bytes(b"x" * 10 * 1024)
         (files / "1m").write_bytes(b"x" * 1024 * 1024)
         (files / "json").write_bytes(JSON)
-        listens = "\n".join(f"    listen 127.0.0.1:{port} backlog=1024;" for port in ports)
+        for path in ("message", scenarios.GRPC_PATH):
+            (files / path).parent.mkdir(exist_ok=True)
+            (files / path).write_bytes(GRPC_MESSAGE)
+        listens = {
+            "listens": lines(f"listen 127.0.0.1:{port} backlog=1024;" for port in http),
+            "h2c_listens": lines(f"listen 127.0.0.1:{port} http2 backlog=1024;" for port in h2c),
+        }
         text = BACKEND.format(
+            **listens,
             folder=self.folder,
-            listens=listens,
             files=files,
             paths=nginx_paths(self.folder),
             user=nginx_user(),
@@ -125,17 +138,23 @@ class Rig:
         config = self.folder / "backend.conf"
         config.write_text(text)
         process = self.start(["nginx", "-c", str(config), "-p", str(self.folder)], self.others)
-        for port in ports:
+        for port in [*http, *h2c]:
             process.wait_for(port)
-        return ports
+        echo = [sys.executable, "-B", str(HERE / "echo.py"), "serve", *map(str, websocket)]
+        process = self.start(echo, self.others)
+        for port in websocket:
+            process.wait_for(port)
+        return {"http": http, "h2c": h2c, "websocket": websocket}
 
     def start_peer(self, peer, backends, logs, setup):
         """Starts one balancer on the measured CPU."""
         port, spare = free_ports(2)
         folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{peer.name}-{setup}-", dir=self.folder))
-        command, environment = peer.prepare(folder, port, spare, backends, logs, setup)
+        prepared = (folder, port, spare, backends, logs, setup, self.credentials)
+        command, environment = peer.prepare(*prepared)
         process = self.start(command, self.measured, folder / "output", environment)
         process.setup, process.spare = setup, spare
+        process.scheme = peer.scheme(setup)
         process.wait_for(port)
         return process
 
@@ -212,6 +231,12 @@ def json_list(size):
     return json.dumps(records).encode()
 
 
+def lines(texts):
+    return "\n".join(f"        {text}" for text in texts)
+
+
+# Its flag, its length, and a field 1 of text.
+GRPC_MESSAGE = bytes([0, 0, 0, 0, 7, 0x0A, 5]) + b"hello"
 JSON = json_list(10 * 1024)
 BACKEND = """\
 {user}
@@ -228,6 +253,19 @@ http {{
     open_file_cache max=16;
     keepalive_requests 1000000000;
     keepalive_timeout 600s;
+    server {{
+{h2c_listens}
+        root {files};
+        location = /message {{
+            default_type application/grpc;
+            add_header X-Seen "$server_port|$connection_requests";
+            add_trailer grpc-status 0;
+        }}
+        # A file answers no POST, but another may stand for the refusal. Who
+        # mirrors reads the body first, as a gRPC server does.
+        location / {{ mirror /mirror; error_page 405 =200 /message; }}
+        location = /mirror {{ internal; return 204; }}
+    }}
     server {{
 {listens}
         root {files};

@@ -38,7 +38,8 @@ pub fn check_docker(
 
 /// The settings with the content of these label files. Where their folder is
 /// not there, as on a host beside the balancer's container, they are taken to be
-/// in order.
+/// in order, and so are entry points where no https is set: the balancer itself
+/// may be told more than we are.
 pub fn with_files(labels: &LabelSettings, wanted: &BTreeSet<Arc<str>>) -> LabelSettings {
     let mut files = (*labels.files).clone();
     if files.folder.is_dir() {
@@ -46,7 +47,8 @@ pub fn with_files(labels: &LabelSettings, wanted: &BTreeSet<Arc<str>>) -> LabelS
     } else {
         files.assumed = true;
     }
-    LabelSettings { files: files.into(), ..labels.clone() }
+    let served = labels.served.clone().filter(|served| served.https);
+    LabelSettings { files: files.into(), served, ..labels.clone() }
 }
 
 async fn first_world(address: &DockerAddress, labels: &LabelSettings) -> Result<World, String> {

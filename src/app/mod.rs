@@ -31,7 +31,6 @@ use crate::domain::names::SourceName;
 use crate::domain::pool::StickyKey;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::routing::RoutingTable;
-use crate::domain::tls::{Profile, UnknownName};
 use crate::domain::world::Report;
 use crate::live::{self, Alarm};
 use crate::probe::Prober;
@@ -194,7 +193,7 @@ fn tls(config: &Config) -> Result<Option<Arc<Store>>, Failed> {
         return Ok(None);
     }
     Ok(Some(Arc::new(
-        Store::new(Profile::default(), UnknownName::default()).map_err(Failed::Certificate)?,
+        Store::new(config.tls.profile, config.tls.unknown_name).map_err(Failed::Certificate)?,
     )))
 }
 
@@ -208,10 +207,10 @@ fn random_key() -> Result<StickyKey, Failed> {
 /// For each worker the listeners of every address.
 fn bind(config: &Config, workers: usize) -> Result<Vec<Vec<Listening>>, BindError> {
     let mut all: Vec<Vec<Listening>> = (0..workers).map(|_| Vec::new()).collect();
-    for (name, tls, addresses) in [("http", false, &config.http), ("https", true, &config.https)] {
-        let entry = Arc::new(EntryPoint { name: name.into(), tls });
-        for &address in addresses {
-            for (worker, socket) in all.iter_mut().zip(proxy::bind(address, workers)?) {
+    for (tls, entry_points) in [(false, &config.http), (true, &config.https)] {
+        for at in entry_points {
+            let entry = Arc::new(EntryPoint { name: Arc::clone(&at.name), tls });
+            for (worker, socket) in all.iter_mut().zip(proxy::bind(at.address, workers)?) {
                 worker.push(Listening { socket, entry: Arc::clone(&entry) });
             }
         }

@@ -132,12 +132,19 @@ fn check() -> Command {
             .help("Check the labels of running containers too [default URL: the usual one]"),
         Key::Http
         | Key::Https
+        | Key::TlsCert
+        | Key::TlsKey
+        | Key::TlsDir
+        | Key::TlsClientCa
+        | Key::TlsProfile
+        | Key::Sni
         | Key::Admin
         | Key::AdminTokenFile
         | Key::AdminAllow
         | Key::Pool
         | Key::Workers
         | Key::User
+        | Key::State
         | Key::LabelPrefix
         | Key::LabelFiles
         | Key::Constraint
@@ -147,6 +154,12 @@ fn check() -> Command {
         | Key::StickyKeyFile
         | Key::ProxyProtocol
         | Key::Localhost
+        | Key::AcmeEmail
+        | Key::AcmeDirectory
+        | Key::AcmeCa
+        | Key::AcmeEabKid
+        | Key::AcmeEabKeyFile
+        | Key::AcmeChallenge
         | Key::Log
         | Key::AccessLog
         | Key::Config => argument(setting),

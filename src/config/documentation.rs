@@ -144,9 +144,12 @@ mod tests {
             .filter(|line| !line.starts_with("##"))
             .map(|line| format!("{}\n", line.strip_prefix('#').unwrap_or(line)))
             .collect();
-        let files = |path: &Path| match path.ends_with("evenkeel.toml") {
-            true => Ok(uncommented.clone()),
-            false => Ok("the-token-of-this-test".to_owned()),
+        let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+        let files = |path: &Path| match path.file_name().and_then(|name| name.to_str()) {
+            Some("evenkeel.toml") => Ok(uncommented.clone()),
+            Some("acme-ca.pem") => Ok(authority.cert.pem()),
+            Some("evenkeel-eab-key") => Ok("c2VjcmV0".to_owned()),
+            _ => Ok("the-token-of-this-test".to_owned()),
         };
         let config = load(&[], &BTreeMap::new(), &files).unwrap();
         assert_eq!(config.pools.len(), 2);

@@ -3,6 +3,7 @@
 //! [`SETTINGS`] is the one table; [`load`] reads the layers and reports every
 //! mistake of all of them at once.
 
+mod acme;
 mod docker;
 mod documentation;
 mod file;
@@ -11,6 +12,7 @@ mod load;
 mod mistake;
 mod settings;
 mod sticky;
+mod tls;
 mod token;
 mod value;
 
@@ -23,13 +25,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use acme::{Acme, Binding, ChallengeChoice, Directory};
 pub use documentation::{documentation, example};
 pub use load::{Client, ReadFile, Reading, load, load_admin, load_client, read};
 pub use mistake::{Mistake, Place};
 pub use settings::{Absent, Arity, Key, SETTINGS, Setting};
+pub use tls::{PairFiles, TlsSettings};
 pub use token::Token;
 
-use crate::domain::labels::LabelSettings;
+use crate::domain::labels::{LabelSettings, Served};
 use crate::domain::names::PoolName;
 use crate::domain::pool::StickyKey;
 
@@ -37,9 +41,11 @@ use crate::domain::pool::StickyKey;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where HTTP is served.
-    pub http: Vec<SocketAddr>,
+    pub http: Vec<EntryPoint>,
     /// Where HTTPS is served.
-    pub https: Vec<SocketAddr>,
+    pub https: Vec<EntryPoint>,
+    /// The certificates for it.
+    pub tls: TlsSettings,
     /// Where health, metrics and the API are served.
     pub admin: SocketAddr,
     /// Who sends it may read and change everything there.
@@ -54,6 +60,8 @@ pub struct Config {
     pub workers: Option<NonZeroUsize>,
     /// The uid to drop to once the listeners are bound.
     pub user: Option<u32>,
+    /// Where is kept what must survive a restart.
+    pub state: PathBuf,
     pub labels: LabelSettings,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -67,11 +75,21 @@ pub struct Config {
     pub proxy_protocol: Vec<IpNet>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
+    /// From whom certificates are asked, where a pool wants one.
+    pub acme: Acme,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
     pub log: String,
     pub access_log: AccessLogFormat,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+}
+
+/// An address where clients come in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EntryPoint {
+    /// As labels call it, in lower case.
+    pub name: Arc<str>,
+    pub address: SocketAddr,
 }
 
 /// How to reach the Docker Engine API, as the Docker CLI would.
@@ -117,11 +135,20 @@ pub enum AccessLogFormat {
     Off,
 }
 
+impl Config {
+    /// What labels may ask for of it.
+    fn served(&self) -> Served {
+        let names = self.http.iter().chain(&self.https).map(|it| Arc::clone(&it.name));
+        Served { entry_points: names.collect(), https: !self.https.is_empty(), client_ca: false }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            http: vec![([0, 0, 0, 0], 80).into()],
+        let mut config = Self {
+            http: vec![EntryPoint { name: "http".into(), address: ([0, 0, 0, 0], 80).into() }],
             https: Vec::new(),
+            tls: TlsSettings::default(),
             admin: ([127, 0, 0, 1], 9090).into(),
             admin_token: None,
             admin_allow: Vec::new(),
@@ -129,6 +156,7 @@ impl Default for Config {
             pools: Vec::new(),
             workers: None,
             user: None,
+            state: "/var/lib/evenkeel".into(),
             labels: LabelSettings::default(),
             trusted_proxies: Vec::new(),
             https_public_port: 443,
@@ -136,10 +164,13 @@ impl Default for Config {
             sticky_key: None,
             proxy_protocol: Vec::new(),
             localhost: true,
+            acme: Acme::default(),
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),
             file: None,
-        }
+        };
+        config.labels.served = Some(config.served());
+        config
     }
 }
 

@@ -24,6 +24,12 @@ pub struct Setting {
 pub enum Key {
     Http,
     Https,
+    TlsCert,
+    TlsKey,
+    TlsDir,
+    TlsClientCa,
+    TlsProfile,
+    Sni,
     Admin,
     AdminTokenFile,
     AdminAllow,
@@ -31,6 +37,7 @@ pub enum Key {
     Pool,
     Workers,
     User,
+    State,
     LabelPrefix,
     LabelFiles,
     Constraint,
@@ -40,6 +47,12 @@ pub enum Key {
     StickyKeyFile,
     ProxyProtocol,
     Localhost,
+    AcmeEmail,
+    AcmeDirectory,
+    AcmeCa,
+    AcmeEabKid,
+    AcmeEabKeyFile,
+    AcmeChallenge,
     Log,
     AccessLog,
     Config,
@@ -104,27 +117,104 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 21] = [
+pub static SETTINGS: [Setting; 34] = [
     Setting {
         key: Key::Http,
         name: "http",
         arity: Arity::List,
-        value: "ADDR",
+        value: "[NAME=]ADDR",
         absent: Absent::Value("0.0.0.0:80"),
         help: "Where HTTP is served",
         more: "An IP address with a port, such as `10.0.0.1:80` or `[::]:80`. `:8000` and `8000` \
-               stand for port 8000 on every IPv4 address.",
+               stand for port 8000 on every IPv4 address. `NAME=ADDR` gives it a name for the label \
+               `lb.entrypoint`, such as `internal=:8081`; without one that is `http`.",
         example: r#"[":80", ":8000"]"#,
     },
     Setting {
         key: Key::Https,
         name: "https",
         arity: Arity::List,
-        value: "ADDR",
+        value: "[NAME=]ADDR",
         absent: Absent::Meaning("not served"),
         help: "Where HTTPS is served",
-        more: "Written as for `http`. HTTP/2 and HTTP/1.1 are spoken there, as the client chooses.",
+        more: "Written as for `http`; without a name it is `https` for `lb.entrypoint`. HTTP/2 and HTTP/1.1 are spoken there, as the client chooses.",
         example: r#"[":443"]"#,
+    },
+    Setting {
+        key: Key::TlsCert,
+        name: "tls_cert",
+        arity: Arity::One,
+        value: "FILE",
+        absent: Absent::Meaning("one that is made at start, in the name of `localhost`"),
+        help: "The certificate that is shown unless another fits better",
+        more: "In PEM form, our own certificate first, then those that lead from it to the \
+               authority; together with `tls_key`. It is shown to clients that ask for no name \
+               too. Changed files are read again within 10 s, and no connection is dropped for \
+               it; while a certificate, chain or key is bad, does not belong to the other or has \
+               expired, the one before it stays in use and `status` says why. OCSP answers are \
+               not stapled: most authorities give none any more, and clients do not wait for them.",
+        example: r#""/run/secrets/site.crt""#,
+    },
+    Setting {
+        key: Key::TlsKey,
+        name: "tls_key",
+        arity: Arity::One,
+        value: "FILE",
+        absent: Absent::Meaning("none"),
+        help: "The private key of that certificate",
+        more: "In PEM form, without a passphrase. It must stay readable after root is given up: \
+               `status` prints the command where it is not.",
+        example: r#""/run/secrets/site.key""#,
+    },
+    Setting {
+        key: Key::TlsDir,
+        name: "tls_dir",
+        arity: Arity::One,
+        value: "DIR",
+        absent: Absent::Meaning("none"),
+        help: "The folder of further certificates with their keys",
+        more: "Pairs `NAME.crt` (or `.pem`, `.cert`) and `NAME.key`, or folders `NAME` with \
+               `fullchain.pem` and `privkey.pem`, as certbot lays them out; at most 1000. They are \
+               chosen by the names within the certificates: the exact name, then a wildcard for \
+               one label, then the default, which is `tls_cert`, else the pair called `default`, \
+               else the first. Of two for one name the one that is good for longer counts. Pairs \
+               may come, change and go while we run.",
+        example: r#""/etc/evenkeel/certs""#,
+    },
+    Setting {
+        key: Key::TlsClientCa,
+        name: "tls_client_ca",
+        arity: Arity::One,
+        value: "FILE",
+        absent: Absent::Meaning("no client is known by a certificate"),
+        help: "Authorities whose certificates clients are known by",
+        more: "In PEM form. Clients are asked for a certificate where `lb.tls.client` says so; \
+               without this file nobody passes where it is `required`. A changed file is read \
+               again within 10 s.",
+        example: r#""/etc/evenkeel/clients.pem""#,
+    },
+    Setting {
+        key: Key::TlsProfile,
+        name: "tls_profile",
+        arity: Arity::One,
+        value: "modern|intermediate",
+        absent: Absent::Value("intermediate"),
+        help: "Which clients can shake hands with us",
+        more: "By Mozilla's names for such sets: `modern` is TLS 1.3 alone, `intermediate` TLS 1.2 \
+               too, with ciphers that keep what was recorded secret if the key leaks (ECDHE) and \
+               authenticate what they encrypt (AES-GCM, ChaCha20-Poly1305).",
+        example: r#""modern""#,
+    },
+    Setting {
+        key: Key::Sni,
+        name: "sni",
+        arity: Arity::One,
+        value: "default|strict",
+        absent: Absent::Value("default"),
+        help: "What clients get that ask for a name without a certificate",
+        more: "`default`: the default certificate. `strict`: the alert `unrecognized_name`, so that \
+               nobody learns whom we serve by asking for anything.",
+        example: r#""strict""#,
     },
     Setting {
         key: Key::Admin,
@@ -206,6 +296,18 @@ pub static SETTINGS: [Setting; 21] = [
         more: "A number. The group of the Docker socket is kept, so that it stays readable, and \
                nothing else.",
         example: "65532",
+    },
+    Setting {
+        key: Key::State,
+        name: "state",
+        arity: Arity::One,
+        value: "DIR",
+        absent: Absent::Value("/var/lib/evenkeel"),
+        help: "Where is kept what must survive a restart",
+        more: "Accounts, keys and certificates from authorities, readable by us alone. It is made \
+               and given to `user` at start if anything is to be kept. In a container mount a \
+               volume here.",
+        example: r#""/var/lib/evenkeel""#,
     },
     Setting {
         key: Key::LabelPrefix,
@@ -308,6 +410,70 @@ pub static SETTINGS: [Setting; 21] = [
         more: "Only for clients on loopback and private addresses, by the pool's own rule: \
                `http://api.localhost:8000` works on a laptop without a name server.",
         example: r#""off""#,
+    },
+    Setting {
+        key: Key::AcmeEmail,
+        name: "acme_email",
+        arity: Arity::One,
+        value: "ADDRESS",
+        absent: Absent::Meaning("none is given"),
+        help: "Where the certificate authority may write to",
+        more: "It belongs to the account: another address makes another account. An authority is \
+               asked only once a pool has `lb.tls=auto`; with that you agree to its terms.",
+        example: r#""ops@example.com""#,
+    },
+    Setting {
+        key: Key::AcmeDirectory,
+        name: "acme_directory",
+        arity: Arity::One,
+        value: "URL",
+        absent: Absent::Value("https://acme-v02.api.letsencrypt.org/directory"),
+        help: "The ACME directory that issues certificates for `lb.tls=auto`",
+        more: "Let's Encrypt unless set. `http://` is taken for loopback, private addresses and \
+               names of the local network only.",
+        example: r#""https://acme-staging-v02.api.letsencrypt.org/directory""#,
+    },
+    Setting {
+        key: Key::AcmeCa,
+        name: "acme_ca",
+        arity: Arity::One,
+        value: "FILE",
+        absent: Absent::Meaning("who is trusted on this system"),
+        help: "The authorities by which the ACME directory is known, in PEM form",
+        more: "For a directory of your own. It is read at start, before root is given up.",
+        example: r#""/etc/evenkeel/acme-ca.pem""#,
+    },
+    Setting {
+        key: Key::AcmeEabKid,
+        name: "acme_eab_kid",
+        arity: Arity::One,
+        value: "ID",
+        absent: Absent::Meaning("no external account"),
+        help: "The id of the external account that our ACME account is bound to",
+        more: "Some authorities want it (RFC 8555, section 7.3.4); `acme_eab_key_file` belongs to \
+               it.",
+        example: r#""kid-1""#,
+    },
+    Setting {
+        key: Key::AcmeEabKeyFile,
+        name: "acme_eab_key_file",
+        arity: Arity::One,
+        value: "PATH",
+        absent: Absent::Meaning("no external account"),
+        help: "The file with the key of the external account, in base64url",
+        more: "It is read at start, before root is given up.",
+        example: r#""/run/secrets/evenkeel-eab-key""#,
+    },
+    Setting {
+        key: Key::AcmeChallenge,
+        name: "acme_challenge",
+        arity: Arity::One,
+        value: "auto|http-01|tls-alpn-01",
+        absent: Absent::Value("auto"),
+        help: "How we show the authority that a name is ours",
+        more: "`http-01` is asked at port 80 and `tls-alpn-01` at port 443 of the name. `auto` \
+               takes the first where http is served, and the other after a failure.",
+        example: r#""http-01""#,
     },
     Setting {
         key: Key::Log,

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::mistake::{Fault, shown};
-use crate::config::{AccessLogFormat, Server};
+use crate::config::{AccessLogFormat, EntryPoint, Server};
 use crate::domain::names::{Host, PoolName};
 use crate::domain::suggest;
 use crate::domain::units;
@@ -89,6 +89,25 @@ pub(super) fn listen(written: &str, bare: Ipv4Addr) -> Result<SocketAddr, Fault>
     Ok((ip, port).into())
 }
 
+/// `ADDR` or `NAME=ADDR`. Without a name it is called `usual`, and to call it
+/// `other` would mislead.
+pub(super) fn entry_point(written: &str, usual: &str, other: &str) -> Result<EntryPoint, Fault> {
+    let (name, address) = written.split_once('=').unwrap_or((usual, written));
+    let name = name.to_ascii_lowercase();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if name.is_empty() || name.len() > ENTRY_POINT_BYTES_MAX || !name.chars().all(allowed) {
+        let what = format!("has no name of an entry point in `{}`", shown(&name));
+        let hint = "use letters, digits, `-` and `_`, at most 63 of them, such as `internal=:8081`";
+        return Err(Fault::new(what, hint));
+    }
+    if name == other {
+        let what = format!("gives the name `{other}` to what is none");
+        return Err(Fault::new(what, "give it another name, such as `internal=:8081`"));
+    }
+    let address = listen(address, Ipv4Addr::UNSPECIFIED)?;
+    Ok(EntryPoint { name: name.into(), address })
+}
+
 pub(super) fn port(written: &str) -> Result<u16, Fault> {
     let port = written.parse().ok().filter(|port| *port > 0);
     port.ok_or_else(|| Fault::new("is not a port", PORT_HINT))
@@ -121,10 +140,10 @@ pub(super) fn uid(written: &str) -> Result<u32, Fault> {
     })
 }
 
-/// A folder, which labels name in full.
+/// A folder, which is named in full.
 pub(super) fn folder(written: &str) -> Result<&Path, Fault> {
     let path = Path::new(written);
-    let hint = "write it from the root, such as `/etc/evenkeel/labels`";
+    let hint = "write it from the root, with a `/` first";
     if path.is_absolute() { Ok(path) } else { Err(Fault::new("is no absolute path", hint)) }
 }
 
@@ -223,6 +242,9 @@ impl FromStr for AccessLogFormat {
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// As long as the name of a pool.
+const ENTRY_POINT_BYTES_MAX: usize = 63;
 
 /// More threads than any machine that we know has use for.
 const WORKERS_MAX: usize = 1024;

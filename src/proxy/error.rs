@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::domain::http::grpc::Code;
 use crate::domain::http::refusal::Refusal;
 use crate::proxy::http1::turn::Fault;
 
@@ -76,6 +77,8 @@ pub(super) enum ProxyError {
     ClientBroke(Option<Fault>),
     #[error("{endpoint} sent no answer within {limit:?}")]
     ResponseTimeout { endpoint: SocketAddr, limit: Duration },
+    #[error("the call had no answer within the time that its client gives it")]
+    DeadlineExceeded,
 }
 
 impl ProxyError {
@@ -107,7 +110,32 @@ impl ProxyError {
             | Self::Reset { .. }
             | Self::Left { .. }
             | Self::BadSwitch { .. } => StatusCode::BAD_GATEWAY,
-            Self::ResponseTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::ResponseTimeout { .. } | Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// What the client of a gRPC call is told instead of the status: what it would
+    /// make of that itself, or better where we know better.
+    pub(super) fn grpc_code(&self) -> Code {
+        match self {
+            Self::ClientBroke(None) => Code::Cancelled,
+            Self::Refused(_) | Self::AmbiguousPath | Self::ClientBroke(Some(_)) => Code::Internal,
+            Self::NoRoute => Code::Unimplemented,
+            Self::Forbidden => Code::PermissionDenied,
+            Self::Unauthorized => Code::Unauthenticated,
+            Self::RateLimited { .. } | Self::BodyTooLarge { .. } => Code::ResourceExhausted,
+            Self::ResponseTimeout { .. } | Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::Closed
+            | Self::AuthUnavailable(_)
+            | Self::HoldTimeout { .. }
+            | Self::QueueFull
+            | Self::QueueTimeout { .. }
+            | Self::Connect { .. }
+            | Self::Reset { .. }
+            | Self::Untrusted { .. }
+            | Self::NoUpgrade { .. }
+            | Self::Left { .. }
+            | Self::BadSwitch { .. } => Code::Unavailable,
         }
     }
 
@@ -133,7 +161,8 @@ impl ProxyError {
             | Self::Reset { .. }
             | Self::Left { .. }
             | Self::BadSwitch { .. }
-            | Self::ResponseTimeout { .. } => self.reason(),
+            | Self::ResponseTimeout { .. }
+            | Self::DeadlineExceeded => self.reason(),
         }
     }
 
@@ -162,6 +191,7 @@ impl ProxyError {
             Self::BadSwitch { .. } => "bad_switch",
             Self::ClientBroke(fault) => fault.map_or("client_closed", Fault::reason),
             Self::ResponseTimeout { .. } => "response_timeout",
+            Self::DeadlineExceeded => "deadline_exceeded",
         }
     }
 
@@ -189,18 +219,20 @@ impl ProxyError {
             | Self::Reset { .. }
             | Self::Left { .. }
             | Self::BadSwitch { .. } => "The service could not be reached.",
-            Self::ResponseTimeout { .. } => "The service did not answer in time.",
+            Self::ResponseTimeout { .. } | Self::DeadlineExceeded => {
+                "The service did not answer in time."
+            }
         }
     }
 
-    /// Seconds after which it makes sense to try again.
-    fn retry_after(&self) -> Option<u32> {
+    /// After what time it makes sense to try again.
+    fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { next, .. } => Some(seconds(*next)),
+            Self::RateLimited { next, .. } => Some(*next),
             Self::AuthUnavailable(_)
             | Self::HoldTimeout { .. }
             | Self::QueueFull
-            | Self::QueueTimeout { .. } => Some(1),
+            | Self::QueueTimeout { .. } => Some(MOMENT),
             Self::Refused(_)
             | Self::AmbiguousPath
             | Self::NoRoute
@@ -215,7 +247,19 @@ impl ProxyError {
             | Self::Left { .. }
             | Self::BadSwitch { .. }
             | Self::ClientBroke(_)
-            | Self::ResponseTimeout { .. } => None,
+            | Self::ResponseTimeout { .. }
+            | Self::DeadlineExceeded => None,
+        }
+    }
+
+    /// Adds what clients of gRPC expect of such an answer beside its code.
+    pub(super) fn describe_call(&self, headers: &mut HeaderMap) {
+        if let Some(wait) = self.retry_after() {
+            let wait_ms = u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
+            headers.insert(GRPC_RETRY_PUSHBACK_MS, HeaderValue::from(wait_ms));
+        }
+        if self.closes() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 
@@ -229,8 +273,8 @@ impl ProxyError {
             headers.insert(RATELIMIT_REMAINING, HeaderValue::from(0));
             headers.insert(RATELIMIT_RESET, HeaderValue::from(seconds(*whole)));
         }
-        if let Some(seconds) = self.retry_after() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(wait) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
         }
         if self.closes() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -258,6 +302,12 @@ const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
+/// How a server has clients of gRPC wait with a retry (gRFC A6).
+const GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+
+/// Replicas come and go within it.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// The names of answers of our own, as metrics count them. Refusals of the
 /// gate are one there; the access log tells them apart.
 pub const REASONS: &[&str] = &[
@@ -281,4 +331,5 @@ pub const REASONS: &[&str] = &[
     "bad_switch",
     "client_closed",
     "response_timeout",
+    "deadline_exceeded",
 ];

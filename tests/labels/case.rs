@@ -9,13 +9,14 @@
 //!   ready  oneoff  mode host  network front 172.20.0.3  exposes 80 443
 //!   lb.pool=web
 //! file users ann:…\nbob:…               file gone !it is not there
+//! serves http https client_ca           (the last word: clients can be verified)
 //! then                                 (a later world; the last is compared)
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use evenkeel::domain::labels::LabelSettings;
+use evenkeel::domain::labels::{LabelSettings, Served};
 use evenkeel::domain::names::SourceName;
 use evenkeel::domain::plan::{Memory, Plan, plan};
 use evenkeel::domain::world::{
@@ -85,6 +86,7 @@ impl Case {
                 Arc::make_mut(&mut self.settings.files).note(&path.into(), found);
             }
             "listens" => self.settings.listeners.push(rest.parse().ok()?),
+            "serves" => self.settings.served = Some(served(rest)),
             "then" => self.steps.push(Step::default()),
             "balancer" => step.observation.vantage = vantage(rest)?,
             "container" => {
@@ -140,6 +142,15 @@ impl Step {
             _ => return None,
         }
         Some(())
+    }
+}
+
+fn served(text: &str) -> Served {
+    let (special, names): (Vec<_>, Vec<_>) = text.split(' ').partition(|&it| it == "client_ca");
+    Served {
+        entry_points: names.iter().copied().map(Into::into).collect(),
+        https: names.contains(&"https"),
+        client_ca: !special.is_empty(),
     }
 }
 

@@ -54,6 +54,8 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
         middlewares,
         proxy_protocol,
         tls,
+        upstream_tls,
+        client_auth,
     } = settings;
     let Tolerance { outliers, retry_on, queue } = tolerance;
     let Outliers { max_fails, fail_timeout } = outliers;
@@ -85,7 +87,9 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     line("retry.on", !retry_on.is_empty(), format!("{retry_on:?}"));
     line("queue", *queue != usual.tolerance.queue, queue.to_string());
     line("proxy_protocol", proxy_protocol.is_some(), format!("{proxy_protocol:?}"));
-    lines.extend(tls.as_ref().map(|tls| format!("{tls:?}")));
+    line("tls", tls.is_some(), format!("{tls:?}"));
+    line("tls.client", *client_auth != usual.client_auth, format!("{client_auth:?}"));
+    lines.extend(upstream_tls.as_ref().map(|tls| format!("{tls:?}")));
     lines.extend(health.as_ref().map(|check| self::check(check)));
     lines.extend(middlewares.iter().map(|middleware| format!("{middleware:?}")));
     lines

@@ -24,6 +24,7 @@ mod error_page;
 mod failover;
 mod forward_auth;
 mod forwarding;
+mod grpc;
 mod grpc_health;
 mod hashing;
 mod headers;

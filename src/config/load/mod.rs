@@ -1,6 +1,7 @@
 //! From the layers to one checked [`Config`]: defaults, then the file, then the
 //! environment, then flags.
 
+mod binding;
 mod pools;
 
 use std::collections::BTreeMap;
@@ -8,15 +9,18 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::config::acme;
 use crate::config::docker::{self, Tls};
 use crate::config::file;
 use crate::config::layer::{self, Layer, Written};
+use crate::config::load::binding::AcmeFiles;
 use crate::config::load::pools::Pool;
 use crate::config::mistake::{Fault, Mistake, Place};
 use crate::config::settings::{Key, SETTINGS, Setting};
 use crate::config::sticky;
+use crate::config::tls;
 use crate::config::value;
-use crate::config::{Config, Token};
+use crate::config::{Config, PairFiles, Token};
 use crate::domain::files::Files;
 use crate::domain::names::PoolName;
 
@@ -101,6 +105,8 @@ pub fn read(
     reader.docker_host(env);
     reader.admin_token(read_file);
     reader.sticky_key(read_file);
+    reader.acme(read_file);
+    reader.pair();
     reader.listeners();
     reader.finish()
 }
@@ -110,6 +116,7 @@ struct Reader {
     tls: Tls,
     token_file: Option<Written>,
     sticky_key_file: Option<Written>,
+    acme: AcmeFiles,
     pools: BTreeMap<PoolName, Pool>,
     /// Where each setting was last given.
     places: BTreeMap<Key, Place>,
@@ -130,6 +137,7 @@ impl Reader {
             tls,
             token_file: None,
             sticky_key_file: None,
+            acme: AcmeFiles::default(),
             pools: BTreeMap::new(),
             places: BTreeMap::new(),
             mistakes: Vec::new(),
@@ -199,16 +207,32 @@ impl Reader {
     fn set(&mut self, setting: &'static Setting, group: &[&Written]) {
         match setting.key {
             Key::Http => {
-                let parse = |text: &str| value::listen(text, Ipv4Addr::UNSPECIFIED);
-                if let Some(addresses) = self.list(group, parse) {
-                    self.config.http = addresses;
+                let parse = |text: &str| value::entry_point(text, "http", "https");
+                if let Some(entry_points) = self.list(group, parse) {
+                    self.config.http = entry_points;
                 }
             }
             Key::Https => {
-                let parse = |text: &str| value::listen(text, Ipv4Addr::UNSPECIFIED);
-                if let Some(addresses) = self.list(group, parse) {
-                    self.config.https = addresses;
+                let parse = |text: &str| value::entry_point(text, "https", "http");
+                if let Some(entry_points) = self.list(group, parse) {
+                    self.config.https = entry_points;
                 }
+            }
+            Key::TlsCert => {
+                self.one(group, tls::path, |config, path| pair(config).certificate = path);
+            }
+            Key::TlsKey => self.one(group, tls::path, |config, path| pair(config).key = path),
+            Key::TlsDir => {
+                self.one(group, tls::path, |config, path| config.tls.folder = Some(path));
+            }
+            Key::TlsClientCa => {
+                self.one(group, tls::path, |config, path| config.tls.client_ca = Some(path));
+            }
+            Key::TlsProfile => {
+                self.one(group, tls::profile, |config, profile| config.tls.profile = profile);
+            }
+            Key::Sni => {
+                self.one(group, tls::sni, |config, unknown| config.tls.unknown_name = unknown)
             }
             Key::Admin => {
                 let parse = |text: &str| value::listen(text, Ipv4Addr::LOCALHOST);
@@ -231,6 +255,10 @@ impl Reader {
                 self.one(group, value::workers, |config, count| config.workers = Some(count));
             }
             Key::User => self.one(group, value::uid, |config, uid| config.user = Some(uid)),
+            Key::State => {
+                let parse = |text: &str| value::folder(text).map(Path::to_owned);
+                self.one(group, parse, |config, path| config.state = path);
+            }
             Key::LabelPrefix => {
                 let parse = |text: &str| value::label_prefix(text).map(Into::into);
                 self.one(group, parse, |config, prefix| config.labels.prefix = prefix);
@@ -264,6 +292,18 @@ impl Reader {
                 }
             }
             Key::Localhost => self.one(group, value::switch, |config, on| config.localhost = on),
+            Key::AcmeEmail => {
+                self.one(group, acme::email, |config, email| config.acme.email = Some(email));
+            }
+            Key::AcmeDirectory => {
+                self.one(group, acme::Directory::read, |config, it| config.acme.directory = it);
+            }
+            Key::AcmeCa => self.acme.authorities = group.last().map(|&written| written.clone()),
+            Key::AcmeEabKid => self.acme.key_id = group.last().map(|&written| written.clone()),
+            Key::AcmeEabKeyFile => self.acme.key = group.last().map(|&written| written.clone()),
+            Key::AcmeChallenge => {
+                self.one(group, acme::challenge, |config, it| config.acme.challenge = it);
+            }
             Key::Log => self.one(group, value::log_filter, |config, filter| config.log = filter),
             Key::AccessLog => {
                 self.one(group, value::access_log, |config, format| config.access_log = format);
@@ -355,11 +395,30 @@ impl Reader {
         }
     }
 
+    /// Finds a certificate without its key, and the other way round.
+    fn pair(&mut self) {
+        let Some(pair) = &self.config.tls.pair else { return };
+        let (given, missing, key) = match (is_given(&pair.certificate), is_given(&pair.key)) {
+            (true, false) => ("tls_cert", "tls_key", Key::TlsCert),
+            (false, true) => ("tls_key", "tls_cert", Key::TlsKey),
+            (true, true) | (false, false) => return,
+        };
+        self.config.tls.pair = None;
+        // What is given and mistaken has been told.
+        if !self.mistaken.iter().any(|it| matches!(it, Key::TlsCert | Key::TlsKey)) {
+            let place = self.places.get(&key).cloned();
+            let place = place.unwrap_or_else(|| Place::Flag(given.to_owned()));
+            let message = format!("`{given}` stands without `{missing}`");
+            let hint = "name the certificate and its key, or leave both out";
+            self.mistakes.push(Mistake::new(place, message, hint));
+        }
+    }
+
     /// Finds two listeners on one port, which could not both be bound.
     fn listeners(&mut self) {
         let mut taken = vec![("admin", self.config.admin)];
-        let http = self.config.http.iter().map(|it| ("http", Key::Http, *it));
-        let https = self.config.https.iter().map(|it| ("https", Key::Https, *it));
+        let http = self.config.http.iter().map(|it| ("http", Key::Http, it.address));
+        let https = self.config.https.iter().map(|it| ("https", Key::Https, it.address));
         for (setting, key, address) in http.chain(https) {
             let clash = taken.iter().find(|(_, other)| collide(address, *other));
             if let Some((name, other)) = clash {
@@ -381,6 +440,7 @@ impl Reader {
 
     fn finish(mut self) -> Reading {
         let (pools, labels) = self.finish_pools();
+        self.config.labels.served = Some(self.config.served());
         self.mistakes.sort();
         Reading {
             config: self.config,
@@ -398,6 +458,15 @@ fn secret(written: &Written, read_file: ReadFile<'_>) -> Result<String, Fault> {
         let hint = "name a file that exists and that we may read, or leave this out";
         Fault::new(format!("cannot be read: {error}"), hint)
     })
+}
+
+/// The default certificate, one half of which may not be there yet.
+fn pair(config: &mut Config) -> &mut PairFiles {
+    config.tls.pair.get_or_insert_default()
+}
+
+fn is_given(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
 }
 
 /// Whether both cannot be bound. Port 0 asks for any free one.

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::StaticPool;
 use crate::config::settings::Absent;
 use crate::config::{AccessLogFormat, DockerAddress};
+use crate::domain::tls::{Profile, UnknownName};
 
 /// What a test writes, layer by layer.
 #[derive(Default)]
@@ -74,7 +75,7 @@ fn a_list_is_replaced_as_a_whole() {
     let mut given = Given::file("http = [\":1\", \":2\"]");
     assert_eq!(given.config().http.len(), 2);
     given.flags = &[(Key::Http, ":3"), (Key::Http, "[::1]:4,:5")];
-    let http: Vec<String> = given.config().http.iter().map(ToString::to_string).collect();
+    let http: Vec<String> = given.config().http.iter().map(|it| it.address.to_string()).collect();
     assert_eq!(http, ["0.0.0.0:3", "[::1]:4", "0.0.0.0:5"]);
 }
 
@@ -371,4 +372,72 @@ fn who_may_read_the_admin_port_is_a_list_and_localhost_a_switch() {
         ]
     );
     assert_eq!(Given::flags(&[(Key::AdminAllow, "everyone")]).mistakes().len(), 1);
+}
+
+#[test]
+fn an_external_account_is_an_id_and_a_key() {
+    let given = Given::flags(&[(Key::AcmeEabKid, "kid-1")]);
+    assert_eq!(
+        given.mistakes(),
+        ["flag --acme-eab-kid: `acme_eab_kid` is `kid-1`, which has no key beside it (give the \
+          file with its key too, as `acme_eab_key_file`)"]
+    );
+    let given = Given::flags(&[(Key::AcmeEabKeyFile, "/key")]);
+    assert_eq!(
+        given.mistakes(),
+        ["flag --acme-eab-key-file: `acme_eab_key_file` is `/key`, which has no key id beside it \
+          (give the id that belongs to it too, as `acme_eab_kid`)"]
+    );
+    let both = [(Key::AcmeEabKid, "kid-1".to_owned()), (Key::AcmeEabKeyFile, "/key".to_owned())];
+    let config = load(&both, &BTreeMap::new(), &|path| match path.to_str() {
+        Some("/key") => Ok("c2VjcmV0\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    });
+    let binding = config.unwrap().acme.binding.unwrap();
+    assert_eq!((&*binding.key_id, &*binding.key), ("kid-1", &b"secret"[..]));
+}
+
+#[test]
+fn a_directory_may_have_its_own_authorities() {
+    let given = Given::flags(&[(Key::AcmeCa, "/ca.pem")]);
+    let mistakes = given.mistakes();
+    assert!(mistakes[0].contains("`acme_ca` is `/ca.pem`, which cannot be read"), "{mistakes:?}");
+    let given = Given::file("acme_directory = \"http://acme.example.com/\"");
+    assert!(given.mistakes()[0].contains("is not encrypted"), "{:?}", given.mistakes());
+}
+
+#[test]
+fn a_certificate_and_its_key_may_come_from_two_layers() {
+    let mut given = Given::file("tls_cert = \"a.crt\"\ntls_dir = \"certs\"\nsni = \"strict\"");
+    given.env = &[("EVENKEEL_TLS_KEY", "/run/a.key"), ("EVENKEEL_TLS_PROFILE", "modern")];
+    given.flags = &[(Key::TlsClientCa, "ca.pem"), (Key::State, "/data")];
+    let config = given.config();
+    let pair = PairFiles { certificate: "a.crt".into(), key: "/run/a.key".into() };
+    assert_eq!(config.tls.pair, Some(pair));
+    assert_eq!(config.tls.folder, Some("certs".into()));
+    assert_eq!(config.tls.client_ca, Some("ca.pem".into()));
+    assert_eq!(config.tls.profile, Profile::Modern);
+    assert_eq!(config.tls.unknown_name, UnknownName::Refuse);
+    assert_eq!(config.state, Path::new("/data"));
+}
+
+#[test]
+fn a_certificate_without_its_key_is_a_mistake_and_so_is_a_key_alone() {
+    let hint = "(name the certificate and its key, or leave both out)";
+    let given = Given::flags(&[(Key::TlsCert, "a.crt")]);
+    let expected = format!("flag --tls-cert: `tls_cert` stands without `tls_key` {hint}");
+    assert_eq!(given.mistakes(), [expected]);
+    let given = Given::env(&[("EVENKEEL_TLS_KEY", "a.key")]);
+    let expected =
+        format!("environment EVENKEEL_TLS_KEY: `tls_key` stands without `tls_cert` {hint}");
+    assert_eq!(given.mistakes(), [expected]);
+    assert_eq!(given.read().config.tls.pair, None);
+}
+
+#[test]
+fn what_is_kept_has_a_place_that_is_named_in_full() {
+    let given = Given::flags(&[(Key::State, "state"), (Key::TlsProfile, "old")]);
+    let mistakes = given.mistakes();
+    assert!(mistakes[0].contains("`state` is `state`, which is no absolute path"), "{mistakes:?}");
+    assert!(mistakes[1].contains("`tls_profile` is `old`, which is not served"), "{mistakes:?}");
 }

@@ -67,6 +67,7 @@ pub(super) fn alone<'l, 'a>(
             "rate.burst" | "rate.by" => "rate",
             "auth.forward.headers" => "auth.forward",
             "error_page.on" => "error_page",
+            "tls.client" => "tls",
             _ => return None,
         };
         let has_it = labels.iter().any(|other| other.label.key == needed);

@@ -24,7 +24,8 @@ use crate::domain::rule::Rule;
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Middlewares {
     pub(super) compression: CompressionWish,
-    pub(super) redirect_https: bool,
+    /// None: as `tls` wants it.
+    pub(super) redirect_https: Option<bool>,
     pub(super) clients: Clients,
     pub(super) cors: CorsLabels,
     pub(super) redirect: Option<Target>,
@@ -51,7 +52,7 @@ impl Middlewares {
         let clients = Some(self.clients).filter(|it| !it.is_empty());
         let list = [
             self.compression.into_settings().map(Middleware::Compress),
-            self.redirect_https.then_some(Middleware::RedirectHttps),
+            self.redirect_https.filter(|&it| it).map(|_| Middleware::RedirectHttps),
             clients.map(Middleware::Clients),
             guards.rate(),
             self.cors.into_cors().map(Middleware::Cors),

@@ -5,6 +5,7 @@ mod choice;
 mod compress;
 mod conditions;
 mod cors;
+mod edge;
 mod error_page;
 mod group;
 mod guards;
@@ -25,6 +26,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+
+pub use edge::Served;
 
 use crate::domain::files::Files;
 use crate::domain::labels::group::{Group, Groups};
@@ -51,6 +54,8 @@ pub struct LabelSettings {
     pub listeners: Vec<SocketAddr>,
     /// What the files hold that labels name.
     pub files: Arc<Files>,
+    /// None where nobody knows: then whatever is asked for is taken to be there.
+    pub served: Option<Served>,
 }
 
 impl Default for LabelSettings {
@@ -60,6 +65,7 @@ impl Default for LabelSettings {
             constraints: Vec::new(),
             listeners: Vec::new(),
             files: Arc::default(),
+            served: None,
         }
     }
 }

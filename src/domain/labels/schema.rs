@@ -49,6 +49,7 @@ pub enum Setting {
     Header,
     Query,
     Client,
+    Entrypoint,
     Priority,
     Balance,
     MaxFails,
@@ -102,6 +103,8 @@ pub enum Setting {
     AddPrefix,
     Hsts,
     SecurityHeaders,
+    Tls,
+    TlsClient,
     HeadersRequest,
     HeadersResponse,
     ProxyProtocol,
@@ -158,6 +161,7 @@ impl Setting {
             Self::Client | Self::Allow | Self::Deny => {
                 "addresses or networks, separated by commas, such as `10.0.0.0/8,192.168.1.7`"
             }
+            Self::Entrypoint => "names of entry points, separated by commas, such as `https`",
             Self::Priority => "a whole number, such as `10` or `-10`",
             Self::Balance => {
                 "`round_robin`, `least_request`, `p2c`, `peak_ewma`, `random`, `ip_hash`, \
@@ -232,6 +236,8 @@ impl Setting {
             Self::Hsts => {
                 "`true`, `false` or a value such as `max-age=31536000; includeSubDomains`"
             }
+            Self::Tls => "`auto` or `file`",
+            Self::TlsClient => "`optional` or `required`",
             Self::HeadersRequest | Self::HeadersResponse => {
                 "a value of visible ASCII, such as `max-age=60`, under a name that frames no message"
             }
@@ -313,7 +319,7 @@ labels! {
     Rule guard Header "header.<name>" "the value of a request header, in any of its lines" "any";
     Rule guard Query "query.<name>" "the value of a query parameter, at any of its places" "any";
     Rule guard Client "client" "client addresses" "any";
-    Rule guard later "entrypoint" "`http`, `https` or a named one" "all";
+    Rule guard Entrypoint "entrypoint" "where its clients come in: `http`, `https`, or the name that the settings `http` and `https` give an address" "all";
     Rule plain Priority "priority" "the larger number wins; else the most specific rule" "0";
 
     Pool plain UpstreamTlsName "upstream.tls.name" "with `scheme=https`, the name that the certificates of replicas must be for" "the first name of `host` by the alphabet, else each one's address";
@@ -346,8 +352,8 @@ labels! {
     Pool plain Drain "drain" "how long a leaving replica may finish" "30s";
     Pool plain Queue "queue" "how many requests may wait, in the order of their arrival and for `hold` at most, while every ready replica has its `max_conns`" "1024";
     Pool plain TimeoutConnect "timeout.connect" "time to connect to a replica" "2s";
-    Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer" "60s";
-    Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body" "60s";
+    Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer; for a gRPC call at least what its `grpc-timeout` allows, of which an hour counts" "60s";
+    Pool plain TimeoutIdle "timeout.idle" "time between two pieces of a body, so also between two messages of a gRPC stream: allow for the longest silence of one that has any" "60s";
     Pool plain TimeoutTunnel "timeout.tunnel" "time that a WebSocket or tunnel may be silent" "1h";
     Pool plain Compress "compress" "compress answers as their clients prefer; of what they like alike, the first that is listed" "off";
     Pool plain CompressMin "compress.min" "from what size" "256B";
@@ -356,9 +362,9 @@ labels! {
     Pool plain HeadersResponse "headers.response.<Name>" "set a response header, also of answers of our own; empty: remove it" "";
     Pool plain SecurityHeaders "security_headers" "`X-Frame-Options: SAMEORIGIN`, `X-Content-Type-Options: nosniff`, `X-XSS-Protection: 1; mode=block` and `Referrer-Policy: strict-origin-when-cross-origin`, each unless the replica sends its own" "false";
     Pool plain Hsts "hsts" "`Strict-Transport-Security` for clients that came by https, unless the replica sends its own; `true`: for a year" "false";
-    Pool guard later "tls" "`auto` (ACME) or `file`" "unset: served on http and https alike";
-    Pool guard later "tls.client" "client certificates: `optional` or `required`" "";
-    Pool guard RedirectHttps "redirect_https" "308 to the same address at the setting `https_public_port`, for clients that came by plain http; where a proxy before us ends TLS, it must be one of `trusted_proxies`" "true if `tls` is set";
+    Pool guard Tls "tls" "its clients use https: with a certificate that an authority is asked for, for each name of `host` (`auto`), or with those given to the balancer (`file`); plain http is redirected" "unset: served on http and https alike";
+    Pool guard TlsClient "tls.client" "certificates of clients by the settings' `tls_client_ca`: asked for (`optional`), or a condition (`required`; 403); a verified one is passed on as `Client-Cert` (RFC 9440)" "";
+    Pool guard RedirectHttps "redirect_https" "308 to the same address at the setting `https_public_port`, for clients that came by plain http; where a proxy before us ends TLS, it must be one of `trusted_proxies`. `false` beside `tls` serves plain http too" "true if `tls` is set";
     Pool guard Allow "allow" "clients that may pass; others get 403" "";
     Pool guard Deny "deny" "clients that get 403, also if `allow` names them" "";
     Pool guard AuthBasic "auth.basic" "who may pass, by name and password; 401" "off";

@@ -87,6 +87,8 @@ pub enum InvalidValue {
     Authorities { entry: String, fault: InvalidAuthorities },
     #[error("is no status of a failure")]
     NoFailure { entry: String },
+    #[error("is no entry point of the balancer")]
+    EntryPoint { entry: String, meant: Option<String> },
     #[error("is no coding of content")]
     Coding { entry: String },
     #[error("is no media type")]
@@ -132,6 +134,7 @@ impl InvalidValue {
             | Self::Authorities { entry, .. }
             | Self::NoFailure { entry }
             | Self::Header { entry }
+            | Self::EntryPoint { entry, .. }
             | Self::Coding { entry }
             | Self::MediaType { entry } => Some(entry),
             Self::Other { entry, .. } => entry.as_deref(),
@@ -166,6 +169,7 @@ impl InvalidValue {
             Self::Host { remedy, .. } => Some((*remedy).to_owned()),
             Self::Path { fault, .. } => Some(fault.remedy().to_owned()),
             Self::Other { remedy: Some(remedy), .. } => Some((*remedy).to_owned()),
+            Self::EntryPoint { meant: Some(meant), .. } => Some(format!("did you mean `{meant}`?")),
             Self::Word { meant: Some(meant) } => Some(format!("did you mean `{meant}`?")),
             Self::User { fault, .. } => Some(fault.remedy().to_owned()),
             Self::AuthUrl { fault, .. } => fault.remedy().map(str::to_owned),
@@ -209,6 +213,7 @@ impl InvalidValue {
             | Self::NoText { .. }
             | Self::Authorities { .. }
             | Self::NoFailure { .. }
+            | Self::EntryPoint { meant: None, .. }
             | Self::Coding { .. }
             | Self::MediaType { .. }
             | Self::Target(_)

@@ -9,6 +9,7 @@ use crate::domain::labels::own::{self, Known, Own};
 use crate::domain::labels::schema::{self, Label, Setting};
 use crate::domain::labels::unknown::Guess;
 use crate::domain::labels::value::{self, InvalidValue};
+use crate::domain::names::HostPattern;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::world::{Place, Workload};
 
@@ -184,6 +185,37 @@ impl Voice {
     pub(super) fn without_compress(&mut self, known: &Known<'_>, stem: &str) {
         let hint = format!("add `{stem}.compress=true`, or remove it");
         self.tell(known.own, &format!("has no effect without `{stem}.compress`"), hint);
+    }
+
+    /// TLS, which no listener speaks.
+    pub(super) fn no_https(&mut self, known: &Known<'_>) {
+        let hint = "start the balancer with `--https :443`, or remove the label where a proxy \
+                    before us ends TLS; until then plain http is redirected to where nobody may \
+                    listen, unless `redirect_https` is `false`";
+        self.tell(known.own, "asks for https, which is not served", hint.to_owned());
+    }
+
+    /// Certificates of clients, whose authority nobody has named.
+    pub(super) fn no_client_ca(&mut self, known: &Known<'_>) {
+        let hint = format!("start the balancer with `--tls-client-ca FILE`; {CLOSED}");
+        self.tell(known.own, "needs authorities that vouch for clients, and has none", hint);
+    }
+
+    /// A certificate for nobody.
+    pub(super) fn no_certified_host(&mut self, known: &Known<'_>, stem: &str) {
+        let stem = shown(stem);
+        let what = format!("asks for a certificate, and no `{stem}.host` says for whom");
+        let hint = format!("add `{stem}.host` with the names of the service, or write `file`");
+        self.tell(known.own, &what, hint);
+    }
+
+    /// A certificate that no authority gives by the challenges that we can meet.
+    pub(super) fn uncertified(&mut self, known: &Known<'_>, host: &HostPattern, why: &str) {
+        let host = shown(&host.to_string());
+        let what = format!("asks for a certificate for `{host}`, which {why}");
+        let hint = "give one by `--tls-cert` or `--tls-dir` and write `file`, or name public hosts \
+                    one by one; no authority is asked for this one";
+        self.tell(known.own, &what, hint.to_owned());
     }
 
     /// A scheme that we do not speak.

@@ -15,7 +15,7 @@ use crate::domain::labels::upstream::{self, UpstreamTls};
 use crate::domain::labels::value::{self, InvalidValue};
 use crate::domain::labels::voice::Voice;
 use crate::domain::labels::{
-    LabelSettings, auth, conditions, cors, error_page, guards, rate, redirect,
+    LabelSettings, auth, conditions, cors, edge, error_page, guards, rate, redirect,
 };
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::pool::PoolSettings;
@@ -42,7 +42,7 @@ pub(super) struct Wish<'a> {
     conditions: Conditions,
     health_path: Option<Arc<str>>,
     check: HealthCheck,
-    tls: UpstreamTls,
+    upstream_tls: UpstreamTls,
     middlewares: Middlewares,
     /// A guard cannot be used.
     pub(super) closed: bool,
@@ -74,13 +74,15 @@ impl<'a> Wish<'a> {
         }
         let conditions = std::mem::take(&mut wish.conditions);
         wish.rule.conditions = (!conditions.is_empty()).then(|| Arc::new(conditions));
-        let tls = std::mem::take(&mut wish.tls);
-        wish.settings.tls = tls.settle(wish.scheme, group, voice);
+        let tls = std::mem::take(&mut wish.upstream_tls);
+        wish.settings.upstream_tls = tls.settle(wish.scheme, group, voice);
         wish.settle_check(group, voice);
         for (known, needed) in guards::alone(&group.labels) {
             voice.without(known, &group.stem, needed);
             wish.closed |= known.label.guard;
         }
+        let served = settings.served.as_ref();
+        wish.closed |= edge::settle(group, &wish.settings, &wish.rule, served, voice);
         Self::settle_compression(group, voice);
         wish.settle_middlewares(group, voice);
         wish
@@ -106,6 +108,9 @@ impl<'a> Wish<'a> {
 
     /// Most groups ask for none.
     fn settle_middlewares(&mut self, group: &Group<'a>, voice: &mut Voice) {
+        if self.settings.tls.is_some() {
+            self.middlewares.redirect_https.get_or_insert(true);
+        }
         if self.middlewares != Middlewares::default() {
             self.middlewares.tell(group, &self.rule, voice);
             let middlewares = std::mem::take(&mut self.middlewares);
@@ -161,6 +166,10 @@ impl<'a> Wish<'a> {
             Setting::Header => conditions::header(conditions, known.name, written)?,
             Setting::Query => conditions::query(conditions, known.name, written)?,
             Setting::Client => fill(&mut conditions.clients, conditions::clients(written))?,
+            Setting::Entrypoint => {
+                let read = edge::entry_points(written, settings.served.as_ref());
+                fill(&mut conditions.entry_points, read)?;
+            }
             Setting::Priority => self.rule.priority = value::priority(written)?,
             Setting::MaxFails => outliers.max_fails = value::count(written, &MAX_FAILS)?,
             Setting::FailTimeout => {
@@ -202,7 +211,11 @@ impl<'a> Wish<'a> {
             Setting::Compress => middlewares.compression.take_codings(written)?,
             Setting::CompressMin => middlewares.compression.take_min(written)?,
             Setting::CompressTypes => middlewares.compression.take_types(written)?,
-            Setting::RedirectHttps => middlewares.redirect_https = value::boolean(written)?,
+            Setting::RedirectHttps => {
+                middlewares.redirect_https = Some(value::boolean(written)?);
+            }
+            Setting::Tls => self.settings.tls = Some(edge::source(written)?),
+            Setting::TlsClient => self.settings.client_auth = edge::client_auth(written)?,
             Setting::Allow => {
                 fill(&mut middlewares.clients.allow, conditions::clients(written))?;
             }
@@ -226,9 +239,9 @@ impl<'a> Wish<'a> {
             Setting::HeadersResponse => {
                 edit_header(&mut middlewares.response_headers, known.name, written)?;
             }
-            Setting::UpstreamTlsName => self.tls.take_name(written)?,
-            Setting::UpstreamTlsCa => self.tls.take_ca(written, known, voice)?,
-            Setting::UpstreamTlsInsecure => self.tls.take_insecure(written)?,
+            Setting::UpstreamTlsName => self.upstream_tls.take_name(written)?,
+            Setting::UpstreamTlsCa => self.upstream_tls.take_ca(written, known, voice)?,
+            Setting::UpstreamTlsInsecure => self.upstream_tls.take_insecure(written)?,
             Setting::ProxyProtocol => {
                 self.settings.proxy_protocol = Some(value::proxy_protocol(written)?);
             }
@@ -255,7 +268,7 @@ impl Default for Wish<'_> {
             conditions: Conditions::default(),
             health_path: None,
             check: HealthCheck::default(),
-            tls: UpstreamTls::default(),
+            upstream_tls: UpstreamTls::default(),
             middlewares: Middlewares::default(),
             closed: false,
         }

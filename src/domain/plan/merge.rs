@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::domain::labels::Membership;
 use crate::domain::lifecycle::HealthCheck;
-use crate::domain::middleware::Middleware;
 use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::plan::{Member, Memory, PoolPlan};
+use crate::domain::pool::PoolSettings;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::rule::{Access, Rule};
+use crate::domain::tls::ClientAuth;
 use crate::domain::upstream::{Scheme, Tls, Trust};
 use crate::domain::world::{RunState, Workload};
 
@@ -35,16 +36,20 @@ pub(super) fn merge(
     let ranked = by_rank(&candidates, memory);
     let decides = ranked.first()?;
     let mut settings = decides.membership.settings.clone();
-    let (access, middlewares) = access(name, &ranked, memory, problems);
-    settings.middlewares = middlewares;
+    let (access, guards) = access(name, decides, &ranked, memory, problems);
+    settings.middlewares = Arc::clone(&guards.middlewares);
+    settings.tls = guards.tls;
+    settings.client_auth = guards.client_auth;
     problems.extend(disagreement(name, decides, &ranked));
     let stem = decides.membership.stem.clone();
     let mut members = members(name, candidates, problems);
-    settings.tls = tls(name, &stem, settings.tls.take(), &access, &members, problems);
-    settings.health = settings.health.map(|check| named(check, &access, settings.tls.as_ref()));
+    settings.upstream_tls =
+        tls(name, &stem, settings.upstream_tls.take(), &access, &members, problems);
+    settings.health =
+        settings.health.map(|check| named(check, &access, settings.upstream_tls.as_ref()));
     for member in &mut members {
         member.check =
-            member.check.take().map(|check| named(check, &access, settings.tls.as_ref()));
+            member.check.take().map(|check| named(check, &access, settings.upstream_tls.as_ref()));
     }
     Some(PoolPlan { access, settings, members })
 }
@@ -118,22 +123,19 @@ fn by_rank<'c, 'a>(candidates: &'c [Candidate<'a>], memory: Memory<'_>) -> Vec<&
     proven
 }
 
-/// The rule and the middlewares as one unit, since those that guard the door are
-/// among them: those of who decides; if they cannot be used, the last good ones,
-/// else those of the next who could decide. So neither somebody untried nor an
-/// older one opens what was kept shut. Else it stays shut.
-fn access(
+/// The rule, and the settings whose middlewares, `tls` and `tls.client` go with
+/// it as one unit, since the guards of the door are among them: those of who
+/// decides; if they cannot be used, the last good ones, else those of the next
+/// who could decide. So neither somebody untried nor an older one opens what was
+/// kept shut. Else it stays shut.
+fn access<'s>(
     name: &PoolName,
-    ranked: &[&Candidate<'_>],
-    memory: Memory<'_>,
+    decides: &'s Candidate<'_>,
+    ranked: &[&'s Candidate<'_>],
+    memory: Memory<'s>,
     problems: &mut Vec<Problem>,
-) -> (Access, Arc<[Middleware]>) {
-    let Some(decides) = ranked.first() else {
-        return (Access::Closed(Rule::default()), Arc::default());
-    };
-    let open = |it: &Candidate<'_>| {
-        (Access::Open(it.rule().clone()), Arc::clone(&it.membership.settings.middlewares))
-    };
+) -> (Access, &'s PoolSettings) {
+    let open = |it: &'s Candidate<'_>| (Access::Open(it.rule().clone()), &it.membership.settings);
     // A container that joins twice has one rule, shut if any part of it is:
     // else its second group would open what its first one closes.
     let closed = ranked.iter().filter(|it| matches!(it.membership.access, Access::Closed(_)));
@@ -154,7 +156,7 @@ fn access(
         return open(good);
     }
     let last_good = memory.previous.pools.get(name).and_then(|pool| match &pool.access {
-        Access::Open(rule) => Some((rule, &pool.settings.middlewares)),
+        Access::Open(rule) => Some((rule, &pool.settings)),
         Access::Closed(_) => None,
     });
 
@@ -165,9 +167,9 @@ fn access(
     };
     match (last_good, good.next()) {
         // It may be stricter than those of older containers are.
-        (Some((rule, middlewares)), _) => {
+        (Some((rule, settings)), _) => {
             tell(format!("it keeps its last good rule, since that of `{broken}` cannot be used"));
-            (Access::Open(rule.clone()), Arc::clone(middlewares))
+            (Access::Open(rule.clone()), settings)
         }
         (None, Some(good)) => {
             let other = &good.workload.name;
@@ -181,7 +183,7 @@ fn access(
             tell(format!(
                 "requests for {rest} are answered 503, since the rule of `{broken}` cannot be used"
             ));
-            (Access::Closed(rest.clone()), Arc::clone(&decides.membership.settings.middlewares))
+            (Access::Closed(rest.clone()), &decides.membership.settings)
         }
     }
 }
@@ -193,7 +195,8 @@ fn overlooked<'c, 'a>(ranked: &[&'c Candidate<'a>]) -> Vec<(&'c Candidate<'a>, &
     let guards = |it: &'c Candidate<'a>| {
         it.membership.settings.middlewares.iter().filter(|middleware| middleware.is_guard())
     };
-    if ranked.iter().all(|it| guards(it).next().is_none()) {
+    let client_auth = |it: &Candidate<'_>| it.membership.settings.client_auth;
+    if ranked.iter().all(|it| guards(it).next().is_none() && client_auth(it) == ClientAuth::Off) {
         return Vec::new();
     }
     let mut firsts = HashMap::new();
@@ -206,7 +209,10 @@ fn overlooked<'c, 'a>(ranked: &[&'c Candidate<'a>]) -> Vec<(&'c Candidate<'a>, &
     });
     let lacks =
         |first: &Candidate<'_>, guard| !first.membership.settings.middlewares.contains(guard);
-    pairs.filter(|(first, it)| guards(it).any(|guard| lacks(first, guard))).collect()
+    let overlooks = |(first, it): &(&Candidate<'_>, &'c Candidate<'a>)| {
+        guards(it).any(|guard| lacks(first, guard)) || client_auth(it) > client_auth(first)
+    };
+    pairs.filter(overlooks).collect()
 }
 
 /// Tells whose labels are passed over, as long as they run: after a change of

@@ -3,14 +3,19 @@
 use crate::domain::middleware::{Middleware, Page};
 use crate::domain::names::PoolName;
 use crate::domain::plan::{Plan, PoolPlan};
+use crate::domain::pool::PoolSettings;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::rule::Access;
+use crate::domain::tls::ClientAuth;
 
 impl PoolPlan {
     /// Whether anybody may ask it: it is open, and nothing says who may pass.
     pub fn is_unguarded(&self) -> bool {
         let Access::Open(rule) = &self.access else { return false };
-        rule.conditions.is_none() && !self.settings.middlewares.iter().any(Middleware::is_guard)
+        let PoolSettings { middlewares, client_auth, .. } = &self.settings;
+        rule.conditions.is_none()
+            && *client_auth != ClientAuth::Required
+            && !middlewares.iter().any(Middleware::is_guard)
     }
 }
 

@@ -40,6 +40,7 @@ use crate::domain::middleware::Middleware;
 use crate::domain::names::PoolName;
 use crate::domain::proxy_protocol::Version;
 use crate::domain::retry::Budget;
+use crate::domain::tls::{CertificateSource, ClientAuth};
 use crate::domain::upstream::{Scheme, Tls};
 use crate::domain::world::WorkloadId;
 
@@ -115,8 +116,12 @@ pub struct PoolSettings {
     pub middlewares: Arc<[Middleware]>,
     /// Connections to replicas begin with a PROXY header.
     pub proxy_protocol: Option<Version>,
+    /// None: clients come by http and https alike.
+    pub tls: Option<CertificateSource>,
+    /// Whether they must show a certificate.
+    pub client_auth: ClientAuth,
     /// How replicas prove who they are; none where none is spoken to by TLS.
-    pub tls: Option<Arc<Tls>>,
+    pub upstream_tls: Option<Arc<Tls>>,
 }
 
 /// Limits of the waits for a replica.
@@ -157,7 +162,7 @@ pub struct Waiting(Arc<PoolState>);
 impl PoolSettings {
     /// How this one of its replicas proves who it is, if it is spoken to by TLS.
     pub fn tls_of(&self, endpoint: &Endpoint) -> Option<&Arc<Tls>> {
-        self.tls.as_ref().filter(|_| endpoint.id.scheme == Scheme::Https)
+        self.upstream_tls.as_ref().filter(|_| endpoint.id.scheme == Scheme::Https)
     }
 }
 
@@ -178,6 +183,8 @@ impl Default for PoolSettings {
             middlewares: Arc::default(),
             proxy_protocol: None,
             tls: None,
+            client_auth: ClientAuth::Off,
+            upstream_tls: None,
         }
     }
 }

@@ -11,6 +11,8 @@ impl Conditions {
     /// Whether all of them hold.
     pub(super) fn hold(&self, asked: &Asked<'_>) -> bool {
         (self.methods.is_empty() || self.methods.contains(asked.method))
+            && (self.entry_points.is_empty()
+                || self.entry_points.iter().any(|it| **it == *asked.entry_point))
             && (self.clients.is_empty() || self.clients.iter().any(|it| it.contains(&asked.client)))
             && self.headers.iter().all(|(name, wanted)| {
                 let mut lines = asked.headers.get_all(name).iter();
@@ -29,7 +31,8 @@ impl Conditions {
         let wanted = self.headers.iter().map(|(_, it)| it);
         let wanted = wanted.chain(self.queries.iter().map(|(_, it)| it));
         let any = wanted.filter(|it| matches!(it, Wanted::Any)).count();
-        (Reverse(self.count()), any, self.methods.len(), addresses(&self.clients))
+        let (methods, entry_points) = (self.methods.len(), self.entry_points.len());
+        (Reverse(self.count()), any, methods, entry_points, addresses(&self.clients))
     }
 }
 
@@ -154,6 +157,18 @@ mod tests {
         {
             let client = client.parse().unwrap();
             assert_eq!(conditions.hold(&Asked { client, ..plain() }), taken, "{client}");
+        }
+    }
+
+    #[test]
+    fn a_client_comes_in_by_any_of_the_entry_points() {
+        let entry_points = vec!["https".into(), "internal".into()];
+        let conditions = Conditions { entry_points, ..Conditions::default() };
+        for (entry_point, taken) in
+            [("https", true), ("internal", true), ("http", false), ("", false)]
+        {
+            let asked = Asked { entry_point, ..plain() };
+            assert_eq!(conditions.hold(&asked), taken, "{entry_point}");
         }
     }
 

@@ -83,7 +83,7 @@ impl Entry {
 }
 
 /// What follows each dot of a host name, the longest first.
-fn suffixes(host: &str) -> impl Iterator<Item = &str> {
+pub(super) fn suffixes(host: &str) -> impl Iterator<Item = &str> {
     host.match_indices('.').filter_map(|(dot, _)| host.get(dot + 1..))
 }
 

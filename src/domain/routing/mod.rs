@@ -4,8 +4,9 @@ mod conditions;
 mod heed;
 mod host;
 mod path;
+mod tls;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -13,14 +14,16 @@ use http::{HeaderMap, Method};
 
 use crate::domain::balance;
 use crate::domain::lifecycle::{self, HealthCheck, Probe, Signs, State};
-use crate::domain::names::{Host, PoolName};
+use crate::domain::names::{Host, HostPattern, PoolName};
 use crate::domain::plan::{Member, Plan, PoolPlan};
 use crate::domain::pool::{
     Endpoint, EndpointId, Names, Pool, PoolState, Sessions, StickyKey, Tiers, Vitals,
 };
 use crate::domain::routing::host::{Entry, Hosts};
 use crate::domain::routing::path::PathMatch;
+use crate::domain::routing::tls::Policies;
 use crate::domain::rule::{Access, Rule};
+use crate::domain::tls::{self as certificates, CertificateSource, ClientAuth};
 
 /// Everything a request needs to be served, never changed once built.
 #[derive(Debug, Default)]
@@ -34,6 +37,7 @@ pub struct RoutingTable {
     next_serial: u64,
     compiled: BTreeMap<PoolName, Compiled>,
     hosts: Hosts,
+    policies: Policies,
 }
 
 /// What a request asks for.
@@ -51,6 +55,8 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// Never IPv4-mapped.
     pub client: IpAddr,
+    /// The name of where the client came in.
+    pub entry_point: &'a str,
 }
 
 /// Where a request goes.
@@ -72,11 +78,11 @@ struct Compiled {
 }
 
 impl<'a> Asked<'a> {
-    /// A GET without a query or headers.
+    /// A GET without a query or headers, by plain http.
     pub fn get(host: &'a str, path: &'a str, client: IpAddr) -> Self {
         static HEAD: LazyLock<(Method, HeaderMap)> = LazyLock::new(Default::default);
         let (method, headers) = &*HEAD;
-        Self { host, path, query: None, method, headers, client }
+        Self { host, path, query: None, method, headers, client, entry_point: "http" }
     }
 }
 
@@ -100,6 +106,7 @@ impl RoutingTable {
             next_serial: previous.next_serial,
             compiled: BTreeMap::new(),
             hosts: Hosts::default(),
+            policies: Policies::default(),
         };
         let mut vitals = previous.vitals();
         let checks = checks(plan, &vitals);
@@ -110,6 +117,7 @@ impl RoutingTable {
         }
         table.bury(vitals);
         table.connect(&previous.hosts);
+        table.settle_policies();
         table
     }
 
@@ -118,6 +126,33 @@ impl RoutingTable {
         let private = is_private(asked.client);
         let entry = self.hosts.find(&asked, private)?;
         Some(Route { pool: &entry.pool, closed: entry.closed })
+    }
+
+    /// How clients of `host`, in its lookup form, show who they are in a
+    /// handshake: as the strictest of the pools whose rules name it wants it, or
+    /// where none does of those for any host. It is empty for a client that says
+    /// no name.
+    pub fn client_auth(&self, host: &str) -> ClientAuth {
+        self.policies.of(host)
+    }
+
+    /// Whether any pool wants certificates of clients.
+    pub fn has_client_auth(&self) -> bool {
+        self.policies.any()
+    }
+
+    /// The names for which an authority is to be asked.
+    pub fn wanted_certificates(&self) -> BTreeSet<Arc<str>> {
+        let auto = |it: &&Compiled| it.pool.settings.tls == Some(CertificateSource::Auto);
+        let pools = self.compiled.values().filter(auto);
+        let hosts = pools.flat_map(|it| &it.plan.access.rule().hosts);
+        hosts
+            .filter(|host| certificates::unfit(host).is_none())
+            .filter_map(|host| match host {
+                HostPattern::Exact(host) => Some(host.as_str().into()),
+                HostPattern::Wildcard(_) => None,
+            })
+            .collect()
     }
 
     pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
@@ -253,10 +288,7 @@ impl RoutingTable {
                     closed,
                     pool: Arc::clone(&compiled.pool),
                 };
-                if !self.no_localhost
-                    && let Ok(host) =
-                        format!("{}.localhost", compiled.pool.name.name).parse::<Host>()
-                {
+                if let Some(host) = self.local_host(&compiled.pool) {
                     self.hosts.insert_local(host, entry.clone());
                 }
                 if rule.hosts.is_empty() {
@@ -269,6 +301,31 @@ impl RoutingTable {
             }
         }
         self.hosts.sort(previous);
+    }
+
+    fn settle_policies(&mut self) {
+        let pools = self.compiled.values().map(|it| (it, it.pool.settings.client_auth));
+        if pools.clone().all(|(_, auth)| auth == ClientAuth::Off) {
+            return;
+        }
+        let mut policies = Policies::default();
+        for (compiled, auth) in pools {
+            let hosts = &compiled.plan.access.rule().hosts;
+            policies.add(hosts, auth);
+            if let Some(host) = self.local_host(&compiled.pool) {
+                policies.add(&[HostPattern::Exact(host)], auth);
+            }
+        }
+        policies.settle();
+        self.policies = policies;
+    }
+
+    /// `<pool>.localhost`, if pools answer there.
+    fn local_host(&self, pool: &Pool) -> Option<Host> {
+        if self.no_localhost {
+            return None;
+        }
+        format!("{}.localhost", pool.name.name).parse().ok()
     }
 
     fn vitals(&self) -> HashMap<EndpointId, Arc<Vitals>> {

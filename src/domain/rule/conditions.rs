@@ -18,6 +18,8 @@ pub struct Conditions {
     /// The client is in any of these. They do not overlap, and none is
     /// IPv4-mapped.
     pub clients: Vec<IpNet>,
+    /// The client came in by any of these, sorted.
+    pub entry_points: Vec<Arc<str>>,
 }
 
 /// The value that a header or a query parameter must have.
@@ -34,7 +36,9 @@ impl Conditions {
 
     /// How many there are; the entries of one list are one.
     pub fn count(&self) -> usize {
-        let lists = usize::from(!self.methods.is_empty()) + usize::from(!self.clients.is_empty());
+        let lists =
+            [self.methods.is_empty(), self.clients.is_empty(), self.entry_points.is_empty()];
+        let lists = lists.iter().filter(|is_empty| !**is_empty).count();
         self.headers.len() + self.queries.len() + lists
     }
 }
@@ -66,6 +70,7 @@ impl fmt::Display for Conditions {
             });
         }
         parts.extend(super::listed("client", &self.clients));
+        parts.extend(super::listed("entry point", &self.entry_points));
         f.write_str(&parts.join(", "))
     }
 }

@@ -18,6 +18,14 @@ pub enum Access {
     Closed(Rule),
 }
 
+impl Access {
+    /// The rule, or what is readable of it.
+    pub fn rule(&self) -> &Rule {
+        let (Self::Open(rule) | Self::Closed(rule)) = self;
+        rule
+    }
+}
+
 /// Which requests a pool asks for. Everything that is set must match.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Rule {

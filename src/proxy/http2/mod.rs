@@ -1,21 +1,62 @@
-//! The HTTP/2 front (RFC 9113).
+//! The HTTP/2 front (RFC 9113): the h2 crate's frames and streams behind a gate
+//! that counts what a client sends.
+//!
+//! h2 keeps the protocol; how long and how much a client may take is kept here.
 
-use std::rc::Rc;
+mod account;
+mod date;
+mod head;
+mod send;
+mod serve;
+mod stream;
+mod tunnel_stream;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::debug;
+use std::time::Duration;
 
-use crate::proxy::request::Visitor;
-use crate::proxy::resources::Resources;
+pub(super) use serve::serve;
 
-/// Serves `stream`, of which `before` has been read already.
-pub(super) async fn serve<S>(
-    _resources: Rc<Resources>,
-    _stream: S,
-    _before: &[u8],
-    visitor: Visitor,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    debug!(peer = %visitor.ends.source, "HTTP/2 is not spoken");
+/// How long and how much a client may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Limits {
+    /// Until the preface and the first SETTINGS are there.
+    preface: Duration,
+    /// Without a stream.
+    idle: Duration,
+    /// Between two pieces of a request's body, while somebody wants them.
+    body_idle: Duration,
+    /// After which an answer is reset of which the client takes nothing.
+    stall: Duration,
+    /// Streams at once.
+    streams: u32,
+    /// Decoded fields of one head or one set of trailers, in bytes as RFC 9113
+    /// §6.5.2 counts them.
+    head_bytes: u32,
+    /// What a client may send of one body before it is taken, in bytes.
+    stream_window: u32,
+    /// The same of all bodies of a connection.
+    connection_window: u32,
+    /// Of one answer, unsent, in bytes.
+    stream_buffer: usize,
+    /// Of all answers of a connection, unsent, in bytes.
+    connection_buffer: usize,
+    /// Requests of one connection; then the client has to open another.
+    requests: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            preface: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            body_idle: Duration::from_secs(60),
+            stall: Duration::from_secs(30),
+            streams: 100,
+            head_bytes: 32 * 1024,
+            stream_window: 256 * 1024,
+            connection_window: 1024 * 1024,
+            stream_buffer: 64 * 1024,
+            connection_buffer: 1024 * 1024,
+            requests: 10_000,
+        }
+    }
 }

@@ -2,11 +2,38 @@
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
+use crate::domain::http::grpc;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::body::ResponseBody;
 use crate::proxy::request::exchange::Exchange;
+
+/// What a client understands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Language {
+    Html,
+    Json,
+    /// No bodies, but a status of its own.
+    Grpc,
+}
+
+impl Language {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        if is_call(headers) {
+            Self::Grpc
+        } else if wants_json(headers) {
+            Self::Json
+        } else {
+            Self::Html
+        }
+    }
+}
+
+/// Whether the request is a gRPC call.
+pub(super) fn is_call(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| grpc::is_call(kind.as_bytes()))
+}
 
 /// Whether the client would rather have JSON than a page.
 pub(super) fn wants_json(headers: &HeaderMap) -> bool {
@@ -24,17 +51,20 @@ pub(super) struct Ours {
 /// can find it in the log, and nothing of what stands behind the balancer.
 pub(super) fn of(
     error: &ProxyError,
-    wants_json: bool,
+    language: Language,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let status = error.status();
     exchange.replied(status, error.reason());
     let id = exchange.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("");
     let message = error.public_message();
-    let (kind, content) = if wants_json {
-        ("application/json", json(status, message, id))
-    } else {
-        ("text/html; charset=utf-8", page(status, message, id))
+    let (kind, content) = match language {
+        Language::Json => ("application/json", json(status, message, id)),
+        Language::Html => ("text/html; charset=utf-8", page(status, message, id)),
+        Language::Grpc => {
+            let message = format!("{message} [{}; request {id}]", error.reason());
+            return to_call(error, &message, exchange);
+        }
     };
     let mut response = Response::new(ResponseBody::whole(Bytes::from(content), exchange));
     *response.status_mut() = status;
@@ -43,6 +73,24 @@ pub(super) fn of(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     error.describe(headers);
     response.extensions_mut().insert(Ours { message });
+    response
+}
+
+/// The answer to a call that failed: all of it is in the head ("Trailers-Only"),
+/// and to HTTP it is well.
+fn to_call(
+    error: &ProxyError,
+    message: &str,
+    mut exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    exchange.sent_as(StatusCode::OK);
+    let mut response = Response::new(ResponseBody::whole(Bytes::new(), exchange));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(grpc::CONTENT_TYPE));
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(error.grpc_code().number())));
+    let message = HeaderValue::try_from(grpc::Message(message).to_string());
+    headers.extend(message.ok().map(|message| (GRPC_MESSAGE, message)));
+    error.describe_call(headers);
     response
 }
 
@@ -72,6 +120,9 @@ fn page(status: StatusCode, message: &str, id: &str) -> String {
 fn escape(id: &str) -> String {
     id.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.:".contains(*c)).take(128).collect()
 }
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 #[cfg(test)]
 mod tests {

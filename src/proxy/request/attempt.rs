@@ -100,7 +100,7 @@ impl Attempt<'_> {
             })?;
             let terms = Terms {
                 endpoint: address,
-                timeouts: self.timeouts(),
+                timeouts: &prepared.timeouts(self.timeouts()),
                 watch: &ongoing.watch,
                 upload: prepared.upload(),
                 idempotent: prepared.is_idempotent(),

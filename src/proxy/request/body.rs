@@ -111,6 +111,11 @@ impl ResponseBody {
         }
     }
 
+    /// The client gets no more of it, for this reason.
+    pub(in crate::proxy) fn break_off(&mut self, reason: &'static str) {
+        self.failed.get_or_insert(reason);
+    }
+
     /// Other content in place of what it was. A short rest of that is still
     /// read, so that its connection can carry another request.
     pub(super) fn replaced(mut self, content: Bytes) -> Self {
@@ -169,7 +174,7 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        let whole = self.is_end_stream();
+        let whole = self.is_end_stream() && self.failed.is_none();
         if let Some(mut exchange) = self.exchange.take() {
             exchange.body_ended(self.bytes, whole, self.failed);
         }

@@ -12,6 +12,7 @@ use crate::proxy::listener::EntryPoint;
 use crate::proxy::secure::Session;
 
 /// Who is on the line, and how they came.
+#[derive(Debug)]
 pub(in crate::proxy) struct Visitor {
     /// Whom the connection comes from, and what replicas are told of that.
     pub(in crate::proxy) from: forwarded::Downstream,
@@ -23,6 +24,7 @@ pub(in crate::proxy) struct Visitor {
 }
 
 /// A connection, for its requests.
+#[derive(Debug)]
 pub(in crate::proxy) struct Downstream {
     pub(super) visitor: Visitor,
     /// None but for HTTP/1.

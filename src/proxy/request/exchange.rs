@@ -28,6 +28,8 @@ pub(in crate::proxy) struct Exchange {
     pool: Option<Arc<Pool>>,
     /// None until an answer has begun.
     status: Option<StatusCode>,
+    /// What the client was sent, where that is not what became of the request.
+    sent: Option<StatusCode>,
     /// Why it ended, if not well.
     end: Option<&'static str>,
     /// None until the request has been read.
@@ -89,6 +91,7 @@ impl Exchange {
             client: peer,
             pool: None,
             status: None,
+            sent: None,
             end: None,
             upload: None,
             tunnelled_bytes: 0,
@@ -169,6 +172,11 @@ impl Exchange {
         self.end = Some(reason);
     }
 
+    /// We answer so that HTTP sees this status: the failure is told otherwise.
+    pub(super) fn sent_as(&mut self, status: StatusCode) {
+        self.sent = Some(status);
+    }
+
     /// The body of the answer is over: `whole` if all of it was read; else why
     /// it `failed`, unless the client left.
     pub(in crate::proxy) fn body_ended(
@@ -228,7 +236,7 @@ impl Drop for Exchange {
             method: line.method.as_ref().map_or("", Method::as_str),
             target: &target,
             version: line.version,
-            status,
+            status: self.sent.map_or(status, |sent| sent.as_u16()),
             request_bytes: self.tunnelled_bytes + self.upload.as_ref().map_or(0, |it| it.bytes()),
             response_bytes: self.response_bytes,
             referer: line.referer.as_ref().map(HeaderValue::as_bytes),

@@ -20,11 +20,12 @@ use std::time::Duration;
 
 use http::{Request, Response};
 
+pub(super) use body::{Broken, ResponseBody};
 pub(super) use downstream::{Arrived, Downstream, Visitor};
 
 use crate::proxy::client_body::ClientBody;
 use crate::proxy::error::ProxyError;
-use crate::proxy::request::body::ResponseBody;
+use crate::proxy::request::answer::Language;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::middleware::Admission;
 use crate::proxy::resources::Resources;
@@ -38,11 +39,11 @@ pub(super) async fn handle(
 ) -> Response<ResponseBody> {
     let mut exchange =
         Box::new(Exchange::begin(&resources, downstream.visitor.from.peer(), arrived, &request));
-    let wants_json = answer::wants_json(request.headers());
+    let language = Language::of(request.headers());
     let fail = |error: ProxyError, exchange| {
         let error = error.blame(downstream.fault());
         resources.parts.counters.answered(error.metric());
-        answer::of(&error, wants_json, exchange)
+        answer::of(&error, language, exchange)
     };
     let prepared = match prepare::prepare(&resources, &downstream, request, &mut exchange) {
         Ok(prepared) => prepared,

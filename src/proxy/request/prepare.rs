@@ -3,21 +3,24 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use tokio::time::Instant;
 
 use crate::domain::http::forwarded::Scheme;
 use crate::domain::http::framing::Body;
 use crate::domain::http::refusal::Refusal;
 use crate::domain::http::upgrade::Upgrade;
-use crate::domain::http::{forwarded, hop_by_hop, host, target};
+use crate::domain::http::{forwarded, grpc, hop_by_hop, host, target};
 use crate::domain::names::host_key;
-use crate::domain::pool::{Pool, Wanted};
+use crate::domain::pool::{Pool, Timeouts, Wanted};
 use crate::domain::proxy_protocol::Ends;
 use crate::domain::routing::Asked;
 use crate::proxy::client_body::ClientBody;
+use crate::proxy::request::answer;
 use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
@@ -34,7 +37,11 @@ pub(super) struct Prepared {
     /// The protocols that the client would change to.
     pub(super) upgrade: Option<Upgrade>,
     ends: Ends,
+    downstream: Rc<Downstream>,
     upload: Rc<Upload>,
+    /// What a gRPC call's client allows it in all.
+    timeout: Option<grpc::Timeout>,
+    began: Instant,
     /// In normal form.
     target: PathAndQuery,
     method: Method,
@@ -44,7 +51,7 @@ pub(super) struct Prepared {
 /// Checks a request and brings it into the form in which it is forwarded.
 pub(super) fn prepare(
     resources: &Resources,
-    downstream: &Downstream,
+    downstream: &Rc<Downstream>,
     request: Request<ClientBody>,
     exchange: &mut Exchange,
 ) -> Result<Prepared, Refusal> {
@@ -82,8 +89,21 @@ pub(super) fn prepare(
     let upload = Upload::new(incoming);
     exchange.upload = Some(Rc::clone(&upload));
     let (method, headers) = (parts.method, parts.headers);
-    let ends = ends(downstream, client);
-    Ok(Prepared { host, lenient_path, client, upgrade, ends, upload, target, method, headers })
+    let (ends, timeout, began) = (ends(downstream, client), timeout(&headers), exchange.began);
+    Ok(Prepared {
+        host,
+        lenient_path,
+        client,
+        upgrade,
+        ends,
+        downstream: Rc::clone(downstream),
+        upload,
+        timeout,
+        began,
+        target,
+        method,
+        headers,
+    })
 }
 
 impl Prepared {
@@ -94,8 +114,9 @@ impl Prepared {
 
     /// What its route depends on, by one of the readings of its path.
     pub(super) fn asked<'a>(&'a self, path: &'a str) -> Asked<'a> {
-        let Self { host, target, method, headers, client, .. } = self;
-        Asked { host, path, query: target.query(), method, headers, client: *client }
+        let Self { host, target, method, headers, client, downstream, .. } = self;
+        let entry_point = &*downstream.visitor.entry.name;
+        Asked { host, path, query: target.query(), method, headers, client: *client, entry_point }
     }
 
     /// As it is forwarded.
@@ -127,6 +148,19 @@ impl Prepared {
         self.method.is_idempotent()
     }
 
+    /// Until when the head of an answer must be there, where the client says so.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timeout.map(|timeout| self.began + timeout.patience())
+    }
+
+    /// What a replica that is asked now is given of `timeouts`: the client's own
+    /// deadline counts where it is later.
+    pub(super) fn timeouts(&self, timeouts: &Timeouts) -> Timeouts {
+        let left = self.deadline().map(|until| until.saturating_duration_since(Instant::now()));
+        let response = left.map_or(timeouts.response, |left| left.max(timeouts.response));
+        Timeouts { response, ..*timeouts }
+    }
+
     /// How the client reached us, or a proxy that we trust.
     pub(super) fn scheme(&self) -> Scheme {
         forwarded::scheme(&self.headers)
@@ -144,6 +178,13 @@ impl Prepared {
         self.method.clone_into(request.method_mut());
         *request.uri_mut() = Uri::from(self.target.clone());
         self.headers.clone_into(request.headers_mut());
+        if let Some(timeout) = self.timeout
+            && let passed = self.began.elapsed()
+            && passed >= TIME_WORTH_TELLING
+            && let Ok(left) = HeaderValue::try_from(timeout.after(passed).to_string())
+        {
+            request.headers_mut().insert(GRPC_TIMEOUT, left);
+        }
         // Only HTTP/1.0 may leave it out, and HTTP/1.1 needs one.
         if !self.headers.contains_key(HOST)
             && let Ok(address) = HeaderValue::try_from(endpoint.to_string())
@@ -162,6 +203,11 @@ fn ends(downstream: &Downstream, client: IpAddr) -> Ends {
     } else {
         Ends { source: SocketAddr::new(client, 0), ..downstream.visitor.ends }
     }
+}
+
+fn timeout(headers: &HeaderMap) -> Option<grpc::Timeout> {
+    let timeout = headers.get(GRPC_TIMEOUT).filter(|_| answer::is_call(headers))?;
+    grpc::Timeout::parse(timeout.as_bytes())
 }
 
 /// The target in normal form, and the lenient reading of its path if it differs.
@@ -193,6 +239,11 @@ fn identify(headers: &mut HeaderMap) -> HeaderValue {
     headers.insert(X_REQUEST_ID, id.clone());
     id
 }
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// A call that has not waited is passed on with the timeout that it came with.
+const TIME_WORTH_TELLING: Duration = Duration::from_millis(1);
 
 /// At most: forwarding fields, the request's id, `Connection` and `Upgrade`.
 const FIELDS_ADDED: usize = 8;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::SET_COOKIE;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::domain::http::cache;
 use crate::domain::http::forwarded::Scheme;
@@ -45,12 +45,12 @@ pub(super) async fn serve(
         spare: None,
         last_failure: None,
     };
-    loop {
-        let table = resources.table();
-        if let Break(answered) = serving.step(&table, exchange, admission).await? {
-            return Ok(answered);
-        }
-    }
+    let Some(deadline) = prepared.deadline() else {
+        return serving.run(exchange, admission).await;
+    };
+    // What is under way ends with it: a request that is being sent is broken off.
+    let served = Box::pin(timeout_at(deadline, serving.run(exchange, admission))).await;
+    served.unwrap_or(Err(ProxyError::DeadlineExceeded))
 }
 
 /// A request between its attempts.
@@ -72,6 +72,20 @@ struct Serving<'a> {
 type Step = Result<ControlFlow<Answered>, ProxyError>;
 
 impl Serving<'_> {
+    /// Goes on until there is an answer.
+    async fn run(
+        &mut self,
+        exchange: &mut Box<Exchange>,
+        admission: &mut Admission,
+    ) -> Result<Answered, ProxyError> {
+        loop {
+            let table = self.resources.table();
+            if let Break(answered) = self.step(&table, exchange, admission).await? {
+                return Ok(answered);
+            }
+        }
+    }
+
     /// One attempt, or one wait.
     async fn step(
         &mut self,

@@ -89,7 +89,7 @@ fn finding(error: &ProxyError) -> Finding {
         | ProxyError::Reset { .. }
         | ProxyError::BadSwitch { .. }
         | ProxyError::ResponseTimeout { .. } => Finding::Failed,
-        ProxyError::Left { .. } => Finding::GivenUp,
+        ProxyError::Left { .. } | ProxyError::DeadlineExceeded => Finding::GivenUp,
         ProxyError::NoUpgrade { .. }
         | ProxyError::ClientBroke(_)
         | ProxyError::BodyTooLarge { .. }

@@ -16,6 +16,7 @@ use crate::domain::http::trailers;
 use crate::domain::pool::Timeouts;
 use crate::proxy::client_body::{ClientBody, ClientBroke};
 use crate::proxy::error::ProxyError;
+use crate::proxy::http1::turn::Fault;
 
 /// The body of one request: what is still to come of it, what has come and may
 /// have to be sent again, and how far it is.
@@ -33,6 +34,8 @@ pub(in crate::proxy) struct Upload {
     limit: Cell<Option<u64>>,
     without_trailers: Cell<bool>,
     stage: Cell<Stage>,
+    /// What is known of why the client broke it off.
+    fault: Cell<Option<Fault>>,
     /// When it last got on; none before that.
     moved_at: Cell<Option<Instant>>,
     /// Who wants to know that the attempt under way has all of it.
@@ -159,7 +162,7 @@ impl Upload {
     pub(in crate::proxy) fn fault(&self) -> ProxyError {
         match self.limit.get() {
             Some(limit) if self.bytes.get() > limit => ProxyError::BodyTooLarge { limit },
-            Some(_) | None => ProxyError::ClientBroke(None),
+            Some(_) | None => ProxyError::ClientBroke(self.fault.get()),
         }
     }
 
@@ -235,6 +238,7 @@ impl Upload {
         Poll::Ready(match frame {
             None => None,
             Some(Err(error)) => {
+                self.fault.set(error.fault());
                 self.set_stage(Stage::Broken);
                 Some(Err(BodyBroken::Client(error)))
             }

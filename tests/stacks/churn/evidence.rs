@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::client::Failure;
 use super::clock::Micros;
 use super::events::Event;
 use super::leaving::{Arrival, Arrivals, Lag, lags};
 use super::load::{Asking, Outcome};
 use super::site::{Entry, Line, Site};
+use crate::support::client::Failure;
 
 #[derive(Debug)]
 pub(super) struct Evidence {

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use super::client::Failure;
 use super::clock::{Micros, micros};
 use super::leaving::Lag;
 use super::load::Asking;
 use super::row::Row;
+use crate::support::client::Failure;
 
 /// Which goals these rows miss, each with its row.
 pub(super) fn missed(rows: &[Row]) -> Vec<String> {
     let of_row = |row: &Row| {
         let pool = row.balancing.as_str();
-        let head = format!("{} ({}, {pool})", row.scenario.name, row.mode);
+        let protocol = row.speaks.as_str();
+        let head = format!("{} ({}, {pool}, {protocol})", row.scenario.name, row.mode);
         misses(row).into_iter().map(move |miss| format!("{head}: {miss}"))
     };
     let mut missed: Vec<_> = rows.iter().flat_map(of_row).collect();
@@ -81,6 +82,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::balancing::Balancing;
+    use super::super::lines::Speaks;
     use super::super::scenario::{Mode, SCENARIOS, Scenario};
     use super::*;
 
@@ -147,6 +149,7 @@ mod tests {
             scenario: *SCENARIOS.iter().find(|scenario| scenario.others).unwrap(),
             mode: Mode::Exit,
             balancing: Balancing::RoundRobin,
+            speaks: Speaks::Http1,
             bound: 0,
             strays: 0,
             sent: 1,

@@ -1,6 +1,5 @@
 //! Open-loop load: requests set out at a fixed rate, whatever their answers do.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,14 +7,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::balancing::Visitors;
-use super::client::{Failure, connect, exchange, rests};
 use super::clock::{Micros, now};
+use super::lines::{Asked, Lines, Speaks};
+use crate::support::client::Failure;
 
 /// What is asked, and how often.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +64,13 @@ impl Running {
 
 impl Load {
     /// Starts asking for targets below `/row/`.
-    pub(super) fn start(self, at: SocketAddr, row: &str, visitors: Visitors) -> Running {
+    pub(super) fn start(
+        self,
+        at: SocketAddr,
+        speaks: Speaks,
+        row: &str,
+        visitors: Visitors,
+    ) -> Running {
         // Of a balancer that hangs, every request of the time-out is under way.
         let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
@@ -74,7 +79,8 @@ impl Load {
         let row = row.to_owned();
         let thread = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(self.run(Arc::new(Clients::new(at, row, visitors)), &stopped))
+            let clients = Clients { row, visitors, lines: Lines::new(at, speaks) };
+            runtime.block_on(self.run(Arc::new(clients), &stopped))
         });
         Running { stop, thread }
     }
@@ -103,28 +109,22 @@ impl Load {
     }
 }
 
-/// Those who ask, and their connections that rest.
-#[derive(Debug)]
+/// Those who ask, and their connections.
 struct Clients {
-    at: SocketAddr,
     row: String,
     visitors: Visitors,
-    resting: Mutex<VecDeque<TcpStream>>,
+    lines: Lines,
 }
 
 impl Clients {
-    fn new(at: SocketAddr, row: String, visitors: Visitors) -> Self {
-        Self { at, row, visitors, resting: Mutex::default() }
-    }
-
     async fn ask(&self, number: usize, asking: Asking, due: Instant) -> Outcome {
         let (sent, late) = (now(), due.elapsed());
         let fresh = number.is_multiple_of(FRESH_EVERY);
         let target = format!("/{}/{number}", self.row);
         let (fields, expected) = self.visitors.greeting(number);
-        let request = request(&target, asking, fresh, &fields);
-        let asked = timeout(CLIENT_TIMEOUT, self.try_ask(&target, asking, &request, fresh)).await;
-        let end = asked.unwrap_or(Err(Failure::Timeout)).map(|(replica, cookie)| {
+        let asked = Asked { fields, ..asking.asked(&target) };
+        let answered = timeout(CLIENT_TIMEOUT, self.try_ask(asking, &asked, fresh)).await;
+        let end = answered.unwrap_or(Err(Failure::Timeout)).map(|(replica, cookie)| {
             self.visitors.learn(number, &replica, cookie);
             replica
         });
@@ -134,55 +134,26 @@ impl Clients {
     /// Who answers, and the cookie that it sets.
     async fn try_ask(
         &self,
-        target: &str,
         asking: Asking,
-        request: &[u8],
+        asked: &Asked,
         fresh: bool,
     ) -> Result<(String, Option<String>), Failure> {
-        let mut stream = match (!fresh).then(|| self.rested()).flatten() {
-            Some(stream) => stream,
-            None => connect(self.at).await?,
-        };
-        let answer = exchange(&mut stream, request).await?;
-        if answer.keeps && !fresh {
-            self.rest(stream);
-        }
+        let answer = self.lines.exchange(asked, fresh).await?;
         if answer.status != 200 {
             return Err(Failure::Status(answer.status));
         }
-        let named = named(&answer.body, target, asking).ok_or(Failure::WrongBody)?;
+        let named = named(&answer.body, &asked.target, asking).ok_or(Failure::WrongBody)?;
         Ok((named, answer.cookie))
-    }
-
-    /// The connection that rested longest, so that all of them live.
-    fn rested(&self) -> Option<TcpStream> {
-        let mut resting = self.resting.lock().unwrap();
-        while let Some(stream) = resting.pop_front() {
-            if rests(&stream) {
-                return Some(stream);
-            }
-        }
-        None
-    }
-
-    fn rest(&self, stream: TcpStream) {
-        let mut resting = self.resting.lock().unwrap();
-        if resting.len() < RESTING_MAX {
-            resting.push_back(stream);
-        }
     }
 }
 
-fn request(target: &str, asking: Asking, fresh: bool, fields: &str) -> Vec<u8> {
-    let connection = if fresh { "close" } else { "keep-alive" };
-    let tail = format!("{target} HTTP/1.1\r\nHost: churn\r\nConnection: {connection}\r\n{fields}");
-    match asking {
-        Asking::Get => format!("GET {tail}\r\n").into_bytes(),
-        Asking::Post(bytes) => {
-            let mut whole = format!("POST {tail}Content-Length: {bytes}\r\n\r\n").into_bytes();
-            whole.resize(whole.len() + bytes, b'x');
-            whole
-        }
+impl Asking {
+    fn asked(self, target: &str) -> Asked {
+        let (method, body_bytes) = match self {
+            Self::Get => ("GET", 0),
+            Self::Post(bytes) => ("POST", bytes),
+        };
+        Asked { method, target: target.to_owned(), fields: String::new(), body_bytes }
     }
 }
 
@@ -200,7 +171,5 @@ fn named(body: &[u8], target: &str, asking: Asking) -> Option<String> {
 
 /// What a patient client waits.
 pub(super) const CLIENT_TIMEOUT: Duration = Duration::from_secs(15);
-/// As many connections as a busy front of browsers keeps.
-const RESTING_MAX: usize = 32;
 /// A fifth of the requests come over a connection of their own.
 const FRESH_EVERY: usize = 5;

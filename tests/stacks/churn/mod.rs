@@ -6,13 +6,13 @@
 #![expect(clippy::disallowed_methods, reason = "the clock is compared with that of replicas")]
 
 mod balancing;
-mod client;
 mod clock;
 mod cut;
 mod events;
 mod evidence;
 mod goals;
 mod leaving;
+mod lines;
 mod load;
 mod random;
 mod row;
@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use balancing::Balancing;
 use goals::missed;
+use lines::Speaks;
 use row::{Pace, Row, live};
 use scenario::{Mode, OF_EACH_POOL, SCENARIOS, Scenario};
 use site::{Balancer, Site, Way};
@@ -62,6 +63,16 @@ fn nothing_is_lost_in_pools_that_hash_or_count_requests() {
 }
 
 #[test]
+fn nothing_is_lost_by_clients_of_http2_over_tls() {
+    let Some(engine) = Engine::find() else { return };
+    let chosen = |scenario: &Scenario, mode| BY_HTTP2.contains(&(scenario.name, mode));
+    let clients = Clients { balancing: Balancing::RoundRobin, speaks: Speaks::Http2 };
+    let rows = rows(&engine, Balancer::Evenkeel, clients, SHORT, &chosen);
+    assert_eq!(rows.len(), BY_HTTP2.len());
+    hold_to_the_goals(&rows);
+}
+
+#[test]
 #[ignore = "takes a quarter of an hour; `make churn` runs it"]
 fn nothing_is_lost_in_any_row_of_the_table() {
     let Some(engine) = Engine::find() else { return };
@@ -70,15 +81,15 @@ fn nothing_is_lost_in_any_row_of_the_table() {
         let row = format!("{}, {mode}", scenario.name);
         only.as_ref().is_none_or(|only| only.split(';').any(|part| row.contains(part)))
     };
-    let balancing = Balancing::chosen();
+    let clients = Clients { balancing: Balancing::chosen(), speaks: Speaks::chosen() };
     let mut columns = Vec::new();
     for balancer in balancers() {
-        columns.push((balancer, rows(&engine, balancer, balancing, FULL, &chosen)));
+        columns.push((balancer, rows(&engine, balancer, clients, FULL, &chosen)));
     }
     let table = table(&columns);
     let _ = writeln!(io::stderr(), "{table}");
-    if only.is_none() && balancing == Balancing::RoundRobin {
-        write(&table);
+    if only.is_none() && clients.balancing == Balancing::RoundRobin {
+        write(&table, clients.speaks);
     }
     hold_to_the_goals(&columns[0].1);
 }
@@ -87,7 +98,8 @@ fn nothing_is_lost_in_any_row_of_the_table() {
 fn prove(mode: Mode) {
     let Some(engine) = Engine::find() else { return };
     let chosen = |scenario: &Scenario, row| row == mode && scenario.short.contains(&mode);
-    let rows = rows(&engine, Balancer::Evenkeel, Balancing::RoundRobin, SHORT, &chosen);
+    let rows =
+        rows(&engine, Balancer::Evenkeel, Clients::of(Balancing::RoundRobin), SHORT, &chosen);
 
     hold_to_the_goals(&rows);
 }
@@ -96,16 +108,32 @@ fn prove(mode: Mode) {
 fn prove_pools(pools: &[Balancing]) {
     let Some(engine) = Engine::find() else { return };
     let chosen = |scenario: &Scenario, _| scenario.name == OF_EACH_POOL;
-    let lived = |&pool| rows(&engine, Balancer::Evenkeel, pool, SHORT, &chosen);
+    let lived = |&pool| rows(&engine, Balancer::Evenkeel, Clients::of(pool), SHORT, &chosen);
     let rows: Vec<_> = pools.iter().flat_map(lived).collect();
     assert_eq!(rows.len(), pools.len());
     hold_to_the_goals(&rows);
+}
+
+/// How clients come, and to what kind of pool.
+#[derive(Clone, Copy, Debug)]
+struct Clients {
+    balancing: Balancing,
+    speaks: Speaks,
+}
+
+impl Clients {
+    fn of(balancing: Balancing) -> Self {
+        Self { balancing, speaks: Speaks::Http1 }
+    }
 }
 
 /// Ours, and the peer that is asked for.
 fn balancers() -> Vec<Balancer> {
     match set("EVK_PEER").as_deref() {
         None => vec![Balancer::Evenkeel],
+        Some("traefik") if Speaks::chosen() == Speaks::Http2 => {
+            panic!("EVK_PEER=traefik has no TLS; leave out EVK_CHURN_PROTO=h2")
+        }
         Some("traefik") => vec![Balancer::Evenkeel, Balancer::Traefik],
         Some(other) => panic!("EVK_PEER is `{other}`; it may be `traefik`"),
     }
@@ -115,7 +143,7 @@ fn balancers() -> Vec<Balancer> {
 fn rows(
     engine: &Engine,
     balancer: Balancer,
-    balancing: Balancing,
+    clients: Clients,
     pace: Pace,
     chosen: &dyn Fn(&Scenario, Mode) -> bool,
 ) -> Vec<Row> {
@@ -127,7 +155,8 @@ fn rows(
             scenario.modes.contains(&mode) && variables.all(|variable| set(variable).is_some())
         });
         for scenario in possible.filter(|scenario| chosen(scenario, mode)) {
-            let way = Way { mode, engine: scenario.engine(), balancing };
+            let Clients { balancing, speaks } = clients;
+            let way = Way { mode, engine: scenario.engine(), balancing, speaks };
             let site = match current.take() {
                 Some((same, site)) if same == way => site,
                 // The old one goes before another comes.
@@ -156,12 +185,15 @@ fn hold_to_the_goals(rows: &[Row]) {
     assert!(missed.is_empty(), "\n{}", missed.join("\n"));
 }
 
-fn write(table: &str) {
+/// Each protocol has a table of its own on the page.
+fn write(table: &str, speaks: Speaks) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CHURN.md");
     let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).expect("docs/CHURN.md marks its table");
-    let (_, after) = rest.split_once(END).expect("docs/CHURN.md marks the end of its table");
-    fs::write(&path, format!("{before}{BEGIN}\n{table}{END}{after}")).unwrap();
+    let protocol = speaks.as_str();
+    let (begin, end) = (format!("<!-- {protocol} -->"), format!("<!-- end of {protocol} -->"));
+    let (before, rest) = page.split_once(&begin).expect("docs/CHURN.md marks its tables");
+    let (_, after) = rest.split_once(&end).expect("docs/CHURN.md marks the ends of its tables");
+    fs::write(&path, format!("{before}{begin}\n{table}{end}{after}")).unwrap();
 }
 
 const FULL: Pace = Pace {
@@ -177,5 +209,11 @@ const SHORT: Pace = Pace {
     after: Duration::from_millis(1_000),
 };
 
-const BEGIN: &str = "<!-- table -->";
-const END: &str = "<!-- end of table -->";
+/// The rows of `make test` in which a connection outlives many replicas.
+const BY_HTTP2: [(&str, Mode); 5] = [
+    ("scale 1 → 5", Mode::Exit),
+    ("scale 5 → 2", Mode::Exit),
+    ("docker kill one", Mode::Exit),
+    ("restart all at once", Mode::Exit),
+    ("docker kill one, POST 1 KiB", Mode::Exit),
+];

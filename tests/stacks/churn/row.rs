@@ -6,16 +6,17 @@ use std::thread;
 use std::time::Duration;
 
 use super::balancing::{Balancing, Visitors};
-use super::client::Failure;
 use super::clock::now;
 use super::evidence::Evidence;
 use super::goals::misses;
 use super::leaving::Lag;
+use super::lines::Speaks;
 use super::load::Load;
 use super::scenario::{Mode, Scenario};
 use super::site::Site;
 use super::steps;
 use super::table::cells;
+use crate::support::client::Failure;
 
 /// How much load there is, and for how long around what is done.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,7 @@ pub(super) struct Row {
     pub(super) scenario: Scenario,
     pub(super) mode: Mode,
     pub(super) balancing: Balancing,
+    pub(super) speaks: Speaks,
     pub(super) sent: usize,
     pub(super) failed: BTreeMap<Failure, usize>,
     pub(super) p99: Duration,
@@ -56,7 +58,7 @@ pub(super) fn live(site: &Site, scenario: Scenario, mode: Mode, name: &str, pace
     let begin = now();
     let load = Load { per_second: pace.per_second, asking: scenario.asking };
     let names = site.replicas().into_iter().collect();
-    let load = load.start(site.door(), name, Visitors::new(site.balancing, names));
+    let load = load.start(site.door(), site.speaks, name, Visitors::new(site.balancing, names));
     thread::sleep(pace.before);
     steps::take(site, scenario.steps);
     thread::sleep(pace.after);
@@ -71,6 +73,7 @@ pub(super) fn live(site: &Site, scenario: Scenario, mode: Mode, name: &str, pace
         scenario,
         mode,
         balancing: site.balancing,
+        speaks: site.speaks,
         bound,
         strays,
         sent: outcomes.len(),
@@ -90,10 +93,12 @@ impl Row {
     /// keeps to itself.
     pub(super) fn tell(&self) {
         let mut to = io::stderr().lock();
-        let Self { scenario, mode, balancing, events, noise, .. } = self;
-        let pool = balancing.as_str();
-        let head =
-            format!("{} ({mode}, {pool}), {events} events, {noise:?} of noise", scenario.name);
+        let Self { scenario, mode, balancing, speaks, events, noise, .. } = self;
+        let (pool, protocol) = (balancing.as_str(), speaks.as_str());
+        let head = format!(
+            "{} ({mode}, {pool}, {protocol}), {events} events, {noise:?} of noise",
+            scenario.name
+        );
         let _ = writeln!(to, "{head}:{}", cells(self));
         for miss in misses(self) {
             let _ = writeln!(to, "    {miss}");

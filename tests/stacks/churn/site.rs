@@ -15,6 +15,7 @@ use super::balancing::Balancing;
 use super::clock::Micros;
 use super::cut::Cut;
 use super::events::Ear;
+use super::lines::Speaks;
 use super::scenario::{Mode, Reach, SERVICES, Size};
 use super::traefik::Traefik;
 use crate::support::engine::{Engine, finish, set, socket};
@@ -35,6 +36,7 @@ pub(super) struct Way {
     pub(super) mode: Mode,
     pub(super) engine: Reach,
     pub(super) balancing: Balancing,
+    pub(super) speaks: Speaks,
 }
 
 /// What a replica has written of a request.
@@ -63,10 +65,13 @@ pub(super) struct Site {
     /// Between the balancer and the Engine, where there is to be something.
     pub(super) cut: Option<Cut>,
     pub(super) balancing: Balancing,
+    pub(super) speaks: Speaks,
     mode: Mode,
     folder: TempDir,
     traefik: Option<Traefik>,
+    /// Of HTTP/1.1 in the clear, by which it is seen who serves.
     door: SocketAddr,
+    secure_door: SocketAddr,
 }
 
 impl Site {
@@ -91,14 +96,27 @@ impl Site {
                 Some(Traefik::start(&stack, &engine_socket, folder.path()))
             }
         };
-        let door = match &traefik {
+        let doors = |port: u16| match &traefik {
             Some(traefik) => traefik.address,
-            None if way.engine == Reach::Restarted => inner_address(engine, &stack),
-            None => stack.address("80"),
+            None if way.engine == Reach::Restarted => inner_address(engine, &stack, port),
+            None => stack.address(&port.to_string()),
         };
+        let (door, secure_door) = (doors(80), doors(443));
         let engine = engine.clone();
-        let Way { mode, balancing, .. } = way;
-        Self { stack, engine, ear, cut, balancing, mode, folder, traefik, door }
+        let Way { mode, balancing, speaks, .. } = way;
+        Self {
+            stack,
+            engine,
+            ear,
+            cut,
+            balancing,
+            speaks,
+            mode,
+            folder,
+            traefik,
+            door,
+            secure_door,
+        }
     }
 
     /// Has exactly these replicas, all of them serving.
@@ -189,7 +207,10 @@ impl Site {
 
     /// Where the load goes.
     pub(super) fn door(&self) -> SocketAddr {
-        self.door
+        match self.speaks {
+            Speaks::Http1 => self.door,
+            Speaks::Http2 => self.secure_door,
+        }
     }
 
     /// What the replicas have been asked below `/row/`.
@@ -224,11 +245,11 @@ impl Site {
 
 /// Where the balancer is on its own network: what a daemon publishes is gone
 /// while the daemon is.
-fn inner_address(engine: &Engine, stack: &Stack) -> SocketAddr {
+fn inner_address(engine: &Engine, stack: &Stack, port: u16) -> SocketAddr {
     let network = format!("{}_inside", stack.project());
     let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
     let ip = engine.docker(&["inspect", "-f", &format, &stack.containers("lb")[0]]);
-    SocketAddr::new(ip.parse().unwrap(), 80)
+    SocketAddr::new(ip.parse().unwrap(), port)
 }
 
 fn stack(engine: &Engine, way: Way, folder: &Path, socket: &Path) -> Stack {

@@ -126,6 +126,7 @@ fn rules() -> impl Strategy<Value = Rule> {
     (hosts, prefixes, exact, (wanted(), wanted(), methods, clients), 0..2).prop_map(
         |(hosts, prefixes, exact, (header, query, methods, clients), priority)| {
             let conditions = Conditions {
+                entry_points: Vec::new(),
                 methods,
                 headers: header.map(|it| (HEADER, it)).into_iter().collect(),
                 queries: query.map(|it| ("q".into(), it)).into_iter().collect(),
@@ -195,7 +196,8 @@ struct Request {
 impl Request {
     fn asked(&self) -> Asked<'_> {
         let Self { host, path, query, method, headers, client } = self;
-        Asked { host, path, query: *query, method, headers, client: *client }
+        let entry_point = "http";
+        Asked { host, path, query: *query, method, headers, client: *client, entry_point }
     }
 }
 

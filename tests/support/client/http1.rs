@@ -1,76 +1,21 @@
-//! One request over a connection, and precisely what went wrong with it.
+//! One HTTP/1.1 request over a connection, and precisely what went wrong with it.
 
-use std::fmt;
 use std::io::{Error, ErrorKind};
-use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// An answer, read to its end.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
-    /// Whether another request may follow on the connection.
-    pub(super) keeps: bool,
-    /// That it sets, with its attributes.
-    pub(super) cookie: Option<String>,
-}
-
-/// Why a request has no good answer, as its client sees it.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Failure {
-    Refused,
-    Reset,
-    /// Closed before the first byte of an answer.
-    Closed,
-    /// Closed within an answer.
-    Truncated,
-    Status(u16),
-    Timeout,
-    /// It is no answer to this request.
-    WrongBody,
-    /// Answered by another replica than the access log names.
-    Misnamed,
-    /// Executed more than once.
-    Twice,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused => write!(to, "refused"),
-            Self::Reset => write!(to, "reset"),
-            Self::Closed => write!(to, "closed"),
-            Self::Truncated => write!(to, "truncated"),
-            Self::Status(status) => write!(to, "{status}"),
-            Self::Timeout => write!(to, "timeout"),
-            Self::WrongBody => write!(to, "wrong body"),
-            Self::Misnamed => write!(to, "misnamed"),
-            Self::Twice => write!(to, "executed twice"),
-        }
-    }
-}
-
-/// Opens a connection.
-pub(super) async fn connect(at: SocketAddr) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(at).await.map_err(|error| {
-        if error.kind() == ErrorKind::ConnectionRefused { Failure::Refused } else { Failure::Reset }
-    })?;
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
-}
+use super::{Answer, Failure};
 
 /// Whether a connection that rested can carry another request: the balancer has
 /// neither closed it nor said anything unasked.
-pub(super) fn rests(stream: &TcpStream) -> bool {
+pub(crate) fn rests(stream: &TcpStream) -> bool {
     matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
 /// Sends a request and reads its answer. An answer may come before all of the
 /// request is sent.
-pub(super) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<Answer, Failure> {
+pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<Answer, Failure> {
     let (mut from, mut to) = stream.split();
     let mut read = std::pin::pin!(answer(&mut from));
     tokio::select! {
@@ -131,6 +76,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 mod tests {
     use tokio::net::TcpListener;
 
+    use super::super::connect;
     use super::*;
 
     #[tokio::test]
