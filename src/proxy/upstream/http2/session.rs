@@ -109,7 +109,12 @@ impl Session {
     }
 
     pub(in crate::proxy::upstream) fn place(self: &Rc<Self>) -> Place {
-        self.signs.taken.set(self.signs.taken.get() + 1);
+        let taken = self.signs.taken.get();
+        self.signs.taken.set(taken + 1);
+        if taken == 0 {
+            // The replica is waited for from now on.
+            self.signs.changed.notify_waiters();
+        }
         Place(Rc::clone(self))
     }
 }
