@@ -109,7 +109,12 @@ impl Session {
     }
 
     pub(in crate::proxy::upstream) fn place(self: &Rc<Self>) -> Place {
-        self.signs.taken.set(self.signs.taken.get() + 1);
+        let taken = self.signs.taken.get();
+        self.signs.taken.set(taken + 1);
+        if taken == 0 {
+            // The replica is waited for from now on.
+            self.signs.changed.notify_waiters();
+        }
         Place(Rc::clone(self))
     }
 }
@@ -245,3 +250,74 @@ const PONG_WAIT: Duration = Duration::from_secs(5);
 /// Between two PINGs in one silence: servers of gRPC close a connection that
 /// sends a third one within five minutes in which they had nothing to say.
 const PING_AGAIN: Duration = Duration::from_secs(330);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    /// Takes what it is sent and answers with its settings, and with a PONG to so
+    /// many PINGs; tells when each PING came.
+    async fn replica(mut stream: DuplexStream, pongs: usize, pings: Rc<RefCell<Vec<Duration>>>) {
+        let began = Instant::now();
+        stream.read_exact(&mut [0; 24]).await.unwrap();
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let mut payload = vec![0; usize::from(head[2])];
+            stream.read_exact(&mut payload).await.unwrap();
+            let is_ping = head[3] == 6 && head[4] == 0;
+            if is_ping {
+                pings.borrow_mut().push(began.elapsed());
+                if pings.borrow().len() <= pongs {
+                    stream.write_all(&[0, 0, 8, 6, 1, 0, 0, 0, 0]).await.unwrap();
+                    stream.write_all(&payload).await.unwrap();
+                }
+            }
+        }
+    }
+
+    async fn open(pongs: usize) -> (Rc<Session>, Rc<RefCell<Vec<Duration>>>) {
+        let (ours, theirs) = duplex(4096);
+        let pings = Rc::<RefCell<Vec<_>>>::default();
+        tokio::task::spawn_local(replica(theirs, pongs, Rc::clone(&pings)));
+        let session = Session::open(([127, 0, 0, 1], 1).into(), ours).await.unwrap();
+        (session, pings)
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_replica_that_is_waited_for_and_answers_no_ping_is_dead() {
+        let (session, pings) = open(2).await;
+        let _place = session.place();
+        let began = Instant::now();
+        session.signs.until(|signs| signs.over.get()).await;
+        assert_eq!(began.elapsed(), SILENCE_MAX + 2 * PING_AGAIN + PONG_WAIT);
+        let expected = [SILENCE_MAX, SILENCE_MAX + PING_AGAIN, SILENCE_MAX + 2 * PING_AGAIN];
+        assert_eq!(*pings.borrow(), expected);
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn who_is_not_waited_for_is_not_asked() {
+        let (session, pings) = open(0).await;
+        drop(session.place());
+        tokio::time::sleep(PING_AGAIN).await;
+        assert_eq!((session.is_over(), pings.borrow().len()), (false, 0));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_connection_has_room_for_so_many_requests() {
+        // This one allows any number.
+        let (session, _) = open(0).await;
+        let places: Vec<_> = (0..STREAMS_MAX).map(|_| session.place()).collect();
+        assert_eq!((session.room(), session.idle_since()), (0, None));
+        drop(places);
+        assert_eq!((session.room(), session.idle_since()), (STREAMS_MAX, Some(Instant::now())));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_peer_that_begins_otherwise_is_no_session() {
+        let (ours, mut theirs) = duplex(4096);
+        theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        assert!(Session::open(([127, 0, 0, 1], 1).into(), ours).await.is_err());
+    }
+}
