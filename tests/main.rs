@@ -4,6 +4,7 @@ mod acme;
 mod admin;
 mod cli;
 mod docker;
+mod hostile;
 mod labels;
 mod simulation;
 mod stacks;

@@ -81,6 +81,8 @@ pub struct Replica {
     pub reason: String,
     /// `ADDRESS:PORT`.
     pub address: Option<String>,
+    /// How it is spoken to: `http`, `https` or `h2c`.
+    pub scheme: String,
     pub weight: u16,
     pub backup: bool,
     /// Requests that it may have at once; null: any number.

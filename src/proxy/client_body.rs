@@ -1,12 +1,18 @@
 //! The body of a request, whatever protocol brings it.
 
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
+
+use crate::proxy::http1::turn::Fault;
 
 /// What a client sends after its head.
 #[derive(Debug)]
@@ -14,7 +20,7 @@ pub(super) enum ClientBody {
     /// Nothing; or what follows is no body, but a tunnel's.
     None,
     Http1(Incoming),
-    Http2(Http2Body),
+    Http2(Box<Http2Body>),
 }
 
 /// The DATA and the trailers of one stream.
@@ -25,6 +31,26 @@ pub(super) struct Http2Body {
     length: Option<u64>,
     /// All of its DATA has come.
     read: bool,
+    /// Somebody is to be told when the body is asked for.
+    expectation: Option<Rc<Expectation>>,
+    idle: Duration,
+    /// Armed only while the client is waited for.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// A client that waits for `100 Continue` before it sends its body.
+#[derive(Debug, Default)]
+pub(super) struct Expectation {
+    stage: Cell<Stage>,
+    waits: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Stage {
+    #[default]
+    Waiting,
+    Arisen,
+    Met,
 }
 
 /// Why there is no more of it.
@@ -34,15 +60,24 @@ pub(super) enum ClientBroke {
     Http1(#[from] hyper::Error),
     #[error(transparent)]
     Http2(#[from] h2::Error),
+    #[error("the client stopped sending it")]
+    Idle,
 }
 
 impl ClientBody {
-    /// What comes by `stream`, of `length` bytes if that is known.
-    pub(super) fn http2(stream: RecvStream, length: Option<u64>) -> Self {
+    /// What comes by `stream`, of `length` bytes if that is known. Its client may
+    /// pause for `idle` while it is waited for.
+    pub(super) fn http2(
+        stream: RecvStream,
+        length: Option<u64>,
+        idle: Duration,
+        expectation: Option<Rc<Expectation>>,
+    ) -> Self {
         if stream.is_end_stream() {
             return Self::None;
         }
-        Self::Http2(Http2Body { stream, length, read: false })
+        let (read, deadline) = (false, None);
+        Self::Http2(Box::new(Http2Body { stream, length, read, expectation, idle, deadline }))
     }
 }
 
@@ -60,7 +95,7 @@ impl Body for ClientBody {
                 let frame = ready!(Pin::new(incoming).poll_frame(context));
                 Poll::Ready(frame.map(|frame| frame.map_err(ClientBroke::from)))
             }
-            Self::Http2(body) => body.poll_frame(context).map_err(ClientBroke::from),
+            Self::Http2(body) => body.poll_frame(context),
         }
     }
 
@@ -81,8 +116,35 @@ impl Body for ClientBody {
     }
 }
 
+impl ClientBroke {
+    /// What is known of it beside that, if anything.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Idle => Some(Fault::BodyTimeout),
+            Self::Http1(_) | Self::Http2(_) => None,
+        }
+    }
+}
+
 impl Http2Body {
     fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientBroke>>> {
+        if let Some(expectation) = self.expectation.take() {
+            expectation.arise();
+        }
+        if let Poll::Ready(frame) = self.poll_arrived(context) {
+            self.deadline = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(ClientBroke::from)));
+        }
+        let idle = self.idle;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(idle)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Some(Err(ClientBroke::Idle)))
+    }
+
+    fn poll_arrived(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
@@ -98,5 +160,29 @@ impl Http2Body {
         }
         let trailers = ready!(self.stream.poll_trailers(context));
         Poll::Ready(trailers.map(|it| it.map(Frame::trailers)).transpose())
+    }
+}
+
+impl Expectation {
+    /// Ready once, when the body has been asked for.
+    pub(super) fn poll_arisen(&self, context: &Context<'_>) -> Poll<()> {
+        match self.stage.get() {
+            Stage::Arisen => {
+                self.stage.set(Stage::Met);
+                Poll::Ready(())
+            }
+            Stage::Waiting => {
+                *self.waits.borrow_mut() = Some(context.waker().clone());
+                Poll::Pending
+            }
+            Stage::Met => Poll::Pending,
+        }
+    }
+
+    fn arise(&self) {
+        self.stage.set(Stage::Arisen);
+        if let Some(waker) = self.waits.borrow_mut().take() {
+            waker.wake();
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod acme;
 mod certificate;
+mod client;
 mod files;
 pub mod pem;
 mod roots;
@@ -10,6 +11,7 @@ mod server_config;
 mod store;
 
 pub use certificate::{Certificate, Fault};
+pub use client::{Clients, Offer, speaks_http2};
 pub use files::Files;
 pub use roots::roots;
 pub use self_signed::Unmade;

@@ -128,13 +128,22 @@ fn cells(replica: &Replica) -> [String; 8] {
     [
         replica.name.clone(),
         replica.state.clone(),
-        replica.address.clone().unwrap_or_else(|| "none".to_owned()),
+        address(replica),
         format!("{}{backup}", replica.weight),
         replica.in_flight.to_string(),
         replica.requests.to_string(),
         replica.failures.to_string(),
         replica.reason.clone(),
     ]
+}
+
+/// With the scheme, where it is not plain http.
+fn address(replica: &Replica) -> String {
+    match (&replica.address, replica.scheme.as_str()) {
+        (None, _) => "none".to_owned(),
+        (Some(address), "" | "http") => address.clone(),
+        (Some(address), scheme) => format!("{scheme}://{address}"),
+    }
 }
 
 fn problem_lines(problems: &[Problem]) -> Vec<String> {

@@ -16,6 +16,8 @@ pub enum Refusal {
     ControlCharacter,
     #[error("a header field has no valid name")]
     FieldName,
+    #[error("white space stands around the value of a header field")]
+    FieldValue,
     #[error("the request line cannot be read")]
     RequestLine,
     #[error("the HTTP version is not supported")]
@@ -80,6 +82,7 @@ impl Refusal {
             Self::SpaceBeforeColon => "space_before_colon",
             Self::ControlCharacter => "control_character",
             Self::FieldName => "bad_field_name",
+            Self::FieldValue => "bad_field_value",
             Self::RequestLine => "bad_request_line",
             Self::Version => "bad_version",
             Self::HostMissing => "no_host",
@@ -122,6 +125,7 @@ impl Refusal {
             | Self::SpaceBeforeColon
             | Self::ControlCharacter
             | Self::FieldName
+            | Self::FieldValue
             | Self::RequestLine
             | Self::HostMissing
             | Self::HostRepeated

@@ -16,6 +16,7 @@ use crate::domain::http::trailers;
 use crate::domain::pool::Timeouts;
 use crate::proxy::client_body::{ClientBody, ClientBroke};
 use crate::proxy::error::ProxyError;
+use crate::proxy::http1::turn::Fault;
 
 /// The body of one request: what is still to come of it, what has come and may
 /// have to be sent again, and how far it is.
@@ -33,6 +34,8 @@ pub(in crate::proxy) struct Upload {
     limit: Cell<Option<u64>>,
     without_trailers: Cell<bool>,
     stage: Cell<Stage>,
+    /// What is known of why the client broke it off.
+    fault: Cell<Option<Fault>>,
     /// When it last got on; none before that.
     moved_at: Cell<Option<Instant>>,
     /// Who wants to know that the attempt under way has all of it.
@@ -95,6 +98,12 @@ impl Upload {
         Rc::new(Self { incoming, size, stage, ..Self::default() })
     }
 
+    /// No body at all.
+    pub(in crate::proxy) fn none() -> Rc<Self> {
+        let (size, stage) = (SizeHint::with_exact(0), Cell::new(Stage::Ended));
+        Rc::new(Self { size, stage, ..Self::default() })
+    }
+
     /// The body for the next attempt, from its beginning; that of the last one
     /// can no longer be read.
     pub(in crate::proxy) fn body(self: &Rc<Self>) -> RequestBody {
@@ -153,7 +162,7 @@ impl Upload {
     pub(in crate::proxy) fn fault(&self) -> ProxyError {
         match self.limit.get() {
             Some(limit) if self.bytes.get() > limit => ProxyError::BodyTooLarge { limit },
-            Some(_) | None => ProxyError::ClientBroke(None),
+            Some(_) | None => ProxyError::ClientBroke(self.fault.get()),
         }
     }
 
@@ -229,6 +238,7 @@ impl Upload {
         Poll::Ready(match frame {
             None => None,
             Some(Err(error)) => {
+                self.fault.set(error.fault());
                 self.set_stage(Stage::Broken);
                 Some(Err(BodyBroken::Client(error)))
             }

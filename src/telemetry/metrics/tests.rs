@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::lifecycle::State;
 use crate::domain::names::PoolName;
 use crate::domain::pool::{Endpoint, EndpointId, PoolSettings, PoolState, Tiers, Vitals};
+use crate::domain::upstream::Scheme;
 use crate::domain::world::WorkloadId;
 use crate::telemetry::metrics::list::Kind;
 
@@ -178,7 +179,7 @@ fn snapshot(pools: Vec<Arc<Pool>>) -> Snapshot {
         sources: Vec::new(),
         problems: 2,
         access_log_dropped: 7,
-        counters: Arc::new(Counters::new(&["no_route"])),
+        counters: Arc::new(Counters::new(&["no_route"], &[])),
         process: Process { cpu_seconds: Some(1.25), resident_bytes: Some(4096), open_fds: Some(9) },
     }
 }
@@ -205,7 +206,7 @@ fn pool(project: Option<&str>, name: &str, replicas: &[&str]) -> Arc<Pool> {
 fn endpoint(life: u32, name: &str) -> Endpoint {
     let workload = WorkloadId { id: name.into(), life };
     Endpoint {
-        id: EndpointId { workload, address: ([127, 0, 0, 1], 80).into() },
+        id: EndpointId { workload, address: ([127, 0, 0, 1], 80).into(), scheme: Scheme::Http },
         name: name.into(),
         service: None,
         weight: 1,

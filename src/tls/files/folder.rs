@@ -19,8 +19,8 @@ pub(super) struct Found {
     pub(super) too_many: usize,
 }
 
-/// Finds `NAME.crt` with `NAME.key`, and `NAME/fullchain.pem` with
-/// `NAME/privkey.pem`. Hidden names are passed over: Kubernetes keeps what its
+/// Finds `NAME.crt` with `NAME.key`, and `fullchain.pem` with `privkey.pem` in it
+/// or in a folder `NAME` in it. Hidden names are passed over: Kubernetes keeps what its
 /// links lead to in such folders. So are certificates without a key, which
 /// may be those of authorities.
 pub(super) fn find(folder: &Path) -> io::Result<Found> {
@@ -44,13 +44,7 @@ pub(super) fn find(folder: &Path) -> io::Result<Found> {
                 }
             }
             (_, _) => {
-                let pair = PairFiles {
-                    certificate: path.join("fullchain.pem"),
-                    key: path.join("privkey.pem"),
-                };
-                if pair.certificate.exists() && pair.key.exists() {
-                    found.pairs.insert(format!("{name}/"), pair);
-                }
+                found.pairs.extend(of_certbot(&path).map(|pair| (format!("{name}/"), pair)));
             }
         }
     }
@@ -62,12 +56,20 @@ pub(super) fn find(folder: &Path) -> io::Result<Found> {
             None => found.keys_alone.push(key),
         }
     }
+    found.pairs.extend(of_certbot(folder).map(|pair| ("fullchain".to_owned(), pair)));
     found.keys_alone.sort();
     found.too_many = found.pairs.len().saturating_sub(PAIRS_MAX);
     while found.pairs.len() > PAIRS_MAX {
         found.pairs.pop_last();
     }
     Ok(found)
+}
+
+/// The pair in a folder that certbot has laid out for one certificate.
+fn of_certbot(folder: &Path) -> Option<PairFiles> {
+    let pair =
+        PairFiles { certificate: folder.join("fullchain.pem"), key: folder.join("privkey.pem") };
+    (pair.certificate.exists() && pair.key.exists()).then_some(pair)
 }
 
 /// Of `a.crt`, `a.pem` and `a.cert` the first counts.
@@ -113,6 +115,7 @@ mod tests {
             fs::write(at(name), "").unwrap();
         }
         let found = find(folder.path()).unwrap();
+        let itself = find(&at("b.example")).unwrap();
         let pair = |certificate, key| PairFiles { certificate: at(certificate), key: at(key) };
         let expected = [
             ("a.example", pair("a.example.crt", "a.example.key")),
@@ -120,6 +123,8 @@ mod tests {
             ("both", pair("both.crt", "both.key")),
         ];
         assert_eq!(found.pairs, expected.map(|(name, pair)| (name.to_owned(), pair)).into());
+        let itself: Vec<_> = itself.pairs.into_values().collect();
+        assert_eq!(itself, [pair("b.example/fullchain.pem", "b.example/privkey.pem")]);
         assert_eq!(found.keys_alone, [at("alone.key")]);
         assert_eq!(found.too_many, 0);
     }

@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
-use crate::config::{PairFiles, TlsSettings};
+use crate::config::TlsSettings;
 use crate::domain::problem::Problem;
 use crate::domain::world::Report;
 use crate::tls::files::clients::Clients;

@@ -131,11 +131,13 @@ impl Stamp {
 
 fn unread(path: &Path, error: io::Error) -> Unread {
     let path = path.to_owned();
-    match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => Unread::Missing(path),
-        ErrorKind::PermissionDenied => Unread::Forbidden { folder: shut(&path, LINKS_MAX), path },
-        _ => Unread::Io { path, source: error },
+    if error.kind() == ErrorKind::PermissionDenied {
+        return Unread::Forbidden { folder: shut(&path, LINKS_MAX), path };
     }
+    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+        return Unread::Missing(path);
+    }
+    Unread::Io { path, source: error }
 }
 
 /// The first folder on the way to `path` that may not be passed.

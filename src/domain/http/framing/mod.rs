@@ -246,7 +246,8 @@ fn misused(codings: &[u8]) -> Refusal {
     }
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
+/// A length as it is written: digits alone.
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     let add = |number: u64, &digit: &u8| {
         let digit = char::from(digit).to_digit(10)?;
         number.checked_mul(10)?.checked_add(u64::from(digit))
