@@ -1,5 +1,6 @@
 //! Everything that needs more than one module: one binary, one link.
 
+mod acme;
 mod admin;
 mod cli;
 mod docker;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use http::header::{HOST, RETRY_AFTER, USER_AGENT};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
@@ -211,8 +211,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Option<Trou
     if status.is_success() {
         return None;
     }
-    let is_problem = headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().ends_with(b"json"));
-    let said = serde_json::from_slice::<Problem>(body).ok().filter(|_| is_problem);
+    let said = serde_json::from_slice::<Problem>(body).ok().filter(|said| said.r#type.is_some());
     let kind = said.as_ref().and_then(|it| it.r#type.clone());
     if kind.as_deref() == Some(BAD_NONCE) && status == StatusCode::BAD_REQUEST {
         return None;

@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) unsaved: bool,
     /// In a row.
     pub(super) failures: u32,
+    /// How often the authority did not find what it looked for.
+    pub(super) disproved: u32,
     pub(super) failure: Option<Failed>,
     /// When it was last renewed because the authority was in a hurry.
     pub(super) hurried: Option<SystemTime>,
@@ -86,12 +88,19 @@ impl Entry {
     }
 
     /// Has a certificate from now on, about which the authority is asked at once.
-    pub(super) fn hold(&mut self, kept: Kept, now: Instant, time: SystemTime, chance: f64) {
+    pub(super) fn hold(&mut self, kept: Kept, now: Instant, chance: f64) {
         let renew_at = schedule::renewal(life(&kept), None, chance);
-        // One that does not last is no reason to order without end.
-        let renew_at =
-            if self.held.is_some() { renew_at.max(time + RENEWAL_MIN) } else { renew_at };
         self.held = Some(Held { kept, window: None, renew_at, ask_at: now });
+    }
+
+    /// As [`Self::hold`], of one that has just been issued. If it is due again,
+    /// by a clock that is wrong, that is no reason to order without end.
+    pub(super) fn hold_new(&mut self, kept: Kept, now: Instant, time: SystemTime, chance: f64) {
+        let rest = kept.certificate.not_after.duration_since(time).unwrap_or_default();
+        self.hold(kept, now, chance);
+        if let Some(held) = &mut self.held {
+            held.renew_at = held.renew_at.max(time + (rest / 3).max(RENEWAL_MIN));
+        }
     }
 
     /// Follows what the authority says of the renewal. Chance is asked once for
@@ -116,14 +125,17 @@ impl Entry {
     pub(super) fn fail(&mut self, failure: Failure, now: Instant, time: SystemTime, chance: f64) {
         self.failures = self.failures.saturating_add(1);
         let wait = match &failure {
+            Failure::Unreachable(_) => schedule::next_connect(self.failures, chance),
             Failure::Limited { retry_after, .. } => {
                 schedule::name_pause(*retry_after, self.failures, chance)
             }
-            Failure::Unreachable(_)
-            | Failure::Account { .. }
-            | Failure::Challenge { .. }
-            | Failure::Order { .. }
-            | Failure::Ours(_) => schedule::next_try(self.failures, chance),
+            Failure::Challenge { .. } => {
+                self.disproved = self.disproved.wrapping_add(1);
+                schedule::next_try(self.failures, chance)
+            }
+            Failure::Account { .. } | Failure::Order { .. } | Failure::Ours(_) => {
+                schedule::next_try(self.failures, chance)
+            }
         };
         self.failure = Some(Failed { failure, until: now + wait, until_time: time + wait });
     }
@@ -138,5 +150,5 @@ fn life(kept: &Kept) -> Life {
     Life { from: kept.certificate.not_before, until: kept.certificate.not_after }
 }
 
-/// Between two orders of a name that nobody hurries.
+/// Between two orders of a name that nobody hurries, at least.
 const RENEWAL_MIN: Duration = Duration::from_secs(60);

@@ -84,7 +84,7 @@ impl<I: Issuer> Keeper<I> {
             return;
         }
         let hurried = entry.is_hurried(time);
-        let challenge = failure::kind(self.choice, self.around.has_http, entry.failures);
+        let challenge = failure::kind(self.choice, self.around.has_http, entry.disproved);
         let replaces = held.as_ref().and_then(identifier);
         let wish = Wish { name: name.clone(), challenge, replaces };
         let storage = Arc::clone(&self.storage);

@@ -211,7 +211,7 @@ impl<I: Issuer> Keeper<I> {
                 it.is_current(time) && it.names.contains(&own) && until < Some(it.not_after)
             };
             if let Some(kept) = kept.filter(fit) {
-                entry.hold(kept, now, time, chance);
+                entry.hold(kept, now, chance);
             }
         }
         for name in look.saved {
@@ -235,14 +235,13 @@ impl<I: Issuer> Keeper<I> {
                 entry.succeed();
                 entry.unsaved = !saved;
                 entry.hurried = if hurried { Some(time) } else { entry.hurried };
-                entry.hold(kept, now, time, chance);
+                entry.hold_new(kept, now, time, chance);
                 info!(name = name.as_str(), "Certificate issued");
             }
             Ok(_) => {
                 let words = "by our clock it was over before it came; set the clock";
                 entry.fail(Failure::Ours(words.to_owned()), now, time, chance);
             }
-            Err(failure) if failure.is_of_all() => {}
             Err(failure) => entry.fail(failure, now, time, chance),
         }
     }

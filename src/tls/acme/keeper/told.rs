@@ -46,7 +46,8 @@ impl<I: Issuer> Keeper<I> {
     fn problems(&self) -> Vec<Problem> {
         let wanted = || self.entries.iter().filter(|(_, entry)| entry.wanted);
         let failing = wanted().filter_map(|(name, entry)| {
-            entry.failure.as_ref().map(|failed| of_name(name, entry, failed))
+            let failed = entry.failure.as_ref().filter(|failed| !failed.failure.is_of_all());
+            failed.map(|failed| of_name(name, entry, failed))
         });
         let mut problems: Vec<_> = failing.take(PROBLEMS_MAX).collect();
         let is_any = wanted().next().is_some();
@@ -85,7 +86,8 @@ fn of_name(name: &Host, entry: &Entry, failed: &Failed) -> Problem {
 }
 
 fn of_all(quiet: &Failed, without: usize) -> Problem {
-    let mut message = format!("{}; next try at {}", quiet.failure, shown(quiet.until_time));
+    // Without the time, since it would be news at every try.
+    let mut message = format!("{}; it is asked again, ever more rarely", quiet.failure);
     match without {
         0 => {}
         1 => message.push_str("; 1 name has no certificate yet"),
