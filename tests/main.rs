@@ -2,6 +2,7 @@
 
 mod admin;
 mod cli;
+mod clients;
 mod docker;
 mod labels;
 mod simulation;
