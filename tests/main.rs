@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod clients;
 mod docker;
+mod hostile;
 mod labels;
 mod simulation;
 mod stacks;

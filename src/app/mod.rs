@@ -1,5 +1,6 @@
 //! The only place that knows every part: wiring, tasks, shutdown.
 
+mod certificates;
 mod check;
 mod limits;
 mod privileges;
@@ -38,7 +39,8 @@ use crate::proxy::{self, BindError, EntryPoint, Listening, Parts, Verifier, Work
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Counters;
-use crate::tls::{Store, Unmade};
+use crate::tls::acme::Challenges;
+use crate::tls::{Files, Store, Unmade};
 
 /// Why the balancer could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,7 @@ fn start(config: &Config) -> Result<(), Failed> {
     let http = addresses(sockets(first().filter(|it| !it.entry.tls)));
     let https = addresses(sockets(first().filter(|it| it.entry.tls)));
     let admin_address = addresses(&admin);
+    let (store, files) = tls(config)?.unzip();
     let notes = give_up_root(config);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -106,7 +109,8 @@ fn start(config: &Config) -> Result<(), Failed> {
         trusted_proxies: config.trusted_proxies.clone().into(),
         https_public_port: config.https_public_port,
         keep_alive: config.keep_alive,
-        tls: tls(config)?,
+        tls: store,
+        challenges: Challenges::default(),
         passwords: Verifier::new()?,
         proxy_protocol: config.proxy_protocol.clone().into(),
         epoch: Instant::now(),
@@ -121,10 +125,17 @@ fn start(config: &Config) -> Result<(), Failed> {
         let mut tasks = Tasks::default();
         let (reports, received) = mpsc::channel(REPORTS_MAX);
         discover(config, &mut tasks, &reports);
+        if let Some(files) = files {
+            tasks.spawn("certificates", files.watch(reports.clone()));
+        }
+        let certified = certificates::keep(config, &parts, &mut tasks, &reports);
         // The control loop ends with its last source, and there may be none.
         let keep_reports_open = reports;
         let mut prober = Prober::new(alarm);
-        let follow = move |table: &RoutingTable| prober.follow(table);
+        let follow = move |table: &RoutingTable| {
+            prober.follow(table);
+            certified.follow(table);
+        };
         tasks.spawn("control", control.run(received, stopping.clone(), follow));
         for listener in admin {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(Failed::Runtime)?;
@@ -187,14 +198,19 @@ async fn serve(
     Ok(())
 }
 
-/// The certificates, where anything is served by TLS.
-fn tls(config: &Config) -> Result<Option<Arc<Store>>, Failed> {
+/// The certificates, where anything is served by TLS. Their files are read for
+/// the first time, so that it must be done as root.
+#[expect(clippy::disallowed_methods, reason = "certificates end at a date")]
+fn tls(config: &Config) -> Result<Option<(Arc<Store>, Files)>, Failed> {
     if config.https.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(
-        Store::new(config.tls.profile, config.tls.unknown_name).map_err(Failed::Certificate)?,
-    )))
+    let store = Store::new(config.tls.profile, config.tls.unknown_name);
+    let store = Arc::new(store.map_err(Failed::Certificate)?);
+    let mut files = Files::new(&config.tls, Arc::clone(&store));
+    // They are told by the task that looks at the files from now on.
+    let _problems = files.look(Instant::now(), SystemTime::now());
+    Ok(Some((store, files)))
 }
 
 /// A key that signs cookies for as long as this process lives.

@@ -139,13 +139,17 @@ impl Config {
     /// What labels may ask for of it.
     fn served(&self) -> Served {
         let names = self.http.iter().chain(&self.https).map(|it| Arc::clone(&it.name));
-        Served { entry_points: names.collect(), https: !self.https.is_empty(), client_ca: false }
+        Served {
+            entry_points: names.collect(),
+            https: !self.https.is_empty(),
+            client_ca: self.tls.client_ca.is_some(),
+        }
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
+        let mut config = Self {
             http: vec![EntryPoint { name: "http".into(), address: ([0, 0, 0, 0], 80).into() }],
             https: Vec::new(),
             tls: TlsSettings::default(),
@@ -168,7 +172,9 @@ impl Default for Config {
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),
             file: None,
-        }
+        };
+        config.labels.served = Some(config.served());
+        config
     }
 }
 

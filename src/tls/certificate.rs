@@ -77,6 +77,22 @@ impl Certificate {
 }
 
 impl Fault {
+    /// Whether it is the key's and not the certificate's.
+    pub fn is_of_key(&self) -> bool {
+        match self {
+            Self::KeyNotPem
+            | Self::NoKey
+            | Self::EncryptedKey
+            | Self::UnknownKey(_)
+            | Self::Mismatch => true,
+            Self::ChainNotPem
+            | Self::NoCertificate
+            | Self::Unreadable { .. }
+            | Self::Stray { .. }
+            | Self::LongChain => false,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {

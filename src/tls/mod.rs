@@ -1,7 +1,9 @@
 //! Certificates: those in use, and where they come from.
 
+pub mod acme;
 mod certificate;
 mod client;
+mod files;
 pub mod pem;
 mod roots;
 mod self_signed;
@@ -10,6 +12,7 @@ mod store;
 
 pub use certificate::{Certificate, Fault};
 pub use client::{Clients, Offer, speaks_http2};
+pub use files::Files;
 pub use roots::roots;
 pub use self_signed::Unmade;
 pub use store::{Choice, Identity, Issued, Origin, Standing, Store, Unrecognised, Unusable};

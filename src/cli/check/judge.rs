@@ -134,7 +134,9 @@ pub(super) fn told(problem: &Problem) -> Finding {
 fn named(problem: &Problem) -> Option<&str> {
     match &problem.subject {
         problem::Subject::Container(name) | problem::Subject::Pool(name) => Some(name),
-        problem::Subject::Source(_) | problem::Subject::Setting => None,
+        problem::Subject::Source(_)
+        | problem::Subject::Certificate(_)
+        | problem::Subject::Setting => None,
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::domain::http::http2::ledger::Abuse;
+
 /// Counts that the data plane keeps for the whole process; what belongs to a
 /// pool or an endpoint is counted there.
 #[derive(Debug)]
@@ -11,6 +13,7 @@ pub struct Counters {
     opened: [AtomicU64; Listener::ALL.len()],
     closed: [AtomicU64; Listener::ALL.len()],
     introductions_refused: AtomicU64,
+    http2_refused: [AtomicU64; Abuse::ALL.len()],
 }
 
 /// Where a client came in.
@@ -38,6 +41,7 @@ impl Counters {
             opened: Default::default(),
             closed: Default::default(),
             introductions_refused: AtomicU64::new(0),
+            http2_refused: Default::default(),
         }
     }
 
@@ -64,6 +68,17 @@ impl Counters {
 
     pub fn introductions_refused(&self) -> u64 {
         self.introductions_refused.load(Ordering::Relaxed)
+    }
+
+    /// Counts one HTTP/2 connection that was ended for what its client did.
+    pub fn http2_refused(&self, abuse: Abuse) {
+        if let Some(count) = self.http2_refused.get(abuse as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn http2_refusals(&self, abuse: Abuse) -> u64 {
+        self.http2_refused.get(abuse as usize).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     /// Answers of our own by reason, in a constant order.

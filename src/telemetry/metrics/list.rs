@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
+use crate::domain::http::http2::ledger::Abuse;
 use crate::domain::lifecycle::{State, Trouble};
 use crate::domain::pool::{Endpoint, StatusClass};
 use crate::telemetry::metrics::Snapshot;
@@ -187,6 +188,16 @@ pub(super) const METRICS: &[Metric] = &[
         labels: &[],
         help: "Connections closed since they came from `--proxy-protocol` addresses without a \
                right PROXY header.",
+    },
+    Metric {
+        name: "evenkeel_http2_refused",
+        kind: Kind::Counter(|snapshot, to| {
+            for abuse in Abuse::ALL {
+                to.add([abuse.reason()], snapshot.counters.http2_refusals(abuse) as f64);
+            }
+        }),
+        labels: &["reason"],
+        help: "HTTP/2 connections that were ended for what their client did, or did not do in time.",
     },
     Metric {
         name: "evenkeel_access_log_dropped",
