@@ -3,6 +3,7 @@
 mod acme;
 mod admin;
 mod cli;
+mod clients;
 mod docker;
 mod hostile;
 mod labels;

@@ -349,7 +349,7 @@ labels! {
     Pool plain Ready "ready" "`strict`: never before HEALTHCHECK's verdict" "auto";
     Pool plain Hold "hold" "how long a request waits in all for a replica" "10s";
     Pool plain HoldMax "hold.max" "how many requests may wait in the pool" "16384";
-    Pool plain Drain "drain" "how long a leaving replica may finish" "30s";
+    Pool plain Drain "drain" "how long a leaving replica may finish; a WebSocket is closed (1001) before that if its container is killed sooner, by its stop time-out" "30s";
     Pool plain Queue "queue" "how many requests may wait, in the order of their arrival and for `hold` at most, while every ready replica has its `max_conns`" "1024";
     Pool plain TimeoutConnect "timeout.connect" "time to connect to a replica" "2s";
     Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer; for a gRPC call at least what its `grpc-timeout` allows, of which an hour counts" "60s";
