@@ -40,6 +40,7 @@ mod retry_status;
 mod rewriting;
 mod sticky;
 mod streaming;
+mod tls_files;
 mod upgrade;
 
 use std::net::SocketAddr;
