@@ -16,6 +16,9 @@ use tempfile::TempDir;
 use super::{Backend, Balancer, admin, before_pools, ok, wait_for};
 use crate::support::certificates::{Authority, Made};
 
+/// What a client says that was shown the default for a name that is not its.
+const OF_DEFAULT: &str = "only valid for DnsName(\"first.example\")";
+
 #[test]
 fn each_name_gets_its_certificate_and_others_the_default() {
     let site = Site::new();
@@ -34,9 +37,9 @@ fn each_name_gets_its_certificate_and_others_the_default() {
     }
     for name in [Some("a.api.shop.example"), Some("other.example")] {
         let failed = site.try_connect(&balancer, name).unwrap_err();
-        assert!(failed.contains("NotValidForName"), "it was shown the default: {failed}");
+        assert!(failed.contains(OF_DEFAULT), "{name:?}: {failed}");
     }
-    assert!(site.try_connect(&balancer, None).unwrap_err().contains("NotValidForName"));
+    assert!(site.try_connect(&balancer, None).unwrap_err().contains(OF_DEFAULT));
     let metrics = admin(&balancer, "/metrics").text();
     let sample =
         "evenkeel_certificate_expiry_timestamp_seconds{name=\"shop.example\",origin=\"file\"}";
@@ -45,7 +48,7 @@ fn each_name_gets_its_certificate_and_others_the_default() {
     let strict = site.before(&["--tls-dir", &site.path(""), "--sni", "strict"]);
     assert_eq!(site.connect(&strict, Some("shop.example")).shown(), exact.der()[0]);
     let failed = site.try_connect(&strict, Some("other.example")).unwrap_err();
-    assert!(!failed.contains("NotValidForName"), "it was shown nothing: {failed}");
+    assert!(!failed.contains("valid for"), "it was shown something: {failed}");
 }
 
 #[test]
@@ -199,6 +202,7 @@ impl Site {
 }
 
 /// A connection whose handshake is done.
+#[derive(Debug)]
 struct Secure {
     stream: StreamOwned<ClientConnection, TcpStream>,
     host: String,
