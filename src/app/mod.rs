@@ -20,7 +20,7 @@ pub use check::{check_docker, with_files};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::admin::{self, Access, Admin};
 use crate::app::privileges::Dropped;
@@ -130,7 +130,7 @@ fn start(config: &Config) -> Result<(), Failed> {
         let (reports, received) = mpsc::channel(REPORTS_MAX);
         discover(config, &mut tasks, &reports);
         if let Some(files) = files {
-            tasks.spawn("certificates", files.watch(reports.clone()));
+            tasks.spawn("certificate files", files.watch(reports.clone()));
         }
         let certified = certificates::keep(config, &parts, &mut tasks, &reports);
         // The control loop ends with its last source, and there may be none.
@@ -244,6 +244,12 @@ fn bind(config: &Config, workers: usize) -> Result<Vec<Vec<Listening>>, BindErro
 /// shown and no reason to stop.
 fn give_up_root(config: &Config) -> Vec<Problem> {
     let Some(uid) = config.user else { return Vec::new() };
+    if !config.https.is_empty()
+        && let Err(failed) = privileges::own(&config.state, uid)
+    {
+        // Whoever keeps something there tells it, if anybody does.
+        debug!(error = %failed, state = %config.state.display(), "Cannot make the folder of state");
+    }
     let socket = match &config.docker {
         Some(DockerAddress::Unix(path)) => Some(path.as_path()),
         Some(DockerAddress::Tcp { .. } | DockerAddress::Tls { .. }) | None => None,
@@ -311,6 +317,7 @@ fn admin_state(
         table: parts.reader.clone(),
         counters: Arc::clone(&parts.counters),
         access_log: parts.access_log.clone(),
+        certificates: parts.tls.clone(),
         operator,
         access: Arc::new(Access {
             token: config.admin_token.clone(),

@@ -10,7 +10,7 @@ mod self_signed;
 mod server_config;
 mod store;
 
-pub use certificate::{Certificate, Fault};
+pub use certificate::{Certificate, Fault, date};
 pub use client::{Clients, Offer, speaks_http2};
 pub use files::Files;
 pub use roots::roots;
@@ -21,3 +21,6 @@ pub use store::{Choice, Identity, Issued, Origin, Standing, Store, Unrecognised,
 #[cfg(test)]
 #[path = "../../tests/support/certificates.rs"]
 pub(crate) mod made;
+
+#[cfg(test)]
+mod handshakes;

@@ -115,6 +115,7 @@ impl Desk {
             table,
             counters: Arc::new(Counters::new(&["no_route"], &[])),
             access_log: AccessLog::off(),
+            certificates: None,
             operator: control.operator(),
             access: Arc::new(access),
             version: "0.1.0",

@@ -47,6 +47,7 @@ mod sniffing;
 mod sticky;
 mod streaming;
 mod tls_edge;
+mod tls_files;
 mod upgrade;
 mod upstream_http2;
 mod upstream_tls;

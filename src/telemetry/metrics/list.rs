@@ -262,6 +262,18 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Time since all that a source sees was last applied; none before the first time.",
     },
     Metric {
+        name: "evenkeel_certificate_expiry_timestamp_seconds",
+        kind: Kind::Gauge(|snapshot, to| {
+            for certificate in &snapshot.certificates {
+                let until = certificate.expires_at.duration_since(SystemTime::UNIX_EPOCH);
+                let until = until.unwrap_or_default().as_secs_f64();
+                to.add([&*certificate.name, certificate.origin], until);
+            }
+        }),
+        labels: &["name", "origin"],
+        help: "When a certificate ends, since the Unix epoch, by the first name that it is for.",
+    },
+    Metric {
         name: "evenkeel_table_generation",
         kind: Kind::Gauge(|snapshot, to| to.add([], snapshot.generation as f64)),
         labels: &[],

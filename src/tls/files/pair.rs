@@ -10,12 +10,12 @@ use tracing::{info, warn};
 
 use crate::config::PairFiles;
 use crate::domain::problem::Problem;
-use crate::tls::certificate::{Certificate, Fault};
+use crate::tls::certificate::{Certificate, Fault, date};
 use crate::tls::files::read::Opened;
 use crate::tls::files::told;
 use crate::tls::files::watched::Watched;
-use crate::tls::pem;
 use crate::tls::store::Filed;
+use crate::tls::{certificate, pem};
 
 /// The files, and the last good certificate that stood in them.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) enum Rejected {
     #[error(transparent)]
     Fault(#[from] Fault),
     /// While the one before it is good.
-    #[error("the new certificate is good only from {} to {}", told::date(*from), told::date(*until))]
+    #[error("the new certificate is good only from {} to {}", date(*from), date(*until))]
     Untimely { from: SystemTime, until: SystemTime },
 }
 
@@ -72,7 +72,7 @@ impl Pair {
         });
         if let (true, Some(certificate)) = (changed, self.watched.value()) {
             let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
-            let until = told::date(certificate.not_after);
+            let until = certificate::date(certificate.not_after);
             info!(file = %path.display(), names = names.join(" "), until, "Certificate read");
         }
         changed

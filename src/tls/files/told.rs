@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::domain::problem::{Problem, Subject};
-use crate::tls::certificate::{Certificate, Fault};
+use crate::tls::certificate::{Certificate, Fault, date};
 use crate::tls::files::folder::{Found, PAIRS_MAX};
 use crate::tls::files::pair::Rejected;
 use crate::tls::files::watched::Trouble;
@@ -102,13 +102,6 @@ pub(super) fn folder(folder: &Path, found: &Found) -> Vec<Problem> {
     problems
 }
 
-/// As in `2026-12-01T10:00:00Z`.
-pub(super) fn date(time: SystemTime) -> String {
-    // The formatter knows the years from 1970 to 9999.
-    let time = time.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + YEARS);
-    humantime::format_rfc3339_seconds(time).to_string()
-}
-
 fn of(path: &Path) -> Subject {
     Subject::Certificate(Arc::from(path.display().to_string()))
 }
@@ -120,6 +113,3 @@ const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 const RENEW: &str = "renew it and put the new one in its place; no restart is needed";
 
 const ALONE_TOLD_MAX: usize = 10;
-
-/// Almost 8000 years.
-const YEARS: Duration = Duration::from_secs(250_000_000_000);
