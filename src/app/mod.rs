@@ -1,5 +1,6 @@
 //! The only place that knows every part: wiring, tasks, shutdown.
 
+mod certificates;
 mod check;
 mod limits;
 mod privileges;
@@ -38,6 +39,7 @@ use crate::proxy::{self, BindError, EntryPoint, Listening, Parts, Verifier, Work
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Counters;
+use crate::tls::acme::Challenges;
 use crate::tls::{Files, Store, Unmade};
 
 /// Why the balancer could not start, or had to stop.
@@ -108,6 +110,7 @@ fn start(config: &Config) -> Result<(), Failed> {
         https_public_port: config.https_public_port,
         keep_alive: config.keep_alive,
         tls: store,
+        challenges: Challenges::default(),
         passwords: Verifier::new()?,
         proxy_protocol: config.proxy_protocol.clone().into(),
         epoch: Instant::now(),
@@ -125,10 +128,14 @@ fn start(config: &Config) -> Result<(), Failed> {
         if let Some(files) = files {
             tasks.spawn("certificates", files.watch(reports.clone()));
         }
+        let certified = certificates::keep(config, &parts, &mut tasks, &reports);
         // The control loop ends with its last source, and there may be none.
         let keep_reports_open = reports;
         let mut prober = Prober::new(alarm);
-        let follow = move |table: &RoutingTable| prober.follow(table);
+        let follow = move |table: &RoutingTable| {
+            prober.follow(table);
+            certified.follow(table);
+        };
         tasks.spawn("control", control.run(received, stopping.clone(), follow));
         for listener in admin {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(Failed::Runtime)?;

@@ -22,6 +22,7 @@ use crate::proxy::upstream::Carriers;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
 use crate::tls::Store;
+use crate::tls::acme::Challenges;
 
 /// What every worker is given.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Parts {
     pub keep_alive: Duration,
     /// None where nothing is served by TLS.
     pub tls: Option<Arc<Store>>,
+    /// What authorities are told who come to see that a name is ours.
+    pub challenges: Challenges,
     pub passwords: Verifier,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol: Arc<[IpNet]>,
