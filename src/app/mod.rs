@@ -3,6 +3,7 @@
 mod certificates;
 mod check;
 mod limits;
+mod pressure;
 mod privileges;
 mod shutdown;
 
@@ -35,7 +36,7 @@ use crate::domain::routing::RoutingTable;
 use crate::domain::world::Report;
 use crate::live::{self, Alarm};
 use crate::probe::Prober;
-use crate::proxy::{self, BindError, EntryPoint, Listening, Parts, Verifier, Workers};
+use crate::proxy::{self, BindError, Crowd, EntryPoint, Listening, Parts, Verifier, Workers};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Counters;
@@ -101,11 +102,14 @@ fn start(config: &Config) -> Result<(), Failed> {
     let sticky_key = config.sticky_key.clone().map_or_else(random_key, Ok)?;
     let (publisher, reader) = live::channel(RoutingTable::new(config.localhost, sticky_key));
     let alarm = Alarm::default();
+    let counters = Arc::new(Counters::new(proxy::REASONS, proxy::FAILURES));
     let parts = Parts {
         reader,
         alarm: alarm.clone(),
         access_log,
-        counters: Arc::new(Counters::new(proxy::REASONS)),
+        pressure: Arc::clone(&counters.pressure),
+        counters,
+        crowd: config.connections_per_client.map(|most| Arc::new(Crowd::new(most))),
         trusted_proxies: config.trusted_proxies.clone().into(),
         https_public_port: config.https_public_port,
         keep_alive: config.keep_alive,
@@ -136,6 +140,8 @@ fn start(config: &Config) -> Result<(), Failed> {
             prober.follow(table);
             certified.follow(table);
         };
+        let gauge = Arc::clone(&parts.pressure);
+        tasks.spawn("memory", pressure::watch(config.memory_limit, gauge));
         tasks.spawn("control", control.run(received, stopping.clone(), follow));
         for listener in admin {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(Failed::Runtime)?;

@@ -11,11 +11,15 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use crate::domain::pool::{PoolSettings, PoolState};
+use crate::domain::pressure::Gauge;
 use crate::domain::routing::RoutingTable;
 use crate::live::{Alarm, Reader};
 use crate::proxy::bell::Bell;
+use crate::proxy::complaints::Complaints;
+use crate::proxy::crowd::Crowd;
 use crate::proxy::encoders::Encoders;
 use crate::proxy::errand::Errands;
+use crate::proxy::handshakes::Handshakes;
 use crate::proxy::pages::Pages;
 use crate::proxy::passwords::{Verified, Verifier};
 use crate::proxy::upstream::Carriers;
@@ -31,6 +35,10 @@ pub struct Parts {
     pub alarm: Alarm,
     pub access_log: AccessLog,
     pub counters: Arc<Counters>,
+    /// How short of memory we are.
+    pub pressure: Arc<Gauge>,
+    /// The connections of each client; none where they have no limit.
+    pub crowd: Option<Arc<Crowd>>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Arc<[IpNet]>,
     /// Where clients reach our https, for redirects to it.
@@ -63,6 +71,8 @@ pub(super) struct Resources {
     verified: Verified,
     pages: Pages,
     warned_at: Cell<Option<Instant>>,
+    complaints: Complaints,
+    handshakes: Handshakes,
     /// Those who wait for any table at all, as if for a pool of its own.
     unrouted: (PoolSettings, Arc<PoolState>),
 }
@@ -85,6 +95,8 @@ impl Resources {
             verified: Verified::default(),
             pages: Pages::default(),
             warned_at: Cell::default(),
+            complaints: Complaints::default(),
+            handshakes: Handshakes::default(),
             unrouted: Default::default(),
         }
     }
@@ -144,6 +156,14 @@ impl Resources {
 
     pub(super) fn pages(&self) -> &Pages {
         &self.pages
+    }
+
+    pub(super) fn complaints(&self) -> &Complaints {
+        &self.complaints
+    }
+
+    pub(super) fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
     }
 
     pub(super) fn bell(&self) -> &Rc<Bell> {

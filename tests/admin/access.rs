@@ -113,7 +113,7 @@ impl Desk {
         let state = Admin {
             overview: overview.clone(),
             table,
-            counters: Arc::new(Counters::new(&["no_route"])),
+            counters: Arc::new(Counters::new(&["no_route"], &[])),
             access_log: AccessLog::off(),
             operator: control.operator(),
             access: Arc::new(access),

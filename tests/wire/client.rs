@@ -63,6 +63,25 @@ impl Client {
         std::mem::take(&mut self.buffer)
     }
 
+    /// What comes within `patience`, or until the balancer closes the connection.
+    pub(crate) fn rest_within(&mut self, patience: Duration) -> Vec<u8> {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        let mut piece = [0; 16 * 1024];
+        while let Ok(count @ 1..) = self.stream.read(&mut piece) {
+            self.buffer.extend_from_slice(&piece[..count]);
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Reads until `text` has come, which is taken with all before it.
+    pub(crate) fn until(&mut self, text: &str) {
+        while !String::from_utf8_lossy(&self.buffer).contains(text) {
+            let so_far = String::from_utf8_lossy(&self.buffer).into_owned();
+            assert!(self.read_more(), "closed after {so_far:?}");
+        }
+        self.buffer.clear();
+    }
+
     /// Exactly `count` bytes.
     pub(crate) fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {

@@ -8,6 +8,7 @@ mod downstream;
 mod exchange;
 mod hold;
 mod middleware;
+mod misdirected;
 mod prepare;
 mod queue;
 mod route;
@@ -25,6 +26,7 @@ pub(super) use body::{Broken, ResponseBody};
 pub(super) use downstream::{Arrived, Downstream, Visitor};
 pub use tunnel::WEBSOCKETS_END;
 
+use crate::domain::pressure::Level;
 use crate::proxy::client_body::ClientBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::answer::Language;
@@ -54,6 +56,9 @@ pub(super) async fn handle(
         Ok(prepared) => prepared,
         Err(refusal) => return fail(ProxyError::Refused(refusal), exchange),
     };
+    if resources.parts.pressure.level() == Level::Critical {
+        return fail(ProxyError::Overloaded, exchange);
+    }
     let mut admission = Admission::default();
     let served = serve::serve(&resources, &prepared, &mut exchange, &mut admission).await;
     let response = match served {
