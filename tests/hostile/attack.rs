@@ -20,7 +20,7 @@ pub(super) enum Attack {
     SlowBody,
     /// Requests that are taken back as soon as they are sent.
     RapidReset,
-    /// Large answers that are asked for and never taken.
+    /// A large answer that is asked for and never taken.
     StalledWindow,
     /// A TLS handshake that stops after its first bytes.
     HalfHandshake,
@@ -137,4 +137,4 @@ const HALF_HELLO: [u8; 9] = [22, 3, 1, 2, 0, 1, 0, 1, 252];
 /// As many as many servers let be open at once.
 const BURST: usize = 100;
 const BURST_PAUSE: Duration = Duration::from_millis(100);
-const STALLED: u32 = 100;
+const STALLED: u32 = 1;
