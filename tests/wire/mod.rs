@@ -30,6 +30,7 @@ mod grpc;
 mod grpc_health;
 mod hashing;
 mod headers;
+mod http2;
 mod http2_backend;
 mod label_files;
 mod leaving;
