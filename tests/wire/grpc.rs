@@ -62,7 +62,10 @@ fn at_its_deadline_a_call_is_over_for_the_client_and_the_replica() {
     assert!(begun.elapsed() >= Duration::from_millis(300));
     assert_eq!((answer.status, answer.field("grpc-status").as_deref()), (200, Some("4")));
     assert!(ended.recv_timeout(Duration::from_secs(5)).unwrap(), "it was broken off");
-    assert_eq!(backend.seen()[0].field("grpc-timeout").as_deref(), Some("300m"), "as it came");
+    let timeout = backend.seen()[0].field("grpc-timeout").unwrap();
+    let left = timeout.strip_suffix('u').map(|micros| micros.parse::<u32>().unwrap());
+    // As it came, unless the machine is slow.
+    assert!(timeout == "300m" || left.is_some_and(|micros| micros < 300_000), "{timeout}");
     balancer.access_logged("deadline_exceeded");
 }
 

@@ -261,8 +261,9 @@ fn identify(headers: &mut HeaderMap) -> HeaderValue {
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// A call that has not waited is passed on with the timeout that it came with.
-const TIME_WORTH_TELLING: Duration = Duration::from_millis(1);
+/// A call that has not waited is passed on with the timeout that it came with: a
+/// replica's own clock is no finer.
+const TIME_WORTH_TELLING: Duration = Duration::from_millis(10);
 
 /// At most: forwarding fields, the request's id, `Client-Cert`, `Connection` and
 /// `Upgrade`.
