@@ -1,16 +1,19 @@
 //! TLS with clients: handshakes that fail, hosts that differ, certificates of clients.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64ct::{Base64, Encoding};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use super::{Backend, Balancer, Client, admin, before_pools, get, ok, wait_for};
+use crate::support::certificates::{Authority, Made, Term};
 
 const HTTPS: &[&str] = &["--https", "127.0.0.1:0", "--access-log", "json"];
 
@@ -94,6 +97,58 @@ fn what_a_client_says_of_its_certificate_itself_is_dropped() {
 }
 
 #[test]
+fn only_clients_with_a_good_certificate_reach_a_pool_that_requires_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, backends) = (Authority::new("clients"), [teller()]);
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let labels = "host = \"shop.example\"\ntls = \"file\"\n'tls.client' = 'required'\n\
+                  redirect_https = false";
+    let flags = [HTTPS, &["--tls-client-ca", ca.to_str().unwrap()]].concat();
+    let balancer = before_pools(&[("web", &backends, labels)], &flags);
+    let https = balancer.https();
+    let made = authority.client("ann", Term::days(9));
+    let mut known = Secure::showing(https, "shop.example", Some(&made));
+    let forged = "Client-Cert: :AAAA:\r\n";
+    assert!(known.ask("shop.example", forged).starts_with("HTTP/1.1 200"));
+    let told = backends[0].seen().pop().unwrap().field("client-cert").unwrap();
+    assert_eq!(told, format!(":{}:", Base64::encode_string(&made.der()[0])));
+
+    // Neither a stranger's nor none at all; the fault is told by an alert.
+    let stranger = Authority::new("others").client("eve", Term::days(9));
+    for made in [Some(&stranger), None] {
+        let refused = Secure::showing(https, "shop.example", made).try_ask("shop.example");
+        assert!(refused.unwrap_err().to_string().contains("alert"));
+    }
+    failed(&balancer, "client_certificate", 2);
+    // Plain http shows none, and a name that asks for none is not asked.
+    let mut clear = Client::connect(balancer.http);
+    assert_eq!(clear.send(get("/")).answer().status, 403);
+    let mut other = Secure::connect(https, Some("other.example"));
+    assert!(other.ask("shop.example", "").starts_with("HTTP/1.1 421"));
+    assert!(known.ask("other.example", "").starts_with("HTTP/1.1 404"));
+    assert_eq!(backends[0].seen().len(), 1);
+}
+
+#[test]
+fn a_request_for_a_host_of_another_certificate_is_misdirected() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("servers"));
+    for name in ["shop.example", "blog.example"] {
+        let at = |end: &str| folder.path().join(format!("{name}.{end}"));
+        authority.issue(&[name]).write(&at("crt"), &at("key"));
+    }
+    let backends = [teller()];
+    let flags = [HTTPS, &["--tls-dir", folder.path().to_str().unwrap()]].concat();
+    let balancer = before_pools(&[("web", &backends, "")], &flags);
+    let mut client = Secure::connect(balancer.https(), Some("shop.example"));
+    assert!(client.ask("shop.example", "").starts_with("HTTP/1.1 200"));
+    assert!(client.ask("blog.example", "").starts_with("HTTP/1.1 421"));
+    assert!(balancer.access_logged("misdirected").contains("blog.example"));
+    let mut nameless = Secure::connect(balancer.https(), None);
+    assert!(nameless.ask("blog.example", "").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
 fn a_handshake_under_way_does_not_keep_us_from_stopping() {
     let mut balancer = before_pools(&[], HTTPS);
     let mut stalled = Client::connect(balancer.https());
@@ -110,16 +165,27 @@ struct Secure(StreamOwned<ClientConnection, TcpStream>);
 
 impl Secure {
     fn connect(to: SocketAddr, name: Option<&'static str>) -> Self {
+        let name = name.map_or_else(|| to.ip().into(), |name| name.try_into().unwrap());
+        Self::with(to, name, None)
+    }
+
+    fn showing(to: SocketAddr, name: &'static str, made: Option<&Made>) -> Self {
+        Self::with(to, name.try_into().unwrap(), made)
+    }
+
+    fn with(to: SocketAddr, name: ServerName<'static>, made: Option<&Made>) -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-            .with_no_client_auth();
-        let name = match name {
-            Some(name) => ServerName::try_from(name).unwrap(),
-            None => to.ip().into(),
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
+        let config = match made {
+            Some(made) => {
+                let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
+                config.with_client_auth_cert(made.der(), key).unwrap()
+            }
+            None => config.with_no_client_auth(),
         };
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
         let stream = TcpStream::connect(to).unwrap();
@@ -129,15 +195,23 @@ impl Secure {
 
     /// The answer to a GET for `host`, up to its head's end.
     fn ask(&mut self, host: &str, fields: &str) -> String {
+        self.try_ask_with(host, fields).unwrap()
+    }
+
+    fn try_ask(&mut self, host: &str) -> io::Result<String> {
+        self.try_ask_with(host, "")
+    }
+
+    fn try_ask_with(&mut self, host: &str, fields: &str) -> io::Result<String> {
         let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
-        self.0.write_all(request.as_bytes()).unwrap();
+        self.0.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         let mut byte = [0];
         while !answer.ends_with(b"\r\n\r\n") {
-            self.0.read_exact(&mut byte).unwrap();
+            self.0.read_exact(&mut byte)?;
             answer.push(byte[0]);
         }
-        String::from_utf8(answer).unwrap()
+        Ok(String::from_utf8(answer).unwrap())
     }
 }
 
