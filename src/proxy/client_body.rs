@@ -186,3 +186,40 @@ impl Expectation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use http_body_util::BodyExt;
+    use tokio::io::duplex;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_may_pause_for_so_long_while_its_body_is_wanted() {
+        const IDLE: Duration = Duration::from_secs(60);
+        let (client, server) = duplex(64 * 1024);
+        let (opened, accepted) =
+            tokio::join!(h2::client::handshake(client), h2::server::handshake(server));
+        let ((mut requests, connection), mut server) = (opened.unwrap(), accepted.unwrap());
+        tokio::spawn(connection);
+        let request = Request::post("https://a/").body(()).unwrap();
+        let (_answer, mut sending) = requests.send_request(request, false).unwrap();
+        let (request, _respond) = server.accept().await.unwrap().unwrap();
+        tokio::spawn(async move { while server.accept().await.is_some() {} });
+        let mut body = ClientBody::http2(request.into_body(), None, IDLE, None);
+
+        // Nobody waits for it yet.
+        sleep(IDLE * 2).await;
+        let began = Instant::now();
+        tokio::spawn(async move {
+            sleep(IDLE / 2).await;
+            sending.send_data(Bytes::from_static(b"piece"), false).unwrap();
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "piece");
+        let broken = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(broken.fault(), Some(Fault::BodyTimeout));
+        assert_eq!(began.elapsed(), IDLE / 2 + IDLE);
+    }
+}

@@ -27,6 +27,7 @@ mod forwarding;
 mod grpc;
 mod hashing;
 mod headers;
+mod http2;
 mod label_files;
 mod leaving;
 mod lifecycle;

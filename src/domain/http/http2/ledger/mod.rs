@@ -47,6 +47,7 @@ pub struct Allowances {
     pub pings: u32,
     /// PRIORITY and unknown frames, beside one for each stream.
     pub unknown: u32,
+    /// Fewer than the 100 at which the parser behind gives up without a reason.
     pub empty_data: u32,
     /// Beside [`UPDATES_PER_DATA`] for each DATA frame that we send.
     pub window_updates: u32,
@@ -61,7 +62,7 @@ impl Default for Allowances {
             settings: 50,
             pings: 100,
             unknown: 100,
-            empty_data: 100,
+            empty_data: 50,
             window_updates: 1000,
         }
     }
