@@ -83,6 +83,23 @@ need_rust() {
     need cc=build-essential
 }
 
+# Real clients, by which tests prove that others understand us. Where they are
+# missing and cannot be installed, the tests that want them say so themselves.
+need_clients() {
+    local missing=() pair
+    for pair in curl=curl nghttp=nghttp2-client chromium=chromium; do
+        have "${pair%%=*}" || missing+=("${pair#*=}")
+    done
+    # Debian's Python sees Debian's packages.
+    /usr/bin/python3 -c 'import grpc' 2>/dev/null || missing+=(python3-grpcio)
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    if [ "$(id -u)" -eq 0 ] && have apt-get; then
+        install_packages "${missing[@]}"
+    else
+        say "Tests with real clients need: ${missing[*]}. Run: sudo apt-get install --no-install-recommends ${missing[*]}"
+    fi
+}
+
 # need_component NAME  A part of the toolchain that minimal installations leave out.
 need_component() {
     cargo "$1" --version >/dev/null 2>&1 && return

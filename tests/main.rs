@@ -1,8 +1,11 @@
 //! Everything that needs more than one module: one binary, one link.
 
+mod acme;
 mod admin;
 mod cli;
+mod clients;
 mod docker;
+mod hostile;
 mod labels;
 mod simulation;
 mod stacks;

@@ -1,6 +1,7 @@
 //! An answer for each address.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::admin::accept::prefers;
-use crate::admin::{Admin, readiness, status, view};
+use crate::admin::{Admin, certificates, readiness, status, view};
 use crate::domain::world::SourceHealth;
 use crate::telemetry::metrics::{Exposition, Process, Snapshot, Source, render};
 
@@ -21,7 +22,7 @@ pub(super) async fn index(State(admin): State<Admin>) -> String {
          /healthz        we run\n\
          /readyz         whether traffic may be sent here, and what each source says\n\
          /metrics        for Prometheus\n\
-         /api/v1/status  pools, replicas, problems and sources, as JSON\n\n\
+         /api/v1/status  pools, replicas, certificates, problems and sources, as JSON\n\n\
          POST, over loopback or with `Authorization: Bearer TOKEN`, with a body such as\n\
          {{\"replicas\": [\"shop-web-1\"]}} as `application/json`:\n\n\
          /api/v1/drain    these replicas finish what they have and get nothing new\n\
@@ -74,9 +75,15 @@ pub(super) async fn status(State(mut admin): State<Admin>) -> Json<view::Status>
         ready: overview.has_first_world() && !overview.stopping,
         stopping: overview.stopping,
         pools: status::pools(&overview.plan, table.pools()),
+        certificates: certificates::shown(&admin.certificates(), today()),
         problems: overview.problems.iter().map(status::problem).collect(),
         sources: readiness::sources(&overview, now),
     })
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is told how many days are left")]
+fn today() -> SystemTime {
+    SystemTime::now()
 }
 
 pub(super) async fn not_found() -> (StatusCode, &'static str) {
@@ -107,6 +114,7 @@ impl Admin {
             generation: table.generation(),
             pools: table.pools().map(Arc::clone).collect(),
             sources: sources.collect(),
+            certificates: certificates::measured(&self.certificates()),
             problems: overview.problems.len(),
             access_log_dropped: self.access_log.dropped(),
             counters: Arc::clone(&self.counters),

@@ -4,6 +4,7 @@
 
 mod accept;
 mod access;
+mod certificates;
 mod handlers;
 mod orders;
 mod readiness;
@@ -28,6 +29,7 @@ use crate::control::{Operator, Overview};
 use crate::live::Reader;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
+use crate::tls::{Standing, Store};
 
 /// All that the answers are made from.
 #[derive(Clone, Debug)]
@@ -36,12 +38,20 @@ pub struct Admin {
     pub table: Reader,
     pub counters: Arc<Counters>,
     pub access_log: AccessLog,
+    /// None where nothing is served by TLS.
+    pub certificates: Option<Arc<Store>>,
     pub operator: Operator,
     pub access: Arc<Access>,
     pub version: &'static str,
     pub started_at: SystemTime,
     /// The same moment on the clock that is never set.
     pub started: Instant,
+}
+
+impl Admin {
+    fn certificates(&self) -> Vec<Standing> {
+        self.certificates.as_ref().map(|store| store.standings()).unwrap_or_default()
+    }
 }
 
 /// Every address of the admin listener. A request must carry

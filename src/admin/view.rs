@@ -18,6 +18,8 @@ pub struct Status {
     pub stopping: bool,
     /// In the order of project and name.
     pub pools: Vec<Pool>,
+    /// The default ones first; none where nothing is served by TLS.
+    pub certificates: Vec<Certificate>,
     pub problems: Vec<Problem>,
     pub sources: Vec<Source>,
 }
@@ -81,6 +83,8 @@ pub struct Replica {
     pub reason: String,
     /// `ADDRESS:PORT`.
     pub address: Option<String>,
+    /// How it is spoken to: `http`, `https` or `h2c`.
+    pub scheme: String,
     pub weight: u16,
     pub backup: bool,
     /// Requests that it may have at once; null: any number.
@@ -146,6 +150,28 @@ pub struct Problem {
     pub message: String,
     /// What to do; may be empty.
     pub hint: String,
+}
+
+/// A certificate that is shown to clients, or should be.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Certificate {
+    /// Hosts and wildcards.
+    pub names: Vec<String>,
+    /// `file`, `acme` or `self-signed`.
+    pub origin: String,
+    pub file: Option<String>,
+    /// Clients get it that ask for no name, or for one that we do not know.
+    pub default: bool,
+    /// As in `2026-12-01T10:00:00Z`; null while there is no certificate.
+    pub not_before: Option<String>,
+    pub not_after: Option<String>,
+    /// Whole days until its end; negative after it.
+    pub days_left: Option<i64>,
+    /// When the next one is asked for, where we do that.
+    pub renews_at: Option<String>,
+    /// Why there is none, or no newer one.
+    pub problem: Option<String>,
 }
 
 /// Where workloads are found.

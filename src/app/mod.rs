@@ -1,7 +1,9 @@
 //! The only place that knows every part: wiring, tasks, shutdown.
 
+mod certificates;
 mod check;
 mod limits;
+mod pressure;
 mod privileges;
 mod shutdown;
 
@@ -18,7 +20,7 @@ pub use check::{check_docker, with_files};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::admin::{self, Access, Admin};
 use crate::app::privileges::Dropped;
@@ -34,11 +36,12 @@ use crate::domain::routing::RoutingTable;
 use crate::domain::world::Report;
 use crate::live::{self, Alarm};
 use crate::probe::Prober;
-use crate::proxy::{self, BindError, EntryPoint, Listening, Parts, Verifier, Workers};
+use crate::proxy::{self, BindError, Crowd, EntryPoint, Listening, Parts, Verifier, Workers};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Counters;
-use crate::tls::{Store, Unmade};
+use crate::tls::acme::Challenges;
+use crate::tls::{Files, Store, Unmade};
 
 /// Why the balancer could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +90,7 @@ fn start(config: &Config) -> Result<(), Failed> {
     let http = addresses(sockets(first().filter(|it| !it.entry.tls)));
     let https = addresses(sockets(first().filter(|it| it.entry.tls)));
     let admin_address = addresses(&admin);
+    let (store, files) = tls(config)?.unzip();
     let notes = give_up_root(config);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -98,15 +102,19 @@ fn start(config: &Config) -> Result<(), Failed> {
     let sticky_key = config.sticky_key.clone().map_or_else(random_key, Ok)?;
     let (publisher, reader) = live::channel(RoutingTable::new(config.localhost, sticky_key));
     let alarm = Alarm::default();
+    let counters = Arc::new(Counters::new(proxy::REASONS, proxy::FAILURES));
     let parts = Parts {
         reader,
         alarm: alarm.clone(),
         access_log,
-        counters: Arc::new(Counters::new(proxy::REASONS)),
+        pressure: Arc::clone(&counters.pressure),
+        counters,
+        crowd: config.connections_per_client.map(|most| Arc::new(Crowd::new(most))),
         trusted_proxies: config.trusted_proxies.clone().into(),
         https_public_port: config.https_public_port,
         keep_alive: config.keep_alive,
-        tls: tls(config)?,
+        tls: store,
+        challenges: Challenges::default(),
         passwords: Verifier::new()?,
         proxy_protocol: config.proxy_protocol.clone().into(),
         epoch: Instant::now(),
@@ -121,10 +129,19 @@ fn start(config: &Config) -> Result<(), Failed> {
         let mut tasks = Tasks::default();
         let (reports, received) = mpsc::channel(REPORTS_MAX);
         discover(config, &mut tasks, &reports);
+        if let Some(files) = files {
+            tasks.spawn("certificate files", files.watch(reports.clone()));
+        }
+        let certified = certificates::keep(config, &parts, &mut tasks, &reports);
         // The control loop ends with its last source, and there may be none.
         let keep_reports_open = reports;
         let mut prober = Prober::new(alarm);
-        let follow = move |table: &RoutingTable| prober.follow(table);
+        let follow = move |table: &RoutingTable| {
+            prober.follow(table);
+            certified.follow(table);
+        };
+        let gauge = Arc::clone(&parts.pressure);
+        tasks.spawn("memory", pressure::watch(config.memory_limit, gauge));
         tasks.spawn("control", control.run(received, stopping.clone(), follow));
         for listener in admin {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(Failed::Runtime)?;
@@ -187,14 +204,19 @@ async fn serve(
     Ok(())
 }
 
-/// The certificates, where anything is served by TLS.
-fn tls(config: &Config) -> Result<Option<Arc<Store>>, Failed> {
+/// The certificates, where anything is served by TLS. Their files are read for
+/// the first time, so that it must be done as root.
+#[expect(clippy::disallowed_methods, reason = "certificates end at a date")]
+fn tls(config: &Config) -> Result<Option<(Arc<Store>, Files)>, Failed> {
     if config.https.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(
-        Store::new(config.tls.profile, config.tls.unknown_name).map_err(Failed::Certificate)?,
-    )))
+    let store = Store::new(config.tls.profile, config.tls.unknown_name);
+    let store = Arc::new(store.map_err(Failed::Certificate)?);
+    let mut files = Files::new(&config.tls, Arc::clone(&store));
+    // They are told by the task that looks at the files from now on.
+    let _problems = files.look(Instant::now(), SystemTime::now());
+    Ok(Some((store, files)))
 }
 
 /// A key that signs cookies for as long as this process lives.
@@ -222,6 +244,12 @@ fn bind(config: &Config, workers: usize) -> Result<Vec<Vec<Listening>>, BindErro
 /// shown and no reason to stop.
 fn give_up_root(config: &Config) -> Vec<Problem> {
     let Some(uid) = config.user else { return Vec::new() };
+    if !config.https.is_empty()
+        && let Err(failed) = privileges::own(&config.state, uid)
+    {
+        // Whoever keeps something there tells it, if anybody does.
+        debug!(error = %failed, state = %config.state.display(), "Cannot make the folder of state");
+    }
     let socket = match &config.docker {
         Some(DockerAddress::Unix(path)) => Some(path.as_path()),
         Some(DockerAddress::Tcp { .. } | DockerAddress::Tls { .. }) | None => None,
@@ -289,6 +317,7 @@ fn admin_state(
         table: parts.reader.clone(),
         counters: Arc::clone(&parts.counters),
         access_log: parts.access_log.clone(),
+        certificates: parts.tls.clone(),
         operator,
         access: Arc::new(Access {
             token: config.admin_token.clone(),

@@ -1,7 +1,8 @@
 //! Giving up root once the listeners are bound.
 
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::Path;
 
 use rustix::process::{Gid, Uid, geteuid};
@@ -35,6 +36,22 @@ pub(super) fn drop_to(uid: u32, docker_socket: Option<&Path>) -> Dropped {
         Ok(()) => Dropped::To { uid, group },
         Err(refused) => Dropped::Refused(refused),
     }
+}
+
+/// Makes the folder `state` and gives it to the user `uid`, for what is kept
+/// there once root is given up. Only while it is empty, as a volume is at first:
+/// a folder that holds anything may not have been meant for us.
+pub(super) fn own(state: &Path, uid: u32) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(state)?;
+    let found = state.symlink_metadata()?;
+    let is_empty = state.read_dir()?.next().is_none();
+    if found.is_dir() && is_empty && found.uid() != uid {
+        lchown(state, Some(uid), Some(uid))?;
+    }
+    Ok(())
 }
 
 fn change(uid: u32, group: Option<u32>) -> io::Result<()> {

@@ -73,6 +73,10 @@ pub struct Config {
     pub sticky_key: Option<StickyKey>,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol: Vec<IpNet>,
+    /// Connections that one client may hold at once; none: any number.
+    pub connections_per_client: Option<u32>,
+    /// What we may hold of memory, in bytes; none: what we are granted.
+    pub memory_limit: Option<u64>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
     /// From whom certificates are asked, where a pool wants one.
@@ -139,13 +143,17 @@ impl Config {
     /// What labels may ask for of it.
     fn served(&self) -> Served {
         let names = self.http.iter().chain(&self.https).map(|it| Arc::clone(&it.name));
-        Served { entry_points: names.collect(), https: !self.https.is_empty(), client_ca: false }
+        Served {
+            entry_points: names.collect(),
+            https: !self.https.is_empty(),
+            client_ca: self.tls.client_ca.is_some(),
+        }
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
+        let mut config = Self {
             http: vec![EntryPoint { name: "http".into(), address: ([0, 0, 0, 0], 80).into() }],
             https: Vec::new(),
             tls: TlsSettings::default(),
@@ -163,12 +171,16 @@ impl Default for Config {
             keep_alive: Duration::from_secs(75),
             sticky_key: None,
             proxy_protocol: Vec::new(),
+            connections_per_client: Some(CONNECTIONS_PER_CLIENT),
+            memory_limit: None,
             localhost: true,
             acme: Acme::default(),
             log: "info".to_owned(),
             access_log: AccessLogFormat::default(),
             file: None,
-        }
+        };
+        config.labels.served = Some(config.served());
+        config
     }
 }
 
@@ -178,3 +190,7 @@ impl Default for DockerAddress {
         Self::Unix("/var/run/docker.sock".into())
     }
 }
+
+/// Beyond what the people behind one address need, and far below what all may
+/// hold.
+const CONNECTIONS_PER_CLIENT: u32 = 16_384;

@@ -22,8 +22,8 @@ impl Known {
             }
         }
         for problem in self.0.difference(&now) {
-            // A source that fails in another way now is not mended.
-            let fails_on = matches!(problem.subject, Subject::Source(_))
+            // What fails in another way now is not mended.
+            let fails_on = matches!(problem.subject, Subject::Source(_) | Subject::Certificate(_))
                 && now.iter().any(|it| it.subject == problem.subject);
             if !fails_on {
                 info!("Mended: {problem}");

@@ -5,8 +5,11 @@ use std::fmt;
 use std::path::{Component, Path};
 use std::sync::{Arc, OnceLock};
 
+use rustls::RootCertStore;
+
 use crate::domain::auth::{InvalidUser, Users};
 use crate::domain::middleware::Template;
+use crate::domain::upstream::{self, InvalidAuthorities};
 
 /// What is known of the files beneath the folder of label files. Planning reads
 /// nothing itself: what it finds missing here it notes as wanted.
@@ -34,6 +37,7 @@ pub struct Content {
     bytes: Arc<[u8]>,
     users: OnceLock<Option<UsersRead>>,
     page: OnceLock<Option<Arc<Template>>>,
+    authorities: OnceLock<Result<Arc<RootCertStore>, InvalidAuthorities>>,
 }
 
 /// The users of a file, and what lets nobody in.
@@ -114,7 +118,7 @@ impl Files {
 
 impl Content {
     fn new(bytes: Arc<[u8]>) -> Self {
-        Self { bytes, users: OnceLock::new(), page: OnceLock::new() }
+        Self { bytes, users: OnceLock::new(), page: OnceLock::new(), authorities: OnceLock::new() }
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -133,6 +137,14 @@ impl Content {
     /// As [`Template::read`] reads it; none if it is no text.
     pub fn page(&self) -> Option<&Arc<Template>> {
         self.page.get_or_init(|| Template::read(&self.bytes).map(Arc::new)).as_ref()
+    }
+
+    /// The authorities whose certificates it holds.
+    pub fn authorities(&self) -> Result<&Arc<RootCertStore>, InvalidAuthorities> {
+        self.authorities
+            .get_or_init(|| upstream::authorities(&self.bytes))
+            .as_ref()
+            .map_err(|fault| *fault)
     }
 }
 

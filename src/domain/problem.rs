@@ -22,6 +22,8 @@ pub enum Subject {
     Container(Arc<str>),
     Pool(Arc<str>),
     Source(Arc<str>),
+    /// By its file, or whom it is for.
+    Certificate(Arc<str>),
     Setting,
 }
 
@@ -50,6 +52,7 @@ impl fmt::Display for Subject {
             Self::Container(name) => write!(f, "container `{name}`"),
             Self::Pool(name) => write!(f, "pool `{name}`"),
             Self::Source(name) => write!(f, "source `{name}`"),
+            Self::Certificate(name) => write!(f, "certificate `{name}`"),
             Self::Setting => f.write_str("setting"),
         }
     }

@@ -12,13 +12,16 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::domain::lifecycle::{Fault, HealthCheck};
+use crate::domain::lifecycle::{Fault, HealthCheck, Question, grpc};
 use crate::domain::proxy_protocol::Header;
+use crate::domain::upstream::Scheme;
+use crate::probe::http2;
+use crate::tls::{Clients, Offer, speaks_http2};
 
 /// How many questions may be under way at once, of all endpoints together. The
 /// kinds are counted apart, since replicas that do not answer keep a check busy
@@ -44,29 +47,56 @@ pub(super) async fn connect(address: SocketAddr, limits: &Limits) -> Result<(), 
     }
 }
 
+/// Who is asked, and how it is spoken to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) address: SocketAddr,
+    pub(super) scheme: Scheme,
+    pub(super) clients: &'a Clients,
+}
+
 /// Whether the check passes, over a connection of its own.
 pub(super) async fn check(
-    address: SocketAddr,
+    asked: Asked<'_>,
     check: &HealthCheck,
     limits: &Limits,
 ) -> Result<(), Fault> {
     let _permit = limits.checks.acquire().await;
-    match timeout(check.timeout, status(address, check)).await {
-        Ok(Ok(status)) if check.accepts(status) => Ok(()),
-        Ok(Ok(status)) => Err(Fault::Status(status)),
-        Ok(Err(fault)) => Err(fault),
-        Err(_) => Err(Fault::TimedOut),
-    }
+    timeout(check.timeout, answer(asked, check)).await.unwrap_or(Err(Fault::TimedOut))
 }
 
-async fn status(address: SocketAddr, check: &HealthCheck) -> Result<u16, Fault> {
-    let asked = SocketAddr::new(address.ip(), check.port.unwrap_or(address.port()));
-    let request = request(asked, check).map_err(|_| Fault::NotHttp)?;
-    let mut stream = open(asked).await?;
-    if let Some(version) = check.proxy_protocol.filter(|_| asked == address) {
+async fn answer(asked: Asked<'_>, check: &HealthCheck) -> Result<(), Fault> {
+    let Asked { scheme, clients, .. } = asked;
+    let ip = asked.address.ip();
+    let address = SocketAddr::new(ip, check.port.unwrap_or(asked.address.port()));
+    let mut stream = open(address).await?;
+    if let Some(version) = check.proxy_protocol.filter(|_| address == asked.address) {
         let greeting = Header::Local.to_bytes(version);
         stream.write_all(&greeting).await.map_err(|_| Fault::Closed)?;
     }
+    let is_grpc = matches!(check.asks, Question::Grpc(_));
+    if scheme == Scheme::Https {
+        let offer = if is_grpc { Offer::Http2 } else { Offer::Http2OrHttp1 };
+        let tls = check.tls.clone().unwrap_or_default();
+        let shaken = clients.shake_hands(&tls, ip, offer, stream).await;
+        let stream = shaken.map_err(|_| Fault::Tls)?;
+        if is_grpc || speaks_http2(&stream) {
+            http2::ask(stream, scheme, address, check).await
+        } else {
+            http1(stream, address, check).await
+        }
+    } else if is_grpc || scheme == Scheme::H2c {
+        http2::ask(stream, scheme, address, check).await
+    } else {
+        http1(stream, address, check).await
+    }
+}
+
+async fn http1<S>(stream: S, address: SocketAddr, check: &HealthCheck) -> Result<(), Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let request = request(address, check).map_err(|_| Fault::NotHttp)?;
     let stream = TokioIo::new(stream);
     let client = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(stream).await;
     let (mut sender, connection) = client.map_err(|error| fault(&error))?;
@@ -74,7 +104,7 @@ async fn status(address: SocketAddr, check: &HealthCheck) -> Result<u16, Fault> 
         let response = sender.send_request(request).await.map_err(|error| fault(&error))?;
         let status = response.status().as_u16();
         drain(response.into_body()).await;
-        Ok(status)
+        judge(status, check)
     };
     let driven = async {
         // Its error is that of the request.
@@ -82,17 +112,29 @@ async fn status(address: SocketAddr, check: &HealthCheck) -> Result<u16, Fault> 
         std::future::pending().await
     };
     tokio::select! {
-        status = answer => status,
+        verdict = answer => verdict,
         never = driven => never,
     }
 }
 
+/// What the status of an answer says.
+pub(super) fn judge(status: u16, check: &HealthCheck) -> Result<(), Fault> {
+    if check.accepts(status) { Ok(()) } else { Err(Fault::Status(status)) }
+}
+
+/// Whom the question is for.
+pub(super) fn host(asked: SocketAddr, check: &HealthCheck) -> String {
+    check.host.as_deref().map_or_else(|| asked.to_string(), str::to_owned)
+}
+
 fn request(asked: SocketAddr, check: &HealthCheck) -> http::Result<Request<Empty<Bytes>>> {
-    let host = check.host.as_deref().map_or_else(|| asked.to_string(), str::to_owned);
-    let path: PathAndQuery = check.path.parse()?;
+    let path: PathAndQuery = match &check.asks {
+        Question::Path(path) => path.parse()?,
+        Question::Grpc(_) => PathAndQuery::from_static(grpc::TARGET),
+    };
     Request::get(Uri::from(path))
-        .header(HOST, host)
-        .header(USER_AGENT, "evenkeel-health")
+        .header(HOST, host(asked, check))
+        .header(USER_AGENT, NAME)
         .header(ACCEPT, "*/*")
         .header(CONNECTION, "close")
         .body(Empty::new())
@@ -132,6 +174,9 @@ fn fault(error: &hyper::Error) -> Fault {
     if error.is_parse() { Fault::NotHttp } else { Fault::Closed }
 }
 
+/// What we call ourselves.
+pub(super) const NAME: &str = "evenkeel-health";
+
 /// Connections under way at once that only ask whether they are accepted.
 pub(super) const CONNECTS_MAX: usize = 64;
 
@@ -143,7 +188,7 @@ pub(super) const CHECKS_MAX: usize = 128;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// More than any answer's head that makes sense; also what is read at once.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
 

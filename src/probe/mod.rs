@@ -6,6 +6,7 @@
 //! endpoint's vitals, and the control loop is told of what changed.
 
 mod ask;
+mod http2;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -22,12 +23,14 @@ use crate::domain::routing::RoutingTable;
 use crate::live::Alarm;
 use crate::probe::ask::Limits;
 use crate::probe::watch::Watch;
+use crate::tls::Clients;
 
 /// Watches the endpoints of the table that it was last shown.
 #[derive(Debug)]
 pub struct Prober {
     alarm: Alarm,
     limits: Arc<Limits>,
+    clients: Arc<Clients>,
     watched: BTreeMap<u64, Watched>,
 }
 
@@ -41,7 +44,7 @@ struct Watched {
 
 impl Prober {
     pub fn new(alarm: Alarm) -> Self {
-        Self { alarm, limits: Arc::default(), watched: BTreeMap::new() }
+        Self { alarm, limits: Arc::default(), clients: Arc::default(), watched: BTreeMap::new() }
     }
 
     /// Watches the endpoints of `table` that it makes sense to ask, and no
@@ -66,21 +69,29 @@ impl Prober {
                 }
                 Entry::Occupied(_) => {}
                 Entry::Vacant(place) => {
-                    place.insert(watch(endpoint, &self.alarm, &self.limits));
+                    let (limits, clients) = (Arc::clone(&self.limits), Arc::clone(&self.clients));
+                    place.insert(watch(endpoint, &self.alarm, limits, clients));
                 }
             }
         }
     }
 }
 
-fn watch(endpoint: &Endpoint, alarm: &Alarm, limits: &Arc<Limits>) -> Watched {
+fn watch(
+    endpoint: &Endpoint,
+    alarm: &Alarm,
+    limits: Arc<Limits>,
+    clients: Arc<Clients>,
+) -> Watched {
     let wake = Arc::<Notify>::default();
     let watch = Watch {
         address: endpoint.id.address,
+        scheme: endpoint.id.scheme,
         check: endpoint.check.clone(),
         vitals: Arc::clone(&endpoint.vitals),
         alarm: alarm.clone(),
-        limits: Arc::clone(limits),
+        limits,
+        clients,
         wake: Arc::clone(&wake),
     };
     Watched { check: endpoint.check.clone(), wake, task: tokio::spawn(watch.run()) }

@@ -9,15 +9,19 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::domain::lifecycle::{Fault, HealthCheck, Probe, Streak, jittered, probe_pause};
 use crate::domain::pool::{Ticket, Vitals};
+use crate::domain::upstream::Scheme;
 use crate::live::Alarm;
-use crate::probe::ask::{self, Limits};
+use crate::probe::ask::{self, Asked, Limits};
+use crate::tls::Clients;
 
 pub(super) struct Watch {
     pub(super) address: SocketAddr,
+    pub(super) scheme: Scheme,
     pub(super) check: Option<Arc<HealthCheck>>,
     pub(super) vitals: Arc<Vitals>,
     pub(super) alarm: Alarm,
     pub(super) limits: Arc<Limits>,
+    pub(super) clients: Arc<Clients>,
     /// It may have been doubted.
     pub(super) wake: Arc<Notify>,
 }
@@ -75,7 +79,9 @@ impl Watch {
         match &self.check {
             Some(check) => {
                 // Most endpoints have no check: their watch stays small.
-                let heard = Box::pin(ask::check(self.address, check, &self.limits)).await;
+                let (address, scheme) = (self.address, self.scheme);
+                let asked = Asked { address, scheme, clients: &self.clients };
+                let heard = Box::pin(ask::check(asked, check, &self.limits)).await;
                 self.vitals.set_fault(heard.err());
                 heard
             }
@@ -102,9 +108,17 @@ impl Watch {
         Some(match heard {
             // Nobody answers there: asking often would only keep others waiting.
             Err(Fault::TimedOut | Fault::Unreachable) => pause.max(UNANSWERED_PAUSE),
-            Err(Fault::Status(_) | Fault::Refused | Fault::Closed | Fault::NotHttp) | Ok(()) => {
-                pause
-            }
+            Err(
+                Fault::Status(_)
+                | Fault::Refused
+                | Fault::Closed
+                | Fault::NotHttp
+                | Fault::Tls
+                | Fault::NotHttp2
+                | Fault::Grpc(_)
+                | Fault::NotServing,
+            )
+            | Ok(()) => pause,
         })
     }
 

@@ -77,6 +77,22 @@ impl Certificate {
 }
 
 impl Fault {
+    /// Whether it is the key's and not the certificate's.
+    pub fn is_of_key(&self) -> bool {
+        match self {
+            Self::KeyNotPem
+            | Self::NoKey
+            | Self::EncryptedKey
+            | Self::UnknownKey(_)
+            | Self::Mismatch => true,
+            Self::ChainNotPem
+            | Self::NoCertificate
+            | Self::Unreadable { .. }
+            | Self::Stray { .. }
+            | Self::LongChain => false,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -99,6 +115,13 @@ impl Fault {
             }
         }
     }
+}
+
+/// As in `2026-12-01T10:00:00Z`.
+pub fn date(time: SystemTime) -> String {
+    // The formatter knows the years from 1970 to 9999.
+    let time = time.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + YEARS);
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// What the first certificate says of itself.
@@ -167,6 +190,9 @@ fn time(time: ASN1Time) -> SystemTime {
         if time.timestamp() < 0 { epoch.checked_sub(seconds) } else { epoch.checked_add(seconds) };
     time.unwrap_or(epoch)
 }
+
+/// Almost 8000 years.
+const YEARS: Duration = Duration::from_secs(250_000_000_000);
 
 /// Clients refuse longer ones, and each costs bytes in every handshake.
 const CHAIN_MAX: usize = 10;

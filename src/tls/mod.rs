@@ -1,13 +1,18 @@
 //! Certificates: those in use, and where they come from.
 
+pub mod acme;
 mod certificate;
+mod client;
+mod files;
 pub mod pem;
 mod roots;
 mod self_signed;
 mod server_config;
 mod store;
 
-pub use certificate::{Certificate, Fault};
+pub use certificate::{Certificate, Fault, date};
+pub use client::{Clients, Offer, speaks_http2};
+pub use files::Files;
 pub use roots::roots;
 pub use self_signed::Unmade;
 pub use store::{Choice, Identity, Issued, Origin, Standing, Store, Unrecognised, Unusable};
@@ -16,3 +21,6 @@ pub use store::{Choice, Identity, Issued, Origin, Standing, Store, Unrecognised,
 #[cfg(test)]
 #[path = "../../tests/support/certificates.rs"]
 pub(crate) mod made;
+
+#[cfg(test)]
+mod handshakes;

@@ -20,6 +20,7 @@ use evenkeel::domain::pool::PoolSettings;
 use evenkeel::domain::problem::{Problem, Subject};
 use evenkeel::domain::routing::RoutingTable;
 use evenkeel::domain::rule::{Access, Rule};
+use evenkeel::domain::upstream::Scheme;
 use evenkeel::domain::world::{Health, RunState, SourceHealth, WorkloadId};
 use evenkeel::live::{self, Alarm};
 use evenkeel::telemetry::access_log::AccessLog;
@@ -244,12 +245,13 @@ impl Server {
         let (publisher, table) = live::channel(RoutingTable::default());
         let (control, _) =
             Control::new(LabelSettings::default(), &[], Vec::new(), publisher, Alarm::default());
-        let counters = Arc::new(Counters::new(&["no_route"]));
+        let counters = Arc::new(Counters::new(&["no_route"], &[]));
         let state = Admin {
             overview: watching,
             table,
             counters: Arc::clone(&counters),
             access_log: AccessLog::off(),
+            certificates: None,
             operator: control.operator(),
             access: Arc::default(),
             version: "0.1.0",
@@ -358,6 +360,7 @@ fn shop() -> Plan {
         drained: false,
         health: Health::None,
         address: None,
+        scheme: Scheme::Http,
         weight: 1,
         backup: false,
         max_conns: None,

@@ -6,6 +6,6 @@ mod documentation;
 mod drain;
 mod help;
 mod settings;
-mod support;
+pub(crate) mod support;
 mod whoami;
 mod whoami_protocols;

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use evenkeel::domain::lifecycle::{HealthCheck, Outliers};
+use evenkeel::domain::lifecycle::{HealthCheck, Outliers, Question};
 use evenkeel::domain::plan::{Member, Plan};
 use evenkeel::domain::pool::{Affinity, PoolSettings, Timeouts, Tolerance};
 use evenkeel::domain::rule::Access;
+use evenkeel::domain::upstream::Scheme;
 use evenkeel::domain::world::Health;
 
 pub(super) fn plan(plan: &Plan) -> String {
@@ -53,6 +54,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
         middlewares,
         proxy_protocol,
         tls,
+        upstream_tls,
         client_auth,
     } = settings;
     let Tolerance { outliers, retry_on, queue } = tolerance;
@@ -87,6 +89,7 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
     line("proxy_protocol", proxy_protocol.is_some(), format!("{proxy_protocol:?}"));
     line("tls", tls.is_some(), format!("{tls:?}"));
     line("tls.client", *client_auth != usual.client_auth, format!("{client_auth:?}"));
+    lines.extend(upstream_tls.as_ref().map(|tls| format!("{tls:?}")));
     lines.extend(health.as_ref().map(|check| self::check(check)));
     lines.extend(middlewares.iter().map(|middleware| format!("{middleware:?}")));
     lines
@@ -94,9 +97,23 @@ fn settings(settings: &PoolSettings) -> Vec<String> {
 
 fn check(check: &HealthCheck) -> String {
     let usual = HealthCheck::default();
-    let HealthCheck { path, interval, timeout, rise, fall, statuses, port, host, proxy_protocol } =
-        check;
-    let mut text = format!("health {path}");
+    let HealthCheck {
+        asks,
+        interval,
+        timeout,
+        rise,
+        fall,
+        statuses,
+        port,
+        host,
+        proxy_protocol,
+        // As the pool's.
+        tls: _,
+    } = check;
+    let mut text = match asks {
+        Question::Path(path) => format!("health {path}"),
+        Question::Grpc(service) => format!("health grpc of `{service}`"),
+    };
     let mut add = |name: &str, differs: bool, value: String| {
         if differs {
             write!(text, ", {name} {value}").unwrap();
@@ -123,6 +140,7 @@ fn member(member: &Member) -> String {
         drained,
         health,
         address,
+        scheme,
         weight,
         backup,
         max_conns,
@@ -135,6 +153,9 @@ fn member(member: &Member) -> String {
     match address {
         Some(address) => write!(text, " at {address}").unwrap(),
         None => text.push_str(" at no address"),
+    }
+    if *scheme != Scheme::Http {
+        write!(text, " by {scheme}").unwrap();
     }
     write!(text, ", {run:?}").unwrap();
     if *health != Health::None {

@@ -2,8 +2,10 @@
 
 mod backup;
 mod churn;
+mod edge;
 mod explains;
 mod image;
 mod pin;
 mod quickstart;
 mod sticky;
+mod tls;

@@ -4,6 +4,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod curl;
 pub(crate) mod engine;
 pub(crate) mod http;
 pub(crate) mod stack;

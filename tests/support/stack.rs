@@ -223,6 +223,7 @@ impl Stack {
             .env("EVK_TEST_PROJECT", &self.project)
             // Any free port: the Engine chooses, so that no two tests collide.
             .env("EVK_DEMO_PORT", "0")
+            .env("EVK_DEMO_HTTPS_PORT", "0")
             .env("EVK_DEMO_ADMIN_PORT", "0")
             .env("DOCKER_GID", socket_group().to_string())
             .env("EVK_TEST_SOCKET", socket())

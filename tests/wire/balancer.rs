@@ -12,6 +12,8 @@ pub(crate) struct Balancer {
     child: Child,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
+    https: Option<SocketAddr>,
+    all_http: Vec<SocketAddr>,
     log: Arc<Mutex<Vec<String>>>,
     access: Arc<Mutex<Vec<String>>>,
 }
@@ -35,12 +37,25 @@ impl Balancer {
         let log = collect(child.stderr.take().unwrap());
         let access = collect(child.stdout.take().unwrap());
         let line = wait_for(|| find(&log, "Evenkeel serves"));
-        let address = |key: &str| {
+        let addresses = |key: &str| -> Vec<SocketAddr> {
             let rest = &line[line.find(key).unwrap() + key.len()..];
-            let text = rest.trim_start_matches('"').split([' ', '"']).next().unwrap();
-            text.parse().unwrap()
+            let quoted = rest.strip_prefix('"').and_then(|rest| rest.split('"').next());
+            let text = quoted.or(rest.split(' ').next()).unwrap();
+            text.split(' ').filter(|it| !it.is_empty()).map(|it| it.parse().unwrap()).collect()
         };
-        Self { child, http: address("http="), admin: address("admin="), log, access }
+        let (all_http, https) = (addresses(" http="), addresses(" https=").first().copied());
+        let (http, admin) = (all_http[0], addresses(" admin=")[0]);
+        Self { child, http, admin, https, all_http, log, access }
+    }
+
+    /// Where https is served.
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.https.expect("https is served")
+    }
+
+    /// Where http is served, in the order of the flags.
+    pub(crate) fn all_http(&self) -> &[SocketAddr] {
+        &self.all_http
     }
 
     /// The line of the log that contains `text`, once there is one.

@@ -100,7 +100,8 @@ fn replicas(planned: Option<&PoolPlan>, live: Option<&Pool>) -> Vec<view::Replic
     let mut replicas: Vec<_> = members
         .iter()
         .map(|member| {
-            let id = |address| EndpointId { workload: member.workload.clone(), address };
+            let (workload, scheme) = (&member.workload, member.scheme);
+            let id = |address| EndpointId { workload: workload.clone(), address, scheme };
             replica(member, member.address.and_then(|address| endpoints.remove(&id(address))))
         })
         .collect();
@@ -128,6 +129,7 @@ fn replica(member: &Member, endpoint: Option<&Endpoint>) -> view::Replica {
         id: member.workload.id.to_string(),
         service: member.service.as_deref().map(str::to_owned),
         address: member.address.as_ref().map(SocketAddr::to_string),
+        scheme: member.scheme.to_string(),
         weight: member.weight,
         backup: member.backup,
         max_conns: member.max_conns.map(NonZeroU32::get),
@@ -150,6 +152,7 @@ fn leaving(endpoint: &Endpoint) -> view::Replica {
         id: endpoint.id.workload.id.to_string(),
         service: endpoint.service.as_deref().map(str::to_owned),
         address: Some(endpoint.id.address.to_string()),
+        scheme: endpoint.id.scheme.to_string(),
         weight: endpoint.weight,
         backup: endpoint.backup,
         max_conns: endpoint.max_conns.map(NonZeroU32::get),

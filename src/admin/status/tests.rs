@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::lifecycle::Fault;
 use crate::domain::pool::{PoolSettings, PoolState, Tiers};
 use crate::domain::rule::Rule;
+use crate::domain::upstream::Scheme;
 use crate::domain::world::WorkloadId;
 
 #[test]
@@ -225,6 +226,7 @@ fn member(name: &str, life: u32) -> Member {
         drained: false,
         health: Health::None,
         address: Some(([10, 0, 0, 1], 8080).into()),
+        scheme: Scheme::Http,
         weight: 1,
         backup: false,
         max_conns: None,
@@ -234,7 +236,11 @@ fn member(name: &str, life: u32) -> Member {
 
 fn endpoint(member: &Member) -> Endpoint {
     Endpoint {
-        id: EndpointId { workload: member.workload.clone(), address: member.address.unwrap() },
+        id: EndpointId {
+            workload: member.workload.clone(),
+            address: member.address.unwrap(),
+            scheme: member.scheme,
+        },
         name: Arc::clone(&member.name),
         service: member.service.clone(),
         weight: member.weight,

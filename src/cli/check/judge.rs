@@ -77,6 +77,7 @@ fn workload(kind: Kind, subject: &Subject) -> Workload {
         health: Health::None,
         created: 0,
         place,
+        stop_timeout: None,
         oneoff: false,
         host_name: None,
     }
@@ -133,7 +134,9 @@ pub(super) fn told(problem: &Problem) -> Finding {
 fn named(problem: &Problem) -> Option<&str> {
     match &problem.subject {
         problem::Subject::Container(name) | problem::Subject::Pool(name) => Some(name),
-        problem::Subject::Source(_) | problem::Subject::Setting => None,
+        problem::Subject::Source(_)
+        | problem::Subject::Certificate(_)
+        | problem::Subject::Setting => None,
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::ArgMatches;
 use http::StatusCode;
 
-use crate::admin::view::{Pool, Problem, Replica, Source, Status};
+use crate::admin::view::{Certificate, Pool, Problem, Replica, Source, Status};
 use crate::cli::fetch::Balancer;
 use crate::cli::print::clean;
 use crate::cli::status::table::Table;
@@ -84,6 +84,10 @@ fn shown(status: &Status) -> String {
         lines.extend(pool_lines(pool));
         lines.push(String::new());
     }
+    if !status.certificates.is_empty() {
+        lines.extend(certificate_lines(&status.certificates));
+        lines.push(String::new());
+    }
     lines.extend(problem_lines(&status.problems));
     lines.join("\n")
 }
@@ -128,13 +132,43 @@ fn cells(replica: &Replica) -> [String; 8] {
     [
         replica.name.clone(),
         replica.state.clone(),
-        replica.address.clone().unwrap_or_else(|| "none".to_owned()),
+        address(replica),
         format!("{}{backup}", replica.weight),
         replica.in_flight.to_string(),
         replica.requests.to_string(),
         replica.failures.to_string(),
         replica.reason.clone(),
     ]
+}
+
+/// With the scheme, where it is not plain http.
+fn address(replica: &Replica) -> String {
+    match (&replica.address, replica.scheme.as_str()) {
+        (None, _) => "none".to_owned(),
+        (Some(address), "" | "http") => address.clone(),
+        (Some(address), scheme) => format!("{scheme}://{address}"),
+    }
+}
+
+fn certificate_lines(certificates: &[Certificate]) -> Vec<String> {
+    let heading = ["CERTIFICATE", "ORIGIN", "EXPIRES", "DAYS LEFT", "RENEWS", "PROBLEM"];
+    let mut table = Table::new(0, &heading);
+    for certificate in certificates {
+        let names = match &certificate.names[..] {
+            [] => "no name".to_owned(),
+            names => names.join(" "),
+        };
+        let default = if certificate.default { " (default)" } else { "" };
+        table.row([
+            format!("{names}{default}"),
+            certificate.file.clone().unwrap_or_else(|| certificate.origin.clone()),
+            certificate.not_after.clone().unwrap_or_else(|| "none yet".to_owned()),
+            certificate.days_left.map(|days| days.to_string()).unwrap_or_default(),
+            certificate.renews_at.clone().unwrap_or_default(),
+            certificate.problem.clone().unwrap_or_default(),
+        ]);
+    }
+    table.lines()
 }
 
 fn problem_lines(problems: &[Problem]) -> Vec<String> {
@@ -214,6 +248,29 @@ Pool shop/api: ready, round_robin, host a.org, 2 requests waiting
             text.contains("docker  away   never  cannot open it\n  hint: mount the socket\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn certificates_are_told_with_their_end_and_what_is_wrong() {
+        let status: Status = serde_json::from_str(
+            r#"{"certificates": [
+                {"names": ["a.example", "*.a.example"], "origin": "file", "file": "/a.crt",
+                 "default": true, "not_after": "2027-01-01T00:00:00Z", "days_left": 42},
+                {"names": ["b.example"], "origin": "acme", "renews_at": "2026-12-01T00:00:00Z",
+                 "problem": "it does not answer"}]}"#,
+        )
+        .unwrap();
+        let expected = "
+CERTIFICATE                        ORIGIN  EXPIRES               DAYS LEFT  RENEWS                PROBLEM
+a.example *.a.example (default)    /a.crt  2027-01-01T00:00:00Z  42
+b.example                          acme    none yet                         2026-12-01T00:00:00Z  it does not answer
+";
+        let text = shown(&status);
+        let squeezed = |text: &str| {
+            let lines = text.lines().map(|it| it.split_whitespace().collect::<Vec<_>>().join(" "));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        assert!(squeezed(&text).contains(&squeezed(expected)), "{text}");
     }
 
     #[test]

@@ -416,6 +416,7 @@ fn a_certificate_and_its_key_may_come_from_two_layers() {
     assert_eq!(config.tls.pair, Some(pair));
     assert_eq!(config.tls.folder, Some("certs".into()));
     assert_eq!(config.tls.client_ca, Some("ca.pem".into()));
+    assert!(config.labels.served.unwrap().client_ca, "labels may ask for them");
     assert_eq!(config.tls.profile, Profile::Modern);
     assert_eq!(config.tls.unknown_name, UnknownName::Refuse);
     assert_eq!(config.state, Path::new("/data"));

@@ -90,6 +90,7 @@ mod tests {
     use crate::domain::plan::PoolPlan;
     use crate::domain::pool::PoolSettings;
     use crate::domain::rule::{Access, Rule};
+    use crate::domain::upstream::Scheme;
     use crate::domain::world::{Health, RunState};
 
     #[test]
@@ -175,6 +176,7 @@ mod tests {
             drained: false,
             health: Health::None,
             address: None,
+            scheme: Scheme::Http,
             weight: 1,
             backup: false,
             max_conns: None,

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use crate::domain::http::host;
 use crate::domain::labels::path::InvalidPath;
 use crate::domain::labels::value::InvalidValue;
+use crate::domain::lifecycle::Question;
 
-/// What is asked for: a path as it is to be sent, perhaps with a query.
+/// What is asked for: a path as it is to be sent, perhaps with a query, or
+/// `grpc`, perhaps with the name of a service.
 pub(super) fn path(written: &str) -> Result<Arc<str>, InvalidValue> {
     let written = written.trim();
     let odd = |letter: &char| !letter.is_ascii_graphic() || "#<>`".contains(*letter);
     let fault = match written.chars().find(odd) {
         _ if written.is_empty() => return Err(InvalidValue::Empty),
-        _ if written.eq_ignore_ascii_case("grpc") => return Err(InvalidValue::Unsupported),
         _ if written.len() > PATH_BYTES_MAX => return Err(InvalidValue::TooLong),
+        _ if is_grpc(written) => None,
         _ if !written.starts_with('/') => Some(InvalidPath::Relative),
         Some('#') => Some(InvalidPath::Fragment),
         Some(letter) if letter.is_ascii_control() || letter == ' ' => Some(InvalidPath::Blank),
@@ -24,6 +26,24 @@ pub(super) fn path(written: &str) -> Result<Arc<str>, InvalidValue> {
     match fault {
         Some(fault) => Err(InvalidValue::Path { entry: written.to_owned(), fault }),
         None => Ok(written.into()),
+    }
+}
+
+/// Whether it asks by the gRPC health protocol. A service has a full name, such
+/// as `shop.v1.Cart`.
+fn is_grpc(written: &str) -> bool {
+    let usual = |letter: char| letter.is_ascii_alphanumeric() || "._-/".contains(letter);
+    match written.split_once(':') {
+        Some((protocol, service)) => protocol == "grpc" && service.chars().all(usual),
+        None => written == "grpc",
+    }
+}
+
+/// What a value that was taken for a path asks.
+pub(super) fn asks(path: &Arc<str>) -> Question {
+    match path.strip_prefix("grpc") {
+        Some(service) => Question::Grpc(service.trim_start_matches(':').into()),
+        None => Question::Path(Arc::clone(path)),
     }
 }
 
@@ -144,7 +164,6 @@ mod tests {
             assert_eq!(path(written).as_deref(), Ok(written));
         }
         assert_eq!(path(" /up "), Ok("/up".into()));
-        assert_eq!(path("grpc"), Err(InvalidValue::Unsupported));
         assert_eq!(path(""), Err(InvalidValue::Empty));
         let long = format!("/{}", "x".repeat(PATH_BYTES_MAX));
         assert!(path(&long[..PATH_BYTES_MAX]).is_ok());
@@ -160,6 +179,19 @@ mod tests {
         ] {
             let refused = InvalidValue::Path { entry: written.to_owned(), fault };
             assert_eq!(path(written), Err(refused), "{written}");
+        }
+    }
+
+    #[test]
+    fn grpc_is_asked_of_the_whole_server_or_of_a_service() {
+        for (written, service) in
+            [("grpc", ""), ("grpc:", ""), (" grpc:shop.v1.Cart", "shop.v1.Cart")]
+        {
+            assert_eq!(asks(&path(written).unwrap()), Question::Grpc(service.into()));
+        }
+        assert_eq!(asks(&path("/grpc").unwrap()), Question::Path("/grpc".into()));
+        for written in ["GRPC", "grpc/x", "grpc:a b", "grpcs", "grpc:a:b"] {
+            assert!(path(written).is_err(), "{written}");
         }
     }
 

@@ -17,6 +17,7 @@ mod rate;
 mod redirect;
 pub mod schema;
 mod unknown;
+mod upstream;
 pub mod value;
 mod voice;
 mod wish;
@@ -39,6 +40,7 @@ use crate::domain::names::PoolName;
 use crate::domain::pool::PoolSettings;
 use crate::domain::problem::Problem;
 use crate::domain::rule::Access;
+use crate::domain::upstream::Scheme;
 use crate::domain::world::{Place, Workload};
 
 /// How what runs is read, from the settings.
@@ -86,8 +88,8 @@ pub struct Membership {
     pub stem: String,
     pub port: Option<u16>,
     pub network: Option<Arc<str>>,
-    /// False if it wants to be spoken to in a way that we cannot.
-    pub spoken: bool,
+    /// None if it wants to be spoken to in a way that we do not know.
+    pub scheme: Option<Scheme>,
     pub weight: u16,
     pub backup: bool,
     /// Requests that it may have at once; none: any number.
@@ -163,7 +165,7 @@ impl Wish<'_> {
             stem: group.stem.clone(),
             port: self.port,
             network: self.network,
-            spoken: self.spoken,
+            scheme: self.scheme,
             weight: self.weight,
             backup: self.backup,
             max_conns: self.max_conns,

@@ -108,6 +108,9 @@ pub enum Setting {
     HeadersRequest,
     HeadersResponse,
     ProxyProtocol,
+    UpstreamTlsName,
+    UpstreamTlsCa,
+    UpstreamTlsInsecure,
 }
 
 impl Label {
@@ -144,10 +147,11 @@ impl Setting {
             | Self::Backup
             | Self::RedirectHttps
             | Self::CorsCredentials
-            | Self::SecurityHeaders => "`true` or `false`",
+            | Self::SecurityHeaders
+            | Self::UpstreamTlsInsecure => "`true` or `false`",
             Self::Port | Self::HealthPort => "a number from 1 to 65535",
             Self::Network => "the name of a network that the container is on",
-            Self::Scheme => "`http`",
+            Self::Scheme => "`http`, `https` or `h2c`",
             Self::Weight => "a number from 0 to 256",
             Self::Host => "host names, separated by commas, such as `example.com,*.example.com`",
             Self::Path | Self::PathExact => "paths, separated by commas, such as `/api,/static`",
@@ -166,7 +170,9 @@ impl Setting {
             Self::Sticky => "`cookie`, `cookie:NAME`, `ip` or `off`",
             Self::PinHeader => "the name of a header, such as `X-Replica`",
             Self::PinCookie => "the name of a cookie, such as `app`",
-            Self::HealthPath => "a path, perhaps with a query, such as `/healthz`",
+            Self::HealthPath => {
+                "a path, perhaps with a query, such as `/healthz`, or `grpc` or `grpc:SERVICE`"
+            }
             Self::HealthInterval => "a duration such as `500ms` or `5s`, from `100ms` to `1h`",
             Self::HealthTimeout => "a duration such as `500ms` or `2s`, from `1ms` to `1m`",
             Self::HealthRise | Self::HealthFall => "a number from 1 to 100",
@@ -189,7 +195,9 @@ impl Setting {
                 "`user:hash` entries, separated by commas, or `base64:…` or `file:PATH` of a text \
                  as `htpasswd -nB USER` prints it, such as `file:users`"
             }
-            Self::AuthForward => "a URL such as `http://auth:9091/verify`",
+            Self::AuthForward => {
+                "a URL such as `http://auth:9091/verify` or `https://auth.example/verify`"
+            }
             Self::AuthForwardHeaders => {
                 "names of headers, separated by commas, such as `Remote-User,Remote-Groups`"
             }
@@ -234,6 +242,8 @@ impl Setting {
                 "a value of visible ASCII, such as `max-age=60`, under a name that frames no message"
             }
             Self::ProxyProtocol => "`v1` or `v2`",
+            Self::UpstreamTlsName => "a host name or an address, such as `api.internal`",
+            Self::UpstreamTlsCa => "`file:PATH` of certificates in PEM form, such as `file:ca.pem`",
         }
     }
 }
@@ -297,7 +307,7 @@ labels! {
     Container plain Oneoff "oneoff" "let a `docker-compose run` container in" "false";
     Container plain Port "port" "the port that it listens on" "the only exposed TCP port; of several, the only one of 80, 8080, 3000, 5000 and 8000";
     Container plain Network "network" "the network on which to reach it" "the first by name that it shares with the balancer";
-    Container plain Scheme "scheme" "how to speak to it" "http";
+    Container plain Scheme "scheme" "how to speak to it: `https` is HTTP/2 or HTTP/1.1 by TLS, as it chooses; `h2c` is HTTP/2 in the clear" "http";
     Container plain Weight "weight" "its share of the traffic" "1";
     Container plain Backup "backup" "used only while no other is ready" "false";
     Container plain MaxConns "max_conns" "requests that it may have at once; further ones go to others, then to backups, then wait in the pool's `queue`" "unlimited";
@@ -312,9 +322,9 @@ labels! {
     Rule guard Entrypoint "entrypoint" "where its clients come in: `http`, `https`, or the name that the settings `http` and `https` give an address" "all";
     Rule plain Priority "priority" "the larger number wins; else the most specific rule" "0";
 
-    Pool plain later "upstream.tls.name" "the name to verify for `https`" "the route's host";
-    Pool plain later "upstream.tls.ca" "whom to trust: `file:PATH`" "the system's roots";
-    Pool plain later "upstream.tls.insecure" "do not verify" "false";
+    Pool plain UpstreamTlsName "upstream.tls.name" "with `scheme=https`, the name that the certificates of replicas must be for" "the first name of `host` by the alphabet, else each one's address";
+    Pool plain UpstreamTlsCa "upstream.tls.ca" "who may vouch for them, and nobody else; while the file cannot be used, nobody can, and requests are answered 502" "the authorities of the system";
+    Pool plain UpstreamTlsInsecure "upstream.tls.insecure" "do not verify who they are" "false";
     Pool plain StripPrefix "strip_prefix" "path prefixes to remove before a replica is asked; `true`: those of `path`; what was removed is told in `X-Forwarded-Prefix`, and redirects of replicas stay as they are" "";
     Pool plain AddPrefix "add_prefix" "a path prefix to add, after any was removed" "";
     Pool plain Redirect "redirect" "answer with a redirect to this target; `{scheme}`, `{host}` (without its port), `{path}` and `{query}` (with the `?` or `&` before it, if there is one) are those of the request" "";
@@ -325,7 +335,7 @@ labels! {
     Pool plain Sticky "sticky" "how a client comes back to the replica that it met: by a signed cookie, or by its address" "off";
     Pool plain PinHeader "pin.header" "a request header that names a replica by service, container or host name; who is unknown or not ready is passed over" "off";
     Pool plain PinCookie "pin.cookie" "a cookie that does the same" "off";
-    Pool plain HealthPath "health.path" "the path to ask whether a replica can serve; it must pass before the first request" "off";
+    Pool plain HealthPath "health.path" "the path to ask whether a replica can serve; it must pass before the first request. `grpc` asks by the gRPC health protocol, of the service after a colon" "off";
     Pool plain HealthInterval "health.interval" "time between two checks" "5s";
     Pool plain HealthTimeout "health.timeout" "time for one check" "2s";
     Pool plain HealthRise "health.rise" "passes in a row until it serves" "1";
@@ -339,7 +349,7 @@ labels! {
     Pool plain Ready "ready" "`strict`: never before HEALTHCHECK's verdict" "auto";
     Pool plain Hold "hold" "how long a request waits in all for a replica" "10s";
     Pool plain HoldMax "hold.max" "how many requests may wait in the pool" "16384";
-    Pool plain Drain "drain" "how long a leaving replica may finish" "30s";
+    Pool plain Drain "drain" "how long a leaving replica may finish; a WebSocket is closed (1001) before that if its container is killed sooner, by its stop time-out" "30s";
     Pool plain Queue "queue" "how many requests may wait, in the order of their arrival and for `hold` at most, while every ready replica has its `max_conns`" "1024";
     Pool plain TimeoutConnect "timeout.connect" "time to connect to a replica" "2s";
     Pool plain TimeoutResponse "timeout.response" "time to the first byte of its answer; for a gRPC call at least what its `grpc-timeout` allows, of which an hour counts" "60s";

@@ -12,6 +12,7 @@ use crate::domain::middleware::{InvalidAuthUrl, InvalidTarget};
 use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::proxy_protocol::Version;
 use crate::domain::units::{self, InvalidUnit};
+use crate::domain::upstream::{InvalidAuthorities, Scheme};
 
 /// Why a value cannot be used. `Display` continues "…, which", said of the
 /// whole value or of its entry.
@@ -82,6 +83,8 @@ pub enum InvalidValue {
     Unread,
     #[error("is not a text in UTF-8")]
     NoText { entry: String },
+    #[error("{fault}")]
+    Authorities { entry: String, fault: InvalidAuthorities },
     #[error("is no status of a failure")]
     NoFailure { entry: String },
     #[error("is no entry point of the balancer")]
@@ -128,6 +131,7 @@ impl InvalidValue {
             | Self::FilePath { entry, .. }
             | Self::File { entry, .. }
             | Self::NoText { entry }
+            | Self::Authorities { entry, .. }
             | Self::NoFailure { entry }
             | Self::Header { entry }
             | Self::EntryPoint { entry, .. }
@@ -207,6 +211,7 @@ impl InvalidValue {
             | Self::Base64 { .. }
             | Self::Unread
             | Self::NoText { .. }
+            | Self::Authorities { .. }
             | Self::NoFailure { .. }
             | Self::EntryPoint { meant: None, .. }
             | Self::Coding { .. }
@@ -216,14 +221,6 @@ impl InvalidValue {
             | Self::Unsupported => None,
         }
     }
-}
-
-/// How a container is spoken to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Scheme {
-    Http,
-    Https,
-    H2c,
 }
 
 pub fn boolean(written: &str) -> Result<bool, InvalidValue> {

@@ -219,16 +219,22 @@ impl Voice {
     }
 
     /// A scheme that we do not speak.
-    pub(super) fn unspoken(&mut self, own: Own<'_>, known: bool) {
-        let value = shown(own.value);
-        let message = if known {
-            format!("is `{value}`, which is not supported yet")
-        } else {
-            format!("is `{value}`, which is not a scheme that we know")
-        };
-        let hint = "write `http` if it speaks that; until then it gets no requests, since plain \
-                    http was not asked for";
-        self.tell(own, &message, hint.to_owned());
+    pub(super) fn unspoken(&mut self, own: Own<'_>) {
+        let message = format!("is `{}`, which is not a scheme that we know", shown(own.value));
+        let hint = format!(
+            "write {}; until then it gets no requests, since plain http was not asked for",
+            Setting::Scheme.takes()
+        );
+        self.tell(own, &message, hint);
+    }
+
+    /// A check that plain http cannot carry.
+    pub(super) fn needs_http2(&mut self, known: &Known<'_>, stem: &str) {
+        let (value, stem) = (shown(known.own.value), shown(stem));
+        let what = format!("is `{value}`, which needs HTTP/2");
+        let hint =
+            format!("add `{stem}.scheme` with `h2c` or `https`; until then nothing is asked");
+        self.tell(known.own, &what, hint);
     }
 
     /// A key that is none; `stem` stands before what it was meant to be.

@@ -11,7 +11,8 @@ use crate::domain::labels::health;
 use crate::domain::labels::middlewares::{Middlewares, edit_header, hsts};
 use crate::domain::labels::own::Known;
 use crate::domain::labels::schema::Setting;
-use crate::domain::labels::value::{self, InvalidValue, Scheme};
+use crate::domain::labels::upstream::{self, UpstreamTls};
+use crate::domain::labels::value::{self, InvalidValue};
 use crate::domain::labels::voice::Voice;
 use crate::domain::labels::{
     LabelSettings, auth, conditions, cors, edge, error_page, guards, rate, redirect,
@@ -19,6 +20,7 @@ use crate::domain::labels::{
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::pool::PoolSettings;
 use crate::domain::rule::{Conditions, Rule};
+use crate::domain::upstream::Scheme;
 
 /// A group's labels, read. What cannot be read keeps its default.
 #[derive(Debug)]
@@ -30,8 +32,8 @@ pub(super) struct Wish<'a> {
     pub(super) oneoff: bool,
     pub(super) port: Option<u16>,
     pub(super) network: Option<Arc<str>>,
-    /// False if it is to be spoken to in a way that we cannot.
-    pub(super) spoken: bool,
+    /// None if it is to be spoken to in a way that we do not know.
+    pub(super) scheme: Option<Scheme>,
     pub(super) weight: u16,
     pub(super) backup: bool,
     pub(super) max_conns: Option<NonZeroU32>,
@@ -40,6 +42,7 @@ pub(super) struct Wish<'a> {
     conditions: Conditions,
     health_path: Option<Arc<str>>,
     check: HealthCheck,
+    upstream_tls: UpstreamTls,
     middlewares: Middlewares,
     /// A guard cannot be used.
     pub(super) closed: bool,
@@ -71,6 +74,8 @@ impl<'a> Wish<'a> {
         }
         let conditions = std::mem::take(&mut wish.conditions);
         wish.rule.conditions = (!conditions.is_empty()).then(|| Arc::new(conditions));
+        let tls = std::mem::take(&mut wish.upstream_tls);
+        wish.settings.upstream_tls = tls.settle(wish.scheme, group, voice);
         wish.settle_check(group, voice);
         for (known, needed) in guards::alone(&group.labels) {
             voice.without(known, &group.stem, needed);
@@ -88,9 +93,11 @@ impl<'a> Wish<'a> {
     fn settle_check(&mut self, group: &Group<'a>, voice: &mut Voice) {
         let check = std::mem::take(&mut self.check);
         let path = self.health_path.take();
+        let path = path.filter(|path| !upstream::is_unasked(path, self.scheme, group, voice));
         let proxy_protocol = self.settings.proxy_protocol;
-        self.settings.health =
-            path.map(|path| Arc::new(HealthCheck { path, proxy_protocol, ..check }));
+        self.settings.health = path.map(|path| {
+            Arc::new(HealthCheck { asks: health::asks(&path), proxy_protocol, ..check })
+        });
         let is_path = |known: &Known<'_>| known.label.setting == Some(Setting::HealthPath);
         if !group.labels.iter().any(is_path) {
             for known in group.labels.iter().filter(|known| known.label.head() == "health") {
@@ -146,7 +153,7 @@ impl<'a> Wish<'a> {
             Setting::Oneoff => self.oneoff = value::boolean(written)?,
             Setting::Port => self.port = Some(value::port(written)?),
             Setting::Network => self.network = Some(value::name(written)?),
-            Setting::Scheme => self.spoken = spoken(known, voice)?,
+            Setting::Scheme => self.scheme = upstream::scheme(known, voice)?,
             Setting::Weight => self.weight = value::weight(written)?,
             Setting::Backup => self.backup = value::boolean(written)?,
             Setting::MaxConns => {
@@ -232,6 +239,9 @@ impl<'a> Wish<'a> {
             Setting::HeadersResponse => {
                 edit_header(&mut middlewares.response_headers, known.name, written)?;
             }
+            Setting::UpstreamTlsName => self.upstream_tls.take_name(written)?,
+            Setting::UpstreamTlsCa => self.upstream_tls.take_ca(written, known, voice)?,
+            Setting::UpstreamTlsInsecure => self.upstream_tls.take_insecure(written)?,
             Setting::ProxyProtocol => {
                 self.settings.proxy_protocol = Some(value::proxy_protocol(written)?);
             }
@@ -249,7 +259,7 @@ impl Default for Wish<'_> {
             oneoff: false,
             port: None,
             network: None,
-            spoken: true,
+            scheme: Some(Scheme::Http),
             weight: 1,
             backup: false,
             max_conns: None,
@@ -258,25 +268,9 @@ impl Default for Wish<'_> {
             conditions: Conditions::default(),
             health_path: None,
             check: HealthCheck::default(),
+            upstream_tls: UpstreamTls::default(),
             middlewares: Middlewares::default(),
             closed: false,
-        }
-    }
-}
-
-/// Only what was meant as `http` is spoken to in plain http: the rest may have
-/// been meant to be encrypted.
-fn spoken(known: &Known<'_>, voice: &mut Voice) -> Result<bool, InvalidValue> {
-    match value::scheme(known.own.value) {
-        Ok(Scheme::Http) => Ok(true),
-        Ok(Scheme::Https | Scheme::H2c) => {
-            voice.unspoken(known.own, true);
-            Ok(false)
-        }
-        Err(fault) if fault == (InvalidValue::Word { meant: Some("http") }) => Err(fault),
-        Err(_) => {
-            voice.unspoken(known.own, false);
-            Ok(false)
         }
     }
 }

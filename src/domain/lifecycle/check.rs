@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::domain::lifecycle::Probe;
 use crate::domain::proxy_protocol::Version;
+use crate::domain::upstream::Tls;
 
 /// What a replica is asked, how often, and what counts as a pass.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HealthCheck {
-    /// The request's target: a path from the root, perhaps with a query.
-    pub path: Arc<str>,
+    pub asks: Question,
     pub interval: Duration,
     pub timeout: Duration,
     /// Passes in a row until it serves.
@@ -28,6 +28,17 @@ pub struct HealthCheck {
     /// It begins with a PROXY header that speaks of no client, as the pool's
     /// connections do; not at a port of its own.
     pub proxy_protocol: Option<Version>,
+    /// How a replica that is spoken to by TLS proves who it is.
+    pub tls: Option<Arc<Tls>>,
+}
+
+/// What a replica is asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Question {
+    /// By HTTP, for this path from the root, perhaps with a query.
+    Path(Arc<str>),
+    /// By the gRPC health protocol, of this service; empty: of the whole server.
+    Grpc(Arc<str>),
 }
 
 /// Why a check did not pass.
@@ -40,6 +51,14 @@ pub enum Fault {
     TimedOut,
     Closed,
     NotHttp,
+    /// It did not prove who it is, or does not speak TLS.
+    Tls,
+    /// It does not speak HTTP/2.
+    NotHttp2,
+    /// Its gRPC answer ended with this status, which is not 0.
+    Grpc(u8),
+    /// It says of itself that it does not serve.
+    NotServing,
 }
 
 /// Outcomes in a row.
@@ -59,7 +78,7 @@ impl HealthCheck {
 impl Default for HealthCheck {
     fn default() -> Self {
         Self {
-            path: "/".into(),
+            asks: Question::Path("/".into()),
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
             rise: 1,
@@ -68,6 +87,7 @@ impl Default for HealthCheck {
             port: None,
             host: None,
             proxy_protocol: None,
+            tls: None,
         }
     }
 }
@@ -105,6 +125,10 @@ impl Fault {
             Some(Self::Closed) => 3,
             Some(Self::NotHttp) => 4,
             Some(Self::Unreachable) => 5,
+            Some(Self::Tls) => 6,
+            Some(Self::NotHttp2) => 7,
+            Some(Self::NotServing) => 8,
+            Some(Self::Grpc(status)) => GRPC_CODES + u16::from(status.min(GRPC_STATUS_MAX)),
             Some(Self::Status(status)) => status,
         }
     }
@@ -117,6 +141,12 @@ impl Fault {
             3 => Self::Closed,
             4 => Self::NotHttp,
             5 => Self::Unreachable,
+            6 => Self::Tls,
+            7 => Self::NotHttp2,
+            8 => Self::NotServing,
+            GRPC_CODES..=GRPC_CODE_MAX => {
+                Self::Grpc(u8::try_from(code - GRPC_CODES).unwrap_or(GRPC_STATUS_MAX))
+            }
             status => Self::Status(status),
         })
     }
@@ -132,9 +162,27 @@ impl fmt::Display for Fault {
             Self::TimedOut => f.write_str("did not answer in time"),
             Self::Closed => f.write_str("closed the connection without an answer"),
             Self::NotHttp => f.write_str("answered in something other than HTTP/1"),
+            Self::Tls => f.write_str("did not prove by TLS who it is"),
+            Self::NotHttp2 => f.write_str("answered in something other than HTTP/2"),
+            Self::Grpc(GRPC_NOT_FOUND) => f.write_str("does not know the service to check"),
+            Self::Grpc(GRPC_UNIMPLEMENTED) => {
+                f.write_str("does not speak the gRPC health protocol")
+            }
+            Self::Grpc(status) => write!(f, "answered with gRPC status {status}"),
+            Self::NotServing => f.write_str("says that it does not serve"),
         }
     }
 }
+
+/// gRPC statuses that say more than that it failed.
+const GRPC_NOT_FOUND: u8 = 5;
+const GRPC_UNIMPLEMENTED: u8 = 12;
+
+/// The highest gRPC status. A number between those of other faults and those of
+/// HTTP stands for each.
+const GRPC_STATUS_MAX: u8 = 16;
+const GRPC_CODES: u16 = 50;
+const GRPC_CODE_MAX: u16 = GRPC_CODES + GRPC_STATUS_MAX as u16;
 
 #[cfg(test)]
 mod tests {
@@ -167,9 +215,13 @@ mod tests {
 
     #[test]
     fn a_fault_survives_its_number() {
-        use Fault::{Closed, NotHttp, Refused, Status, TimedOut, Unreachable};
-        let named = [Refused, Unreachable, TimedOut, Closed, NotHttp];
-        for fault in named.into_iter().chain([Status(100), Status(999)]).map(Some) {
+        use Fault::{
+            Closed, Grpc, NotHttp, NotHttp2, NotServing, Refused, Status, TimedOut, Tls,
+            Unreachable,
+        };
+        let named = [Refused, Unreachable, TimedOut, Closed, NotHttp, Tls, NotHttp2, NotServing];
+        let numbered = [Status(100), Status(999), Grpc(1), Grpc(GRPC_STATUS_MAX)];
+        for fault in named.into_iter().chain(numbered).map(Some) {
             assert_eq!(Fault::from_code(Fault::to_code(fault)), fault);
         }
         assert_eq!(Fault::from_code(Fault::to_code(None)), None);

@@ -2,11 +2,12 @@
 
 mod check;
 mod ejection;
+pub mod grpc;
 mod loss;
 mod ramp;
 mod readiness;
 
-pub use check::{Fault, HealthCheck, Streak};
+pub use check::{Fault, HealthCheck, Question, Streak};
 pub use ejection::{Outliers, Record, Trouble};
 pub use loss::{lose, take_away};
 pub use ramp::Share;

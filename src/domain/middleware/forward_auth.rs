@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use http::uri::{Authority, PathAndQuery};
+use rustls::pki_types::ServerName;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ForwardAuth {
@@ -13,9 +14,12 @@ pub struct ForwardAuth {
     pub headers: Arc<[HeaderName]>,
 }
 
-/// Where it is asked, in plain http.
+/// Where it is asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AuthUrl {
+    /// By TLS: it must prove that it is `host`, by the word of an authority of the
+    /// system.
+    pub secure: bool,
     /// As it was written: what `Host` says.
     pub authority: Authority,
     /// An IPv6 address stands without brackets.
@@ -29,8 +33,6 @@ pub struct AuthUrl {
 pub enum InvalidAuthUrl {
     #[error("is not a URL")]
     Form,
-    #[error("is of https, not supported yet")]
-    Https,
     #[error("has a user or password in it")]
     User,
     #[error("is where we listen ourselves, so that it would ask about itself for ever")]
@@ -40,11 +42,11 @@ pub enum InvalidAuthUrl {
 impl AuthUrl {
     pub fn read(written: &str) -> Result<Self, InvalidAuthUrl> {
         let uri: http::Uri = written.trim().parse().map_err(|_| InvalidAuthUrl::Form)?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(InvalidAuthUrl::Https),
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             Some(_) | None => return Err(InvalidAuthUrl::Form),
-        }
+        };
         let authority = uri.authority().cloned().ok_or(InvalidAuthUrl::Form)?;
         if authority.as_str().contains('@') {
             return Err(InvalidAuthUrl::User);
@@ -57,9 +59,13 @@ impl AuthUrl {
         if host.is_empty() {
             return Err(InvalidAuthUrl::Form);
         }
+        if secure && ServerName::try_from(host).is_err() {
+            return Err(InvalidAuthUrl::Form);
+        }
         Ok(Self {
+            secure,
             host: host.into(),
-            port: authority.port_u16().unwrap_or(80),
+            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
             target: uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
             authority,
         })
@@ -71,7 +77,6 @@ impl InvalidAuthUrl {
     pub fn remedy(self) -> Option<&'static str> {
         match self {
             Self::Form | Self::User => None,
-            Self::Https => Some("write `http://…` if it speaks that too"),
             Self::Ours => Some("name the service itself, such as `http://auth:9091/verify`"),
         }
     }
@@ -80,7 +85,8 @@ impl InvalidAuthUrl {
 /// Without the query, which may be a secret.
 impl fmt::Display for AuthUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.target.path())
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.target.path())
     }
 }
 
@@ -94,12 +100,15 @@ mod tests {
             ("http://auth", "auth", 80, "/"),
             (" http://auth:9091/verify?x=1 ", "auth", 9091, "/verify?x=1"),
             ("http://[::1]:80/", "::1", 80, "/"),
+            ("https://auth/verify", "auth", 443, "/verify"),
+            ("https://10.0.0.1:8443", "10.0.0.1", 8443, "/"),
         ] {
             let url = AuthUrl::read(written).unwrap();
             assert_eq!((&*url.host, url.port, url.target.as_str()), (host, port, target));
+            assert_eq!(url.secure, written.starts_with("https:"));
         }
         for (written, fault) in [
-            ("https://auth/", InvalidAuthUrl::Https),
+            ("https://a_*b/", InvalidAuthUrl::Form),
             ("auth:9091/verify", InvalidAuthUrl::Form),
             ("/verify", InvalidAuthUrl::Form),
             ("ftp://auth/", InvalidAuthUrl::Form),

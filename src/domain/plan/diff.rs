@@ -130,6 +130,7 @@ impl fmt::Display for Change {
 mod tests {
     use super::*;
     use crate::domain::pool::PoolSettings;
+    use crate::domain::upstream::Scheme;
     use crate::domain::world::{Health, RunState};
 
     #[test]
@@ -207,6 +208,7 @@ mod tests {
             drained: false,
             health: Health::None,
             address: Some(([10, 0, 0, number], 80).into()),
+            scheme: Scheme::Http,
             weight: 1,
             backup: false,
             max_conns: None,

@@ -13,6 +13,7 @@ use crate::domain::pool::PoolSettings;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::rule::{Access, Rule};
 use crate::domain::tls::ClientAuth;
+use crate::domain::upstream::{Scheme, Tls, Trust};
 use crate::domain::world::{RunState, Workload};
 
 /// A workload that joins a pool.
@@ -40,26 +41,64 @@ pub(super) fn merge(
     settings.tls = guards.tls;
     settings.client_auth = guards.client_auth;
     problems.extend(disagreement(name, decides, &ranked));
-    settings.health = settings.health.map(|check| named(check, &access));
+    let stem = decides.membership.stem.clone();
     let mut members = members(name, candidates, problems);
+    settings.upstream_tls =
+        tls(name, &stem, settings.upstream_tls.take(), &access, &members, problems);
+    settings.health =
+        settings.health.map(|check| named(check, &access, settings.upstream_tls.as_ref()));
     for member in &mut members {
-        member.check = member.check.take().map(|check| named(check, &access));
+        member.check =
+            member.check.take().map(|check| named(check, &access, settings.upstream_tls.as_ref()));
     }
     Some(PoolPlan { access, settings, members })
 }
 
 /// The check, asking for the first host name of the pool's rule unless it asks
-/// for another.
-fn named(check: Arc<HealthCheck>, access: &Access) -> Arc<HealthCheck> {
-    let (Access::Open(rule) | Access::Closed(rule)) = access;
-    let exact = |pattern: &HostPattern| match pattern {
-        HostPattern::Exact(host) => Some(host.to_string()),
-        HostPattern::Wildcard(_) => None,
-    };
-    match rule.hosts.iter().find_map(exact).filter(|_| check.host.is_none()) {
-        Some(host) => Arc::new(HealthCheck { host: Some(host.into()), ..(*check).clone() }),
-        None => check,
+/// for another, and by TLS as requests do.
+fn named(check: Arc<HealthCheck>, access: &Access, tls: Option<&Arc<Tls>>) -> Arc<HealthCheck> {
+    let host = first_host(access).filter(|_| check.host.is_none());
+    if host.is_none() && tls.is_none() {
+        return check;
     }
+    let host = host.or_else(|| check.host.clone());
+    Arc::new(HealthCheck { host, tls: tls.cloned(), ..(*check).clone() })
+}
+
+/// How those who are spoken to by TLS prove who they are. The name is never one
+/// that a client chooses: it could then have any replica fail.
+fn tls(
+    name: &PoolName,
+    stem: &str,
+    asked: Option<Arc<Tls>>,
+    access: &Access,
+    members: &[Member],
+    problems: &mut Vec<Problem>,
+) -> Option<Arc<Tls>> {
+    if !members.iter().any(|member| member.scheme == Scheme::Https) {
+        return None;
+    }
+    let mut tls = asked.map_or_else(Tls::default, |asked| (*asked).clone());
+    tls.name = tls.name.or_else(|| first_host(access));
+    if tls.name.is_none() && tls.trust != Trust::Anyone {
+        problems.push(Problem::new(
+            Subject::Pool(name.to_string().into()),
+            "nothing names what the certificates of its replicas must be for, so that only those \
+             for their addresses are taken"
+                .to_owned(),
+            format!("add the label `{stem}.upstream.tls.name` with the name in them"),
+        ));
+    }
+    Some(Arc::new(tls))
+}
+
+/// The first name of the rule that is no pattern.
+fn first_host(access: &Access) -> Option<Arc<str>> {
+    let (Access::Open(rule) | Access::Closed(rule)) = access;
+    rule.hosts.iter().find_map(|pattern| match pattern {
+        HostPattern::Exact(host) => Some(host.to_string().into()),
+        HostPattern::Wildcard(_) => None,
+    })
 }
 
 impl Candidate<'_> {

@@ -22,6 +22,7 @@ use crate::domain::plan::pages::guarded_pages;
 use crate::domain::pool::PoolSettings;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::rule::Access;
+use crate::domain::upstream::Scheme;
 use crate::domain::world::{Health, RunState, Workload, WorkloadId, World};
 
 /// What should be served. Two equal plans mean nothing changed.
@@ -59,6 +60,7 @@ pub struct Member {
     pub health: Health,
     /// None while it has none that we can reach; a problem says why if it runs.
     pub address: Option<SocketAddr>,
+    pub scheme: Scheme,
     pub weight: u16,
     pub backup: bool,
     /// Requests that it may have at once; none: any number.
@@ -138,6 +140,7 @@ impl Member {
             drained: memory.drained.contains(&workload.id),
             health: workload.health,
             address,
+            scheme: membership.scheme.unwrap_or_default(),
             weight: membership.weight,
             backup: membership.backup,
             max_conns: membership.max_conns,

@@ -216,7 +216,11 @@ fn primary() -> Endpoint {
     let name: Arc<str> = format!("shop-{}", vitals.serial()).into();
     let workload = WorkloadId { id: Arc::clone(&name), life: 0 };
     Endpoint {
-        id: EndpointId { workload, address: (Ipv4Addr::LOCALHOST, 80).into() },
+        id: EndpointId {
+            workload,
+            address: (Ipv4Addr::LOCALHOST, 80).into(),
+            scheme: Scheme::Http,
+        },
         seed: balance::seed(&name),
         name,
         service: None,

@@ -41,6 +41,7 @@ use crate::domain::names::PoolName;
 use crate::domain::proxy_protocol::Version;
 use crate::domain::retry::Budget;
 use crate::domain::tls::{CertificateSource, ClientAuth};
+use crate::domain::upstream::{Scheme, Tls};
 use crate::domain::world::WorkloadId;
 
 /// A set of interchangeable endpoints and the rules for using them. Compiled
@@ -80,11 +81,13 @@ pub struct Endpoint {
 }
 
 /// An endpoint's identity. Two lives of a container, or one life at two
-/// addresses, share nothing: no connection, no vitals, no probe.
+/// addresses or spoken to in two ways, share nothing: no connection, no vitals,
+/// no probe.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct EndpointId {
     pub workload: WorkloadId,
     pub address: SocketAddr,
+    pub scheme: Scheme,
 }
 
 /// How a pool treats requests; the same for all of its endpoints.
@@ -117,12 +120,14 @@ pub struct PoolSettings {
     pub tls: Option<CertificateSource>,
     /// Whether they must show a certificate.
     pub client_auth: ClientAuth,
+    /// How replicas prove who they are; none where none is spoken to by TLS.
+    pub upstream_tls: Option<Arc<Tls>>,
 }
 
 /// Limits of the waits for a replica.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timeouts {
-    /// For a TCP connection.
+    /// For a connection, with its TLS handshake.
     pub connect: Duration,
     /// From the request's end to the first byte of the answer.
     pub response: Duration,
@@ -154,6 +159,13 @@ struct Turn(AtomicU64);
 #[derive(Debug)]
 pub struct Waiting(Arc<PoolState>);
 
+impl PoolSettings {
+    /// How this one of its replicas proves who it is, if it is spoken to by TLS.
+    pub fn tls_of(&self, endpoint: &Endpoint) -> Option<&Arc<Tls>> {
+        self.upstream_tls.as_ref().filter(|_| endpoint.id.scheme == Scheme::Https)
+    }
+}
+
 impl Default for PoolSettings {
     fn default() -> Self {
         Self {
@@ -172,6 +184,7 @@ impl Default for PoolSettings {
             proxy_protocol: None,
             tls: None,
             client_auth: ClientAuth::Off,
+            upstream_tls: None,
         }
     }
 }

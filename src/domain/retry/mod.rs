@@ -11,8 +11,13 @@ use crate::domain::lifecycle::State;
 pub enum Cause {
     /// No connection could be made, or the endpoint left before there was one.
     NoConnection,
+    /// The endpoint was reached, and did not prove who it is.
+    Untrusted,
     /// The connection ended before the kernel took a byte of the request.
     Unsent,
+    /// The replica says that it has not looked at the request (RFC 9113, section
+    /// 8.7).
+    Refused,
     /// The connection ended before a byte of the answer came.
     Unanswered,
     /// The endpoint is gone or paused, and no byte of an answer has come.
@@ -46,6 +51,12 @@ pub enum Again {
     Fresh,
     /// Another endpoint, at no charge: nothing of the request was taken.
     Another,
+    /// Another endpoint at no charge, and the same one if there is none: it is as
+    /// good as before.
+    Any,
+    /// Another endpoint at no charge, if one is ready: this one will most likely
+    /// fail again, for which nobody is made to wait.
+    Elsewhere,
     /// Another endpoint. It counts against the retry budget, unless the endpoint
     /// that failed is leaving.
     Charged,
@@ -57,7 +68,13 @@ impl Failed {
     pub fn again(self) -> Again {
         let repeatable = self.idempotent && self.whole;
         match self.cause {
-            Cause::NoConnection | Cause::Unsent if !self.whole => Again::Never,
+            Cause::NoConnection | Cause::Untrusted | Cause::Unsent | Cause::Refused
+                if !self.whole =>
+            {
+                Again::Never
+            }
+            Cause::Untrusted => Again::Elsewhere,
+            Cause::Refused => Again::Any,
             Cause::NoConnection => Again::Another,
             Cause::Unsent if self.reused => Again::Fresh,
             Cause::Unsent => Again::Another,
@@ -94,12 +111,16 @@ mod tests {
 
     #[test]
     fn what_may_follow_a_failure_is_by_the_table() {
-        use Again::{Another, Charged, Fresh, Never};
-        use Cause::{AnswerBroken, Left, NoConnection, Other, Unanswered, Unsent};
+        use Again::{Another, Any, Charged, Elsewhere, Fresh, Never};
+        use Cause::{
+            AnswerBroken, Left, NoConnection, Other, Refused, Unanswered, Unsent, Untrusted,
+        };
         // The cause, and what follows for: GET fresh, GET reused, POST fresh, POST reused.
         let table = [
             (NoConnection, [Another, Another, Another, Another]),
+            (Untrusted, [Elsewhere, Elsewhere, Elsewhere, Elsewhere]),
             (Unsent, [Another, Fresh, Another, Fresh]),
+            (Refused, [Any, Any, Any, Any]),
             (Unanswered, [Charged, Fresh, Never, Never]),
             (Left, [Another, Another, Never, Never]),
             (AnswerBroken, [Never, Never, Never, Never]),
@@ -128,7 +149,10 @@ mod tests {
             cause in any_cause(), reused: bool,
         ) {
             let failed = Failed { cause, reused, idempotent: false, whole: true };
-            let untouched = matches!(cause, Cause::NoConnection | Cause::Unsent);
+            let untouched = matches!(
+                cause,
+                Cause::NoConnection | Cause::Untrusted | Cause::Unsent | Cause::Refused
+            );
             prop_assert_eq!(failed.again() != Again::Never, untouched);
         }
     }
@@ -142,7 +166,11 @@ mod tests {
     }
 
     fn any_cause() -> impl Strategy<Value = Cause> {
-        use Cause::{AnswerBroken, Left, NoConnection, Other, Unanswered, Unsent};
-        proptest::sample::select(vec![NoConnection, Unsent, Unanswered, Left, AnswerBroken, Other])
+        use Cause::{
+            AnswerBroken, Left, NoConnection, Other, Refused, Unanswered, Unsent, Untrusted,
+        };
+        let causes =
+            [NoConnection, Untrusted, Unsent, Refused, Unanswered, Left, AnswerBroken, Other];
+        proptest::sample::select(causes.to_vec())
     }
 }

@@ -342,7 +342,7 @@ fn paths(rule: &Rule) -> Vec<PathMatch> {
 
 fn endpoint_id(member: &Member) -> Option<EndpointId> {
     let address = member.address?;
-    Some(EndpointId { workload: member.workload.clone(), address })
+    Some(EndpointId { workload: member.workload.clone(), address, scheme: member.scheme })
 }
 
 /// The health check of each endpoint that has one: that of its pool, or until it

@@ -9,13 +9,14 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
-use crate::domain::lifecycle::{Fault, State};
+use crate::domain::lifecycle::{Fault, Question, State};
 use crate::domain::names::PoolName;
 use crate::domain::plan::{Member, Plan, PoolPlan};
 use crate::domain::pool::{PoolSettings, Vitals};
 use crate::domain::rule::{Access, Rule};
+use crate::domain::upstream::Scheme;
 use crate::domain::world::{Health, RunState, WorkloadId};
-use crate::probe::ask::{CHECKS_MAX, CONNECTS_MAX};
+use crate::probe::ask::{self, Asked, CHECKS_MAX, CONNECTS_MAX};
 use crate::probe::tests::replica::{Replica, speaking, speaking_on};
 
 #[tokio::test]
@@ -240,12 +241,14 @@ async fn a_body_that_never_ends_changes_no_verdict() {
 
 /// What one check finds.
 async fn found(address: SocketAddr, check: &HealthCheck) -> Option<Fault> {
-    ask::check(address, check, &Limits::default()).await.err()
+    let clients = Clients::default();
+    let asked = Asked { address, scheme: Scheme::Http, clients: &clients };
+    ask::check(asked, check, &Limits::default()).await.err()
 }
 
 fn check() -> HealthCheck {
     HealthCheck {
-        path: "/up?deep=1".into(),
+        asks: Question::Path("/up?deep=1".into()),
         interval: Duration::from_millis(10),
         ..HealthCheck::default()
     }
@@ -332,6 +335,7 @@ fn plan(addresses: &[SocketAddr], check: Option<HealthCheck>) -> Plan {
         drained: false,
         health: Health::None,
         address: Some(*address),
+        scheme: Scheme::Http,
         weight: 1,
         backup: false,
         max_conns: None,

@@ -1,4 +1,4 @@
-//! Small requests of our own: to a service that decides, or for a page.
+//! Small requests of our own, to a service that decides.
 
 mod names;
 
@@ -11,22 +11,39 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::domain::upstream::{Tls, Trust};
 use crate::proxy::errand::names::{NAMES_MAX, Names};
+use crate::proxy::upstream::AnswerBroke;
+use crate::tls::{Clients, Offer};
 
 /// What one worker needs for errands: idle connections, and where names lead.
 #[derive(Debug, Default)]
 pub(super) struct Errands {
-    idle: RefCell<HashMap<SocketAddr, Vec<(Sender, Instant)>>>,
+    idle: RefCell<HashMap<Peer, Vec<(Sender, Instant)>>>,
     names: Names,
+    clients: Clients,
 }
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Service<'a> {
+    pub(super) host: &'a Arc<str>,
+    pub(super) port: u16,
+    /// It must prove by TLS that it is this host.
+    pub(super) secure: bool,
+}
+
+/// An address, and who has proved to be there; nobody in the clear.
+type Peer = (SocketAddr, Option<Arc<str>>);
 
 type Sender = SendRequest<Empty<Bytes>>;
 
@@ -38,55 +55,45 @@ pub(super) enum Failed {
     #[error("it cannot be reached")]
     Unreached(#[source] io::Error),
     #[error("its answer broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] AnswerBroke),
     #[error("its answer is too large")]
     TooLarge,
 }
 
 impl Errands {
-    /// Asks the service at `host`, and takes an answer of at most `bytes_max`.
+    /// Asks the service, and takes an answer of at most `bytes_max`.
     /// The caller bounds the time.
     pub(super) async fn ask(
         &self,
-        host: &Arc<str>,
-        port: u16,
+        service: Service<'_>,
         request: &Request<()>,
         bytes_max: usize,
     ) -> Result<Response<Bytes>, Failed> {
+        let Service { host, port, secure } = service;
+        let name = secure.then_some(host);
         let addresses = self.names.resolve(host, port).await.map_err(Failed::Unresolved)?;
         for &address in &*addresses {
-            while let Some(mut sender) = self.take(address) {
+            let peer = (address, name.cloned());
+            while let Some(mut sender) = self.take(&peer) {
                 // One that has been closed meanwhile says so, or fails: the next
                 // one may do, and a fresh one does.
                 if sender.ready().await.is_ok()
                     && let Ok(response) = sender.send_request(copy(request)).await
                 {
-                    return self.read(response, sender, address, bytes_max).await;
+                    return self.read(response, sender, peer, bytes_max).await;
                 }
             }
         }
-        let (mut sender, address) = open_any(&addresses).await.map_err(|failed| {
+        let opened = open_any(&addresses, name, &self.clients).await;
+        let (mut sender, address) = opened.map_err(|failed| {
             self.names.doubt(host, port);
             Failed::Unreached(failed)
         })?;
-        let response = sender.send_request(copy(request)).await.map_err(Failed::Broken)?;
-        self.read(response, sender, address, bytes_max).await
-    }
-
-    /// As [`Self::ask`], of one address and on a connection of its own, which
-    /// begins with `greeting` and is there within `connect`.
-    pub(super) async fn ask_once(
-        address: SocketAddr,
-        greeting: Option<&[u8]>,
-        connect: Duration,
-        request: &Request<()>,
-        bytes_max: usize,
-    ) -> Result<Response<Bytes>, Failed> {
-        let opened = timeout(connect, open(address, greeting)).await;
-        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let mut sender = opened.map_err(Failed::Unreached)?;
-        let response = sender.send_request(copy(request)).await.map_err(Failed::Broken)?;
-        whole(response, bytes_max).await
+        let response = sender
+            .send_request(copy(request))
+            .await
+            .map_err(|broke| Failed::Broken(broke.into()))?;
+        self.read(response, sender, (address, name.cloned()), bytes_max).await
     }
 
     /// Forgets connections that have been idle for long, and old names.
@@ -103,13 +110,13 @@ impl Errands {
         &self,
         response: Response<Incoming>,
         sender: Sender,
-        address: SocketAddr,
+        peer: Peer,
         bytes_max: usize,
     ) -> Result<Response<Bytes>, Failed> {
         let response = whole(response, bytes_max).await?;
         let mut idle = self.idle.borrow_mut();
-        if !sender.is_closed() && (idle.len() < NAMES_MAX || idle.contains_key(&address)) {
-            let senders = idle.entry(address).or_default();
+        if !sender.is_closed() && (idle.len() < NAMES_MAX || idle.contains_key(&peer)) {
+            let senders = idle.entry(peer).or_default();
             if senders.len() < IDLE_PER_ADDRESS_MAX {
                 senders.push((sender, Instant::now()));
             }
@@ -117,9 +124,9 @@ impl Errands {
         Ok(response)
     }
 
-    fn take(&self, address: SocketAddr) -> Option<Sender> {
+    fn take(&self, peer: &Peer) -> Option<Sender> {
         let mut idle = self.idle.borrow_mut();
-        let senders = idle.get_mut(&address)?;
+        let senders = idle.get_mut(peer)?;
         senders.retain(|(sender, _)| !sender.is_closed());
         senders.pop().map(|(sender, _)| sender)
     }
@@ -134,24 +141,38 @@ fn copy(request: &Request<()>) -> Request<Empty<Bytes>> {
 }
 
 /// Of several addresses one that says nothing must not take the time of all.
-async fn open_any(addresses: &[SocketAddr]) -> io::Result<(Sender, SocketAddr)> {
+async fn open_any(
+    addresses: &[SocketAddr],
+    name: Option<&Arc<str>>,
+    clients: &Clients,
+) -> io::Result<(Sender, SocketAddr)> {
     let Some((&last, others)) = addresses.split_last() else {
         return Err(io::ErrorKind::NotFound.into());
     };
     for &address in others {
-        if let Ok(Ok(sender)) = timeout(CONNECT_MAX, open(address, None)).await {
+        if let Ok(Ok(sender)) = timeout(CONNECT_MAX, open(address, name, clients)).await {
             return Ok((sender, address));
         }
     }
-    open(last, None).await.map(|sender| (sender, last))
+    open(last, name, clients).await.map(|sender| (sender, last))
 }
 
-async fn open(address: SocketAddr, greeting: Option<&[u8]>) -> io::Result<Sender> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn open(
+    address: SocketAddr,
+    name: Option<&Arc<str>>,
+    clients: &Clients,
+) -> io::Result<Sender> {
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    if let Some(greeting) = greeting {
-        stream.write_all(greeting).await?;
-    }
+    let Some(name) = name else { return over(stream).await };
+    let tls = Arc::new(Tls { name: Some(Arc::clone(name)), trust: Trust::System });
+    over(clients.shake_hands(&tls, address.ip(), Offer::Http1, stream).await?).await
+}
+
+async fn over<S>(stream: S) -> io::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let handshake = Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(io::Error::other)?;
     // It ends with its sender.
@@ -159,11 +180,19 @@ async fn open(address: SocketAddr, greeting: Option<&[u8]>) -> io::Result<Sender
     Ok(sender)
 }
 
-async fn whole(response: Response<Incoming>, bytes_max: usize) -> Result<Response<Bytes>, Failed> {
+/// The answer with all of its body, of at most so many bytes.
+pub(super) async fn whole<B>(
+    response: Response<B>,
+    bytes_max: usize,
+) -> Result<Response<Bytes>, Failed>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<AnswerBroke>,
+{
     let (parts, mut body) = response.into_parts();
     let mut content = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(Failed::Broken)?;
+        let frame = frame.map_err(|broke| Failed::Broken(broke.into()))?;
         let data = frame.data_ref().map_or(&[][..], |data| data);
         if content.len() + data.len() > bytes_max {
             return Err(Failed::TooLarge);
@@ -204,7 +233,8 @@ mod tests {
         let well = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let well = well.local_addr().map(|address| (well, address)).unwrap();
         let began = Instant::now();
-        let (_, address) = open_any(&[silent, well.1]).await.unwrap();
+        let clients = Clients::default();
+        let (_, address) = open_any(&[silent, well.1], None, &clients).await.unwrap();
         assert_eq!(address, well.1);
         assert!(began.elapsed() < 2 * CONNECT_MAX, "{:?}", began.elapsed());
     }

@@ -27,6 +27,7 @@ use crate::proxy::request::Visitor;
 use crate::proxy::resources::{Parts, Resources};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
+use crate::tls::acme::Challenges;
 
 #[test]
 fn who_does_not_begin_in_time_is_cut_off() {
@@ -195,7 +196,10 @@ fn parts() -> Parts {
         reader: live::channel(RoutingTable::default()).1,
         alarm: Alarm::default(),
         access_log: AccessLog::off(),
-        counters: Arc::new(Counters::new(&[])),
+        counters: Arc::new(Counters::new(&[], &[])),
+        pressure: Arc::default(),
+        crowd: None,
+        challenges: Challenges::default(),
         trusted_proxies: Arc::default(),
         https_public_port: 443,
         keep_alive: limits().idle,

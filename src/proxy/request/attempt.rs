@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
@@ -27,20 +26,22 @@ use crate::proxy::request::stopwatch::Stopwatch;
 use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
 use crate::proxy::shortage::is_shortage;
-use crate::proxy::upstream::{Connection, Failure, Reuse, Terms, Upload};
+use crate::proxy::upstream::{
+    AnswerBody, Approach, Connection, Failure, Reuse, Terms, Unconnected, Upload,
+};
 
 /// The answer to a request that did not fail.
 pub(super) enum Answered {
     /// A middleware has answered.
     Ours(Reply),
     Plain {
-        response: Response<Incoming>,
+        response: Response<AnswerBody>,
         lease: Lease,
         idle: Duration,
     },
     /// The connection becomes a tunnel, which the connection's task runs.
     Switched {
-        response: Response<Incoming>,
+        response: Response<AnswerBody>,
         tunnel: Tunnel,
     },
 }
@@ -90,9 +91,13 @@ impl Attempt<'_> {
                 let (idempotent, whole) = (prepared.is_idempotent(), prepared.upload().is_whole());
                 Failed { cause, reused, idempotent, whole }.again()
             };
-            let connected = self.connect(reuse, greeting.as_deref(), &ongoing, exchange).await;
-            let mut connection =
-                connected.map_err(|error| (error, failed(Cause::NoConnection, false)))?;
+            let upgrade = prepared.upgrade.is_some();
+            let approach = self.approach(reuse, greeting.as_deref(), upgrade);
+            let connected = self.connect(approach, &ongoing, exchange).await;
+            let mut connection = connected.map_err(|error| {
+                let again = failed(unconnected(&error), false);
+                (error, again)
+            })?;
             let terms = Terms {
                 endpoint: address,
                 timeouts: &prepared.timeouts(self.timeouts()),
@@ -122,9 +127,11 @@ impl Attempt<'_> {
                     match failed(cause, fresh) {
                         Again::Fresh if self.leaves() => return Err((error, Again::Another)),
                         Again::Fresh => exchange.refreshed = true,
-                        again @ (Again::Never | Again::Another | Again::Charged) => {
-                            return Err((error, again));
-                        }
+                        again @ (Again::Never
+                        | Again::Another
+                        | Again::Any
+                        | Again::Elsewhere
+                        | Again::Charged) => return Err((error, again)),
                     }
                 }
             }
@@ -132,23 +139,37 @@ impl Attempt<'_> {
         }
     }
 
+    fn approach<'a>(
+        &'a self,
+        reuse: Reuse,
+        greeting: Option<&'a [u8]>,
+        upgrade: bool,
+    ) -> Approach<'a> {
+        let tls = self.pool.settings.tls_of(self.endpoint);
+        let (endpoint, timeouts) = (self.endpoint, self.timeouts());
+        Approach { endpoint, tls, reuse, greeting, upgrade, timeouts }
+    }
+
     /// A connection, unless the endpoint leaves before there is one.
     async fn connect(
         &self,
-        reuse: Reuse,
-        greeting: Option<&[u8]>,
+        approach: Approach<'_>,
         ongoing: &Ongoing,
         exchange: &mut Exchange,
     ) -> Result<Connection, ProxyError> {
         let began = Instant::now();
         let endpoint = self.endpoint.id.address;
         let served = !self.leaves();
-        let idle = self.resources.idle();
-        let connection = Connection::to(self.endpoint, idle, reuse, greeting, self.timeouts());
+        let carriers = self.resources.carriers();
+        let connection = carriers.connect(approach);
         let connected = tokio::select! {
             biased;
             connected = connection => {
-                connected.map_err(|source| ProxyError::Connect { endpoint, source })
+                connected.map_err(|unconnected| match unconnected {
+                    Unconnected::Unreached(source) => ProxyError::Connect { endpoint, source },
+                    Unconnected::Untrusted(source) => ProxyError::Untrusted { endpoint, source },
+                    Unconnected::NoUpgrade => ProxyError::NoUpgrade { endpoint },
+                })
             }
             () = ongoing.watch.until(|vitals| is_hopeless(vitals.state(), true)) => {
                 Err(ProxyError::Left { endpoint })
@@ -158,7 +179,9 @@ impl Attempt<'_> {
             *exchange.connecting.get_or_insert_default() += began.elapsed();
         }
         match connected {
-            Err(ProxyError::Connect { source, .. }) if is_shortage(&source) => {
+            Err(ProxyError::Connect { source, .. })
+                if is_shortage(&source) || source.kind() == io::ErrorKind::QuotaExceeded =>
+            {
                 Err(ProxyError::Connect { endpoint, source })
             }
             Err(ProxyError::Connect { source, .. }) => {
@@ -166,6 +189,12 @@ impl Attempt<'_> {
                 let timed_out = source.kind() == io::ErrorKind::TimedOut;
                 self.charge(if timed_out { Trouble::Timeout } else { Trouble::Connect }, ongoing);
                 Err(ProxyError::Connect { endpoint, source })
+            }
+            Err(ProxyError::Untrusted { source, .. }) => {
+                // A look at its port would find nothing wrong.
+                carriers.tell(self.endpoint, &source);
+                self.charge(Trouble::Connect, ongoing);
+                Err(ProxyError::Untrusted { endpoint, source })
             }
             // Connecting took a while, in which it got its stop signal.
             Ok(_) if served && self.leaves() => Err(ProxyError::Left { endpoint }),
@@ -183,7 +212,7 @@ impl Attempt<'_> {
 
     /// Whether the answer is one that the pool would rather have from another
     /// replica. It counts for or against the one that gave it.
-    fn weigh(&self, response: &Response<Incoming>, ongoing: &Ongoing) -> bool {
+    fn weigh(&self, response: &Response<AnswerBody>, ongoing: &Ongoing) -> bool {
         let (status, tolerance) = (response.status().as_u16(), &self.pool.settings.tolerance);
         if tolerance.blames(status) {
             self.charge(Trouble::Status, ongoing);
@@ -221,7 +250,11 @@ impl Attempt<'_> {
                 self.endpoint.vitals.note_failure();
                 self.charge(Trouble::Timeout, ongoing);
             }
-            Cause::NoConnection | Cause::Left | Cause::Other => {}
+            Cause::NoConnection
+            | Cause::Untrusted
+            | Cause::Refused
+            | Cause::Left
+            | Cause::Other => {}
         }
     }
 
@@ -275,7 +308,7 @@ impl Attempt<'_> {
     fn answered(
         &self,
         prepared: &Prepared,
-        mut response: Response<Incoming>,
+        mut response: Response<AnswerBody>,
         lease: Lease,
     ) -> Result<Answered, ProxyError> {
         *response.version_mut() = Version::HTTP_11;
@@ -305,6 +338,17 @@ impl Attempt<'_> {
             }
             Some(_) | None => Err(ProxyError::BadSwitch { endpoint: self.endpoint.id.address }),
         }
+    }
+}
+
+/// Why there is no connection, as far as it matters for another attempt.
+fn unconnected(error: &ProxyError) -> Cause {
+    if matches!(error, ProxyError::Untrusted { .. }) {
+        Cause::Untrusted
+    } else if matches!(error, ProxyError::NoUpgrade { .. }) {
+        Cause::Other
+    } else {
+        Cause::NoConnection
     }
 }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::domain::lifecycle::State;
@@ -24,7 +23,7 @@ use crate::proxy::request::compress::Compressed;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::tunnel::Tunnel;
 use crate::proxy::resources::Resources;
-use crate::proxy::upstream::{Connection, Upload};
+use crate::proxy::upstream::{AnswerBody, AnswerBroke, Connection, Upload};
 
 /// What a client is sent. When it is dropped, having been sent or not, the
 /// exchange is over: it is counted and logged.
@@ -47,7 +46,7 @@ enum Content {
 
 /// An answer that is still being read from its replica.
 struct Streamed {
-    incoming: Incoming,
+    incoming: AnswerBody,
     /// Gone once the answer has been read to its end.
     lease: Option<Lease>,
     idle: Duration,
@@ -67,7 +66,7 @@ pub(super) struct Lease {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::proxy) enum Broken {
     #[error("the replica's answer broke off")]
-    Upstream(#[source] hyper::Error),
+    Upstream(#[source] AnswerBroke),
     #[error("the replica was silent for {0:?}")]
     Silent(Duration),
     #[error("the time of the replica to finish is over")]
@@ -126,7 +125,7 @@ impl ResponseBody {
 
     /// A replica's answer.
     pub(super) fn streamed(
-        incoming: Incoming,
+        incoming: AnswerBody,
         lease: Lease,
         idle: Duration,
         exchange: Box<Exchange>,
@@ -184,7 +183,7 @@ impl Drop for ResponseBody {
 
 /// Ends the use of a replica's answer that nobody gets, once a short rest of it
 /// has been read.
-pub(super) fn discard(incoming: Incoming, lease: Lease, idle: Duration) {
+pub(super) fn discard(incoming: AnswerBody, lease: Lease, idle: Duration) {
     discard_rest(Content::streamed(incoming, lease, idle));
 }
 
@@ -199,7 +198,7 @@ impl Content {
         if content.is_empty() { Self::Done } else { Self::Whole(content) }
     }
 
-    fn streamed(incoming: Incoming, lease: Lease, idle: Duration) -> Self {
+    fn streamed(incoming: AnswerBody, lease: Lease, idle: Duration) -> Self {
         if incoming.is_end_stream() {
             lease.release();
             return Self::Done;
@@ -321,7 +320,7 @@ impl Lease {
         self.connection.release(
             &self.upload,
             self.ongoing.in_flight.vitals(),
-            self.resources.idle(),
+            self.resources.carriers(),
         );
     }
 }

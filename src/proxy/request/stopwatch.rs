@@ -85,17 +85,22 @@ fn finding(error: &ProxyError) -> Finding {
         // We have no port or descriptor left: no fault of the replica.
         ProxyError::Connect { source, .. } if is_shortage(source) => Finding::None,
         ProxyError::Connect { .. }
+        | ProxyError::Untrusted { .. }
         | ProxyError::Reset { .. }
         | ProxyError::BadSwitch { .. }
         | ProxyError::ResponseTimeout { .. } => Finding::Failed,
         ProxyError::Left { .. } | ProxyError::DeadlineExceeded => Finding::GivenUp,
-        ProxyError::ClientBroke(_)
+        ProxyError::NoUpgrade { .. }
+        | ProxyError::ClientBroke(_)
         | ProxyError::BodyTooLarge { .. }
         | ProxyError::Refused(_)
         | ProxyError::AmbiguousPath
         | ProxyError::NoRoute
         | ProxyError::Closed
         | ProxyError::Forbidden
+        | ProxyError::Misdirected
+        | ProxyError::NoClientCertificate
+        | ProxyError::Overloaded
         | ProxyError::RateLimited { .. }
         | ProxyError::Unauthorized
         | ProxyError::AuthUnavailable(_)

@@ -98,6 +98,12 @@ impl Upload {
         Rc::new(Self { incoming, size, stage, ..Self::default() })
     }
 
+    /// No body at all.
+    pub(in crate::proxy) fn none() -> Rc<Self> {
+        let (size, stage) = (SizeHint::with_exact(0), Cell::new(Stage::Ended));
+        Rc::new(Self { size, stage, ..Self::default() })
+    }
+
     /// The body for the next attempt, from its beginning; that of the last one
     /// can no longer be read.
     pub(in crate::proxy) fn body(self: &Rc<Self>) -> RequestBody {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::pool::Vitals;
+use crate::domain::upstream::Tls;
 use crate::proxy::upstream::connect::Line;
 
 /// The idle connections of one worker, by the serial of their endpoint. The
@@ -35,8 +36,14 @@ struct List {
 }
 
 impl Idle {
-    /// A connection that may serve as `reuse` says.
-    pub(in crate::proxy) fn take(&self, serial: u64, reuse: Reuse) -> Option<Line> {
+    /// A connection that may serve as `reuse` says, and whose replica has proved by
+    /// `tls` who it is.
+    pub(in crate::proxy) fn take(
+        &self,
+        serial: u64,
+        tls: Option<&Arc<Tls>>,
+        reuse: Reuse,
+    ) -> Option<Line> {
         let mut lists = self.lists.borrow_mut();
         let lines = &mut lists.get_mut(&serial)?.lines;
         let is_young = |since: &Instant| since.elapsed() < YOUNG;
@@ -45,7 +52,7 @@ impl Idle {
             Reuse::Young => lines.pop_if(|(_, since)| is_young(since)),
             Reuse::Any => lines.pop(),
         } {
-            if !line.sender.is_closed() {
+            if !line.sender.is_closed() && line.tls.as_ref() == tls {
                 return Some(line);
             }
         }
@@ -86,7 +93,7 @@ const PER_ENDPOINT_MAX: usize = 256;
 /// Below the keep-alive time of most application servers would be safest, but
 /// those differ from 2 s to 75 s; a connection that they close meanwhile is
 /// noticed when it closes, and a request that meets the close is sent again.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// No server that keeps connections at all ends one that was idle for less.
 const YOUNG: Duration = Duration::from_secs(1);

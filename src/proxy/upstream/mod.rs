@@ -1,11 +1,16 @@
 //! Connections to replicas. They belong to one worker and never cross to
 //! another.
 
+mod answer;
 mod body;
 mod connect;
+mod http2;
 mod idle;
 mod meter;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -14,26 +19,66 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, warn};
 
+pub(super) use answer::{AnswerBody, AnswerBroke};
 pub(super) use body::{RequestBody, Upload};
-pub(super) use idle::{Idle, Reuse};
+pub(super) use connect::Unconnected;
+pub(super) use idle::Reuse;
 
 use crate::domain::pool::{Endpoint, Timeouts, Vitals};
 use crate::domain::retry::{Cause, is_hopeless};
+use crate::domain::upstream::{Scheme, Tls};
 use crate::proxy::bell::Watch;
 use crate::proxy::error::ProxyError;
-use crate::proxy::upstream::connect::Line;
+use crate::proxy::upstream::connect::{Line, Opened, Way};
+use crate::proxy::upstream::http2::{Shared, Stream, Turn, Unanswered};
+use crate::proxy::upstream::idle::Idle;
+use crate::tls::{Clients, Offer};
 
-/// A connection that carries one request.
+/// What one worker connects to replicas with.
+#[derive(Debug, Default)]
+pub(super) struct Carriers {
+    idle: Idle,
+    shared: Shared,
+    clients: Clients,
+    /// When it was last told of a replica that it did not prove who it is.
+    told: RefCell<HashMap<u64, Instant>>,
+}
+
+/// What carries one request.
 #[derive(Debug)]
 pub(super) struct Connection {
-    line: Line,
+    carrier: Carrier,
     /// It has carried a request before.
     pub(super) reused: bool,
     /// It may carry another.
     reusable: bool,
+}
+
+#[derive(Debug)]
+enum Carrier {
+    /// A connection of its own.
+    Line(Line),
+    /// A stream of one that is shared.
+    Stream(Stream),
+}
+
+/// How an attempt connects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Approach<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    /// Of https.
+    pub(super) tls: Option<&'a Arc<Tls>>,
+    pub(super) reuse: Reuse,
+    /// A connection that begins with one is its client's alone: it is always
+    /// fresh, and not used again.
+    pub(super) greeting: Option<&'a [u8]>,
+    /// The request asks for another protocol, which only a connection of its own
+    /// can become.
+    pub(super) upgrade: bool,
+    pub(super) timeouts: &'a Timeouts,
 }
 
 /// Why no answer came.
@@ -55,30 +100,127 @@ pub(super) struct Terms<'a> {
     pub(super) idempotent: bool,
 }
 
-impl Connection {
-    /// An idle connection to `endpoint` that `reuse` allows, else a fresh one.
-    /// One that begins with a `greeting` is its client's alone: it is always
-    /// fresh, and not used again.
-    pub(super) async fn to(
+impl Carriers {
+    /// An idle connection to the endpoint that may be used, else a fresh one.
+    pub(super) async fn connect(&self, way: Approach<'_>) -> Result<Connection, Unconnected> {
+        let Approach { endpoint, greeting, timeouts, .. } = way;
+        if endpoint.id.scheme != Scheme::Http {
+            return Box::pin(self.connect_otherwise(way)).await;
+        }
+        if let Some(line) = self.idle_line(endpoint, None, way.reuse, greeting).await {
+            return Ok(Connection::line(line, true, true));
+        }
+        let until = Instant::now() + timeouts.connect;
+        let line = connect::line(endpoint.id.address, greeting, until).await;
+        let line = line.map_err(Unconnected::Unreached)?;
+        Ok(Connection::line(line, false, greeting.is_none()))
+    }
+
+    /// As [`Self::connect`], by TLS or HTTP/2.
+    async fn connect_otherwise(&self, approach: Approach<'_>) -> Result<Connection, Unconnected> {
+        let Approach { endpoint, tls, reuse, greeting, upgrade, timeouts } = approach;
+        let id = &endpoint.id;
+        if upgrade && id.scheme == Scheme::H2c {
+            return Err(Unconnected::NoUpgrade);
+        }
+        let until = Instant::now() + timeouts.connect;
+        let offer = if upgrade { Offer::Http1 } else { Offer::Http2OrHttp1 };
+        let (address, scheme) = (id.address, id.scheme);
+        let way = Way { address, scheme, tls, offer, greeting, until };
+        if greeting.is_some() {
+            let opened = connect::open(way, &self.clients).await?;
+            return Ok(Connection::opened(opened, scheme, false));
+        }
+        let list = self.shared.list(&endpoint.vitals, tls);
+        if list.is_http1.get() || upgrade {
+            if let Some(line) = self.idle_line(endpoint, tls, reuse, greeting).await {
+                return Ok(Connection::line(line, true, true));
+            }
+            let opened = connect::open(way, &self.clients).await?;
+            if let Opened::Http2(session) = &opened {
+                // It has changed its mind.
+                list.is_http1.set(false);
+                list.add(session);
+            }
+            return Ok(Connection::opened(opened, scheme, true));
+        }
+        let opening = match list.turn(until).await? {
+            Turn::Place(place) => {
+                let carrier = Carrier::Stream(Stream::new(place, scheme));
+                return Ok(Connection { carrier, reused: true, reusable: true });
+            }
+            Turn::Open(opening) => opening,
+        };
+        match connect::open(way, &self.clients).await {
+            Ok(opened) => {
+                match &opened {
+                    Opened::Http1(_) => list.is_http1.set(true),
+                    Opened::Http2(session) => list.add(session),
+                }
+                Ok(Connection::opened(opened, scheme, true))
+            }
+            Err(error) => {
+                opening.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn idle_line(
+        &self,
         endpoint: &Endpoint,
-        idle: &Idle,
+        tls: Option<&Arc<Tls>>,
         reuse: Reuse,
         greeting: Option<&[u8]>,
-        timeouts: &Timeouts,
-    ) -> io::Result<Self> {
+    ) -> Option<Line> {
         let reuse = if greeting.is_some() { Reuse::Never } else { reuse };
-        while let Some(mut line) = idle.take(endpoint.vitals.serial(), reuse) {
+        while let Some(mut line) = self.idle.take(endpoint.vitals.serial(), tls, reuse) {
             // It is ready as soon as its task has seen the end of the last
             // answer, and fails if the replica has closed it.
             let sender = &mut line.sender;
             let ready =
                 sender.is_ready() || matches!(timeout(READY_MAX, sender.ready()).await, Ok(Ok(())));
             if ready {
-                return Ok(Self { line, reused: true, reusable: true });
+                return Some(line);
             }
         }
-        let line = connect::open(endpoint.id.address, greeting, timeouts.connect).await?;
-        Ok(Self { line, reused: false, reusable: greeting.is_none() })
+        None
+    }
+
+    /// Tells of a replica that does not prove who it is, once a minute.
+    pub(super) fn tell(&self, endpoint: &Endpoint, error: &io::Error) {
+        let Endpoint { name, id, vitals, .. } = endpoint;
+        let now = Instant::now();
+        let mut told = self.told.borrow_mut();
+        let since = told.entry(vitals.serial());
+        let recent = |at: Instant| now.duration_since(at) < TELL_EVERY;
+        if matches!(&since, Entry::Occupied(at) if recent(*at.get())) {
+            debug!(replica = %name, address = %id.address, %error, "No TLS with a replica");
+        } else {
+            since.insert_entry(now);
+            warn!(replica = %name, address = %id.address, %error, "No TLS with a replica");
+        }
+    }
+
+    /// Closes connections to endpoints that leave, and those idle for too long.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.idle.sweep(now);
+        self.shared.sweep(now);
+        self.told.borrow_mut().retain(|_, at| now.duration_since(*at) < TELL_EVERY);
+    }
+}
+
+impl Connection {
+    fn line(line: Line, reused: bool, reusable: bool) -> Self {
+        Self { carrier: Carrier::Line(line), reused, reusable }
+    }
+
+    fn opened(opened: Opened, scheme: Scheme, reusable: bool) -> Self {
+        let carrier = match opened {
+            Opened::Http1(line) => Carrier::Line(line),
+            Opened::Http2(session) => Carrier::Stream(Stream::new(session.place(), scheme)),
+        };
+        Self { carrier, reused: false, reusable }
     }
 
     /// Sends `request` and waits for the head of the answer, but no longer than
@@ -87,48 +229,37 @@ impl Connection {
         &mut self,
         request: Request<RequestBody>,
         terms: Terms<'_>,
-    ) -> Result<Response<Incoming>, Failure> {
-        let Terms { endpoint, timeouts, watch, upload, idempotent } = terms;
-        let before = self.line.traffic.reading();
-        let began = Instant::now();
-        let mut sending = pin!(self.line.sender.try_send_request(request));
-        let left = || Failure { cause: Cause::Left, error: ProxyError::Left { endpoint } };
-        let outcome = loop {
-            let deadline = upload.deadline(began, timeouts);
-            let repeatable = || idempotent && upload.is_whole();
-            let hopeless =
-                |vitals: &Vitals| vitals.is_cut() || is_hopeless(vitals.state(), repeatable());
-            tokio::select! {
-                biased;
-                outcome = &mut sending => break outcome,
-                () = watch.until(hopeless) => {
-                    if repeatable() {
-                        return Err(left());
+    ) -> Result<Response<AnswerBody>, Failure> {
+        let Terms { endpoint, upload, .. } = terms;
+        let line = match &mut self.carrier {
+            Carrier::Line(line) => line,
+            Carrier::Stream(stream) => {
+                let sent = terms.wait(stream.send(request)).await?;
+                return match sent {
+                    Ok(response) => Ok(response.map(AnswerBody::Http2)),
+                    Err(_) if upload.is_broken() => Err(terms.broken()),
+                    Err(Unanswered { cause, error }) => {
+                        let source = Box::new(error);
+                        Err(Failure { cause, error: ProxyError::Reset { endpoint, source } })
                     }
-                    // Its last words may still be on their way.
-                    break timeout(LAST_WORDS, sending).await.map_err(|_| left())?;
-                }
-                () = upload.moved() => {}
-                () = until(deadline) => if deadline == upload.deadline(began, timeouts) {
-                    let limit = began.elapsed();
-                    let error = ProxyError::ResponseTimeout { endpoint, limit };
-                    return Err(Failure { cause: Cause::Other, error });
-                }
+                };
             }
         };
+        let before = line.traffic.reading();
+        let outcome = terms.wait(line.sender.try_send_request(request)).await?;
         let mut failed = match outcome {
             Ok(response) => {
                 // hyper would speak 1.0 to such a replica from now on, which
                 // knows no chunked bodies.
                 self.reusable &= response.version() == Version::HTTP_11;
-                return Ok(response);
+                return Ok(response.map(AnswerBody::Http1));
             }
             Err(failed) => failed,
         };
         if upload.is_broken() {
-            return Err(Failure { cause: Cause::Other, error: upload.fault() });
+            return Err(terms.broken());
         }
-        let after = self.line.traffic.reading();
+        let after = line.traffic.reading();
         // A replica may say goodbye to an idle connection, so what was not
         // written counts before what was read.
         let cause = if failed.take_message().is_some() || after.written == before.written {
@@ -138,15 +269,60 @@ impl Connection {
         } else {
             Cause::Unanswered
         };
-        Err(Failure { cause, error: ProxyError::Reset { endpoint, source: failed.into_error() } })
+        let source = Box::new(failed.into_error());
+        Err(Failure { cause, error: ProxyError::Reset { endpoint, source } })
     }
 
     /// Gives the connection back, its answer having been read to the end. Where
-    /// the request is still being sent it is closed instead.
-    pub(super) fn release(self, upload: &Upload, vitals: &Arc<Vitals>, idle: &Idle) {
-        if self.reusable && upload.has_ended() && !self.line.sender.is_closed() {
-            idle.put(self.line, vitals, Instant::now());
+    /// the request is still being sent it is closed instead; of a shared one, the
+    /// stream is reset.
+    pub(super) fn release(self, upload: &Upload, vitals: &Arc<Vitals>, carriers: &Carriers) {
+        match self.carrier {
+            Carrier::Line(line) => {
+                if self.reusable && upload.has_ended() && !line.sender.is_closed() {
+                    carriers.idle.put(line, vitals, Instant::now());
+                }
+            }
+            Carrier::Stream(stream) => drop(stream),
         }
+    }
+}
+
+impl Terms<'_> {
+    /// Waits for what `sending` comes to.
+    async fn wait<T>(self, sending: impl Future<Output = T>) -> Result<T, Failure> {
+        let Terms { endpoint, timeouts, watch, upload, idempotent } = self;
+        let began = Instant::now();
+        let mut sending = pin!(sending);
+        let left = || Failure { cause: Cause::Left, error: ProxyError::Left { endpoint } };
+        loop {
+            let deadline = upload.deadline(began, timeouts);
+            let repeatable = || idempotent && upload.is_whole();
+            let hopeless =
+                |vitals: &Vitals| vitals.is_cut() || is_hopeless(vitals.state(), repeatable());
+            tokio::select! {
+                biased;
+                outcome = &mut sending => return Ok(outcome),
+                () = watch.until(hopeless) => {
+                    if repeatable() {
+                        return Err(left());
+                    }
+                    // Its last words may still be on their way.
+                    return timeout(LAST_WORDS, sending).await.map_err(|_| left());
+                }
+                () = upload.moved() => {}
+                () = until(deadline) => if deadline == upload.deadline(began, timeouts) {
+                    let limit = began.elapsed();
+                    let error = ProxyError::ResponseTimeout { endpoint, limit };
+                    return Err(Failure { cause: Cause::Other, error });
+                }
+            }
+        }
+    }
+
+    /// The client has broken off its request.
+    fn broken(self) -> Failure {
+        Failure { cause: Cause::Other, error: self.upload.fault() }
     }
 }
 
@@ -156,6 +332,9 @@ async fn until(deadline: Option<Instant>) {
         None => pending().await,
     }
 }
+
+/// Between two warnings of one worker about the same replica.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// For the task of a connection to see the end of an answer that has been read.
 const READY_MAX: Duration = Duration::from_millis(100);

@@ -13,7 +13,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
-pub use counters::{Counters, Listener, OpenConnection};
+pub use counters::{Counters, Listener, OpenConnection, Refused};
 
 pub use process::Process;
 
@@ -31,6 +31,8 @@ pub struct Snapshot {
     /// The pools of the table in use.
     pub pools: Vec<Arc<Pool>>,
     pub sources: Vec<Source>,
+    /// At most one for each name and origin.
+    pub certificates: Vec<Certificate>,
     pub problems: usize,
     pub access_log_dropped: u64,
     pub counters: Arc<Counters>,
@@ -44,6 +46,15 @@ pub struct Source {
     pub connected: bool,
     /// Since its last whole observation was applied; none before the first.
     pub age: Option<Duration>,
+}
+
+/// A certificate as metrics show it.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The first that it is for.
+    pub name: String,
+    pub origin: &'static str,
+    pub expires_at: SystemTime,
 }
 
 /// How metrics are written.

@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::lifecycle::State;
 use crate::domain::names::PoolName;
 use crate::domain::pool::{Endpoint, EndpointId, PoolSettings, PoolState, Tiers, Vitals};
+use crate::domain::upstream::Scheme;
 use crate::domain::world::WorkloadId;
 use crate::telemetry::metrics::list::Kind;
 
@@ -57,6 +58,7 @@ fn the_process_is_seen_with_its_sources_and_answers() {
         r#"evenkeel_answers_total{reason="no_route"} 1"#,
         r#"evenkeel_connections_total{listener="http"} 1"#,
         r#"evenkeel_connections_open{listener="http"} 1"#,
+        r#"evenkeel_certificate_expiry_timestamp_seconds{name="a.example",origin="file"} 1800000000"#,
         "evenkeel_access_log_dropped_total 7",
         r#"evenkeel_source_connected{source="docker"} 0"#,
         r#"evenkeel_source_connected{source="settings"} 1"#,
@@ -176,9 +178,14 @@ fn snapshot(pools: Vec<Arc<Pool>>) -> Snapshot {
         generation: 3,
         pools,
         sources: Vec::new(),
+        certificates: vec![Certificate {
+            name: "a.example".to_owned(),
+            origin: "file",
+            expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        }],
         problems: 2,
         access_log_dropped: 7,
-        counters: Arc::new(Counters::new(&["no_route"])),
+        counters: Arc::new(Counters::new(&["no_route"], &[])),
         process: Process { cpu_seconds: Some(1.25), resident_bytes: Some(4096), open_fds: Some(9) },
     }
 }
@@ -205,7 +212,7 @@ fn pool(project: Option<&str>, name: &str, replicas: &[&str]) -> Arc<Pool> {
 fn endpoint(life: u32, name: &str) -> Endpoint {
     let workload = WorkloadId { id: name.into(), life };
     Endpoint {
-        id: EndpointId { workload, address: ([127, 0, 0, 1], 80).into() },
+        id: EndpointId { workload, address: ([127, 0, 0, 1], 80).into(), scheme: Scheme::Http },
         name: name.into(),
         service: None,
         weight: 1,

@@ -25,6 +25,9 @@ pub(super) struct Table {
     standings: Vec<Standing>,
 }
 
+/// Those of the table before, by identity.
+type Known<'a> = HashMap<&'a str, &'a Arc<Entry>>;
+
 /// A certificate in use.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -38,7 +41,9 @@ impl Table {
     /// A certificate that `previous` has too goes on with the sessions that
     /// were begun with it.
     pub(super) fn build(sources: &Sources, previous: Option<&Self>) -> Result<Self, rustls::Error> {
-        let entry = |identity, certificate| Entry::new(identity, certificate, sources, previous);
+        let known = previous.into_iter().flat_map(|it| it.entries.iter().chain([&it.default]));
+        let known: Known<'_> = known.map(|it| (&*it.identity.0, it)).collect();
+        let entry = |identity, certificate| Entry::new(identity, certificate, sources, &known);
         let mut entries = Vec::new();
         for Filed { path, certificate, .. } in &sources.files {
             if let Some(certificate) = certificate {
@@ -116,13 +121,10 @@ impl Entry {
         identity: String,
         certificate: &Certificate,
         sources: &Sources,
-        previous: Option<&Table>,
+        known: &Known<'_>,
     ) -> Result<Arc<Self>, rustls::Error> {
-        let known = previous.into_iter().flat_map(|it| it.entries.iter().chain([&it.default]));
-        let same = known.into_iter().find(|it| {
-            *it.identity.0 == *identity
-                && it.certificate.is_same(certificate)
-                && Arc::ptr_eq(&it.terms, &sources.terms)
+        let same = known.get(&*identity).filter(|it| {
+            it.certificate.is_same(certificate) && Arc::ptr_eq(&it.terms, &sources.terms)
         });
         if let Some(same) = same {
             return Ok(Arc::clone(same));

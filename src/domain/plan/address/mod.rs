@@ -77,7 +77,7 @@ impl<'a> Surroundings<'a> {
         known: &dyn Fn() -> Option<IpAddr>,
         problems: &mut Vec<Problem>,
     ) -> Option<SocketAddr> {
-        if !workload.run.is_alive() || !wish.spoken {
+        if !workload.run.is_alive() || wish.scheme.is_none() {
             return None;
         }
         let (mode, exposed) = match &workload.place {

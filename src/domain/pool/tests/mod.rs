@@ -65,6 +65,7 @@ fn endpoint(slot: u16, age: u64, weight: u16) -> Endpoint {
         id: EndpointId {
             workload: WorkloadId { id: Arc::clone(&name), life: 0 },
             address: (Ipv4Addr::LOCALHOST, slot).into(),
+            scheme: Scheme::Http,
         },
         seed: balance::seed(&name),
         name,

@@ -3,9 +3,10 @@
 mod order;
 
 use super::*;
-use crate::domain::lifecycle::Probe;
+use crate::domain::lifecycle::{Probe, Question};
 use crate::domain::names::HostPattern;
 use crate::domain::pool::{Draw, PoolSettings, Sticky, StickyKey, Tried, Wanted};
+use crate::domain::upstream::Scheme;
 use crate::domain::world::{Health, Hint, Loss, RunState, WorkloadId};
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -166,13 +167,20 @@ fn an_endpoint_that_left_is_gone_if_its_container_ended_and_else_finishes() {
 
 #[test]
 fn a_replica_is_checked_by_its_own_word_until_it_has_been_ready() {
-    let check = |path: &str| Arc::new(HealthCheck { path: path.into(), ..HealthCheck::default() });
+    let check = |path: &str| {
+        let asks = Question::Path(path.into());
+        Arc::new(HealthCheck { asks, ..HealthCheck::default() })
+    };
     let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
     let pool = plan.pools.get_mut(&name("shop")).unwrap();
     pool.settings.health = Some(check("/health"));
     pool.members[0].check = Some(check("/healthz"));
-    let path =
-        |table: &RoutingTable| endpoint_of(table, "shop").check.as_ref().unwrap().path.clone();
+    let path = |table: &RoutingTable| {
+        let Question::Path(path) = &endpoint_of(table, "shop").check.as_ref().unwrap().asks else {
+            panic!("it asks for a path");
+        };
+        path.clone()
+    };
 
     let table = RoutingTable::build(&plan, &RoutingTable::default());
     assert_eq!(&*path(&table), "/healthz");
@@ -376,7 +384,7 @@ fn a_health_check_that_changes_reaches_the_endpoints_and_keeps_what_is_known() {
     let mut plan = plan(&[("shop", rule(&[], &[], &[], 0))]);
     let without = RoutingTable::build(&plan, &RoutingTable::default());
     probe(&without, "shop", Probe::Passed);
-    let check = HealthCheck { path: "/up".into(), ..HealthCheck::default() };
+    let check = HealthCheck { asks: Question::Path("/up".into()), ..HealthCheck::default() };
     plan.pools.get_mut(&name("shop")).unwrap().settings.health = Some(Arc::new(check.clone()));
     let with = RoutingTable::build(&plan, &without);
     let endpoint = endpoint_of(&with, "shop");
@@ -454,6 +462,7 @@ fn member(pool: &str, n: u8) -> Member {
         drained: false,
         health: Health::None,
         address: Some(([10, 0, 0, n], 80).into()),
+        scheme: Scheme::Http,
         weight: 1,
         backup: false,
         max_conns: None,

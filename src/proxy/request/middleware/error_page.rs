@@ -13,12 +13,13 @@ use crate::domain::middleware::{self, ErrorPage};
 use crate::domain::names::PoolName;
 use crate::domain::pool::{Draw, Pool, Tried, Wanted};
 use crate::domain::proxy_protocol::Header;
-use crate::proxy::errand::Errands;
+use crate::proxy::errand;
 use crate::proxy::pages::Page;
 use crate::proxy::request::answer::{self, Ours};
 use crate::proxy::request::body::ResponseBody;
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::resources::Resources;
+use crate::proxy::upstream::{Approach, Reuse, Terms, Upload};
 
 /// The answer with the page in it, if it is one that the page stands for. Who
 /// wants JSON gets what there was; so does everybody if there is no page to be
@@ -81,25 +82,53 @@ async fn of_pool(
     let unnamed = || HeaderValue::from_str(&pool.name.name).ok();
     let host = prepared.headers().get(HOST).cloned().or_else(unnamed)?;
     let key = (pool.name.clone(), path.clone(), host.clone());
-    resources.pages().get(key, fetch(pool, &path, host, prepared)).await
+    resources.pages().get(key, fetch(pool, &path, host, resources, prepared)).await
 }
 
 /// Asks a replica directly: a page that fails has no page of its own.
-async fn fetch(pool: &Pool, path: &str, host: HeaderValue, prepared: &Prepared) -> Option<Page> {
+async fn fetch(
+    pool: &Pool,
+    path: &str,
+    host: HeaderValue,
+    resources: &Resources,
+    prepared: &Prepared,
+) -> Option<Page> {
     let now = tokio::time::Instant::now().into_std();
     let draw =
         Draw { random: fastrand::u64(..), client: prepared.client, now, wanted: Wanted::default() };
     let endpoint = pool.pick(draw, &Tried::default())?;
     // One that is full has no page for us either.
     let _in_flight = endpoint.begin(&pool.state)?;
-    let mut request = Request::new(());
+    let (upload, watch) = (Upload::none(), resources.bell().watch(&endpoint.vitals));
+    let mut request = Request::new(upload.body());
     *request.method_mut() = Method::GET;
     *request.uri_mut() = path.parse::<Uri>().ok()?;
     request.headers_mut().insert(HOST, host);
-    let (address, settings) = (endpoint.id.address, &pool.settings);
+    let settings = &pool.settings;
     let greeting = settings.proxy_protocol.map(|it| Header::Local.to_bytes(it));
-    let (greeting, connect) = (greeting.as_deref(), settings.timeouts.connect);
-    match Errands::ask_once(address, greeting, connect, &request, BYTES_MAX).await {
+    let approach = Approach {
+        endpoint,
+        tls: settings.tls_of(endpoint),
+        reuse: Reuse::Never,
+        greeting: greeting.as_deref(),
+        upgrade: false,
+        timeouts: &settings.timeouts,
+    };
+    let terms = Terms {
+        endpoint: endpoint.id.address,
+        timeouts: &settings.timeouts,
+        watch: &watch,
+        upload: &upload,
+        idempotent: true,
+    };
+    let fetched = async {
+        let connected = resources.carriers().connect(approach).await;
+        let mut connection = connected.map_err(|why| format!("{why:?}"))?;
+        let sent = connection.send(request, terms).await;
+        let response = sent.map_err(|failure| failure.error.to_string())?;
+        errand::whole(response, BYTES_MAX).await.map_err(|failed| failed.to_string())
+    };
+    match fetched.await {
         Ok(page) if page.status() == StatusCode::OK => {
             let kind = page.headers().get(CONTENT_TYPE).cloned().unwrap_or(HTML);
             // What is compressed we cannot give to everybody.

@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::domain::middleware::{ForwardAuth, HeaderEdits};
+use crate::domain::middleware::{AuthUrl, ForwardAuth, HeaderEdits};
+use crate::proxy::errand::Service;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::middleware::Reply;
 use crate::proxy::request::prepare::Prepared;
@@ -32,7 +33,9 @@ pub(super) async fn admit(
         return Err(ProxyError::AuthUnavailable("its service asks us about itself"));
     }
     let question = question(auth, prepared);
-    let asking = resources.errands().ask(&auth.url.host, auth.url.port, &question, BYTES_MAX);
+    let AuthUrl { host, port, secure, .. } = &auth.url;
+    let service = Service { host, port: *port, secure: *secure };
+    let asking = resources.errands().ask(service, &question, BYTES_MAX);
     let answer = match timeout(PATIENCE, asking).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(failed)) => {

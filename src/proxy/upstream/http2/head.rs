@@ -1,0 +1,82 @@
+//! The head of a request, as HTTP/2 has it.
+
+use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, Parts};
+use http::{HeaderName, HeaderValue, Request, Uri, Version};
+
+use crate::domain::upstream::Scheme;
+
+/// The request that HTTP/1.1 would send, with the fields that are of a
+/// connection left out and `Host` as its `:authority` (RFC 9113, sections 8.2.2
+/// and 8.3.1). None if that host is no authority.
+pub(super) fn of<B>(request: Request<B>, scheme: Scheme) -> Option<(Request<()>, B)> {
+    let (mut head, body) = request.into_parts();
+    for name in OF_A_CONNECTION {
+        head.headers.remove(name);
+    }
+    // `TE` may say nothing else.
+    if head.headers.get(TE).is_some_and(|value| value != TRAILERS) {
+        head.headers.remove(TE);
+    }
+    // Nor may the authority name a user.
+    let host = head.headers.remove(HOST).filter(|host| !host.as_bytes().contains(&b'@'))?;
+    let mut parts = Parts::default();
+    parts.scheme = Some(match scheme {
+        Scheme::Https => http::uri::Scheme::HTTPS,
+        Scheme::Http | Scheme::H2c => http::uri::Scheme::HTTP,
+    });
+    parts.authority = Some(Authority::try_from(host.as_bytes()).ok()?);
+    parts.path_and_query = head.uri.into_parts().path_and_query;
+    head.uri = Uri::from_parts(parts).ok()?;
+    head.version = Version::HTTP_2;
+    Some((Request::from_parts(head, ()), body))
+}
+
+const OF_A_CONNECTION: [HeaderName; 6] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_a_connection_stay_here_and_host_becomes_the_authority() {
+        let request = Request::post("/a?b=1")
+            .header("Host", "shop.example:8080")
+            .header("Connection", "upgrade")
+            .header("Upgrade", "foo")
+            .header("Transfer-Encoding", "chunked")
+            .header("TE", "trailers")
+            .header("Cookie", "a=1; b=2")
+            .body(())
+            .unwrap();
+        let (head, ()) = of(request, Scheme::H2c).unwrap();
+        assert_eq!(head.uri(), "http://shop.example:8080/a?b=1");
+        let names: Vec<_> = head.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["te", "cookie"]);
+    }
+
+    #[test]
+    fn te_says_trailers_or_nothing() {
+        let request =
+            Request::get("/").header("Host", "x").header("TE", "trailers, gzip").body(()).unwrap();
+        let (head, ()) = of(request, Scheme::Https).unwrap();
+        assert_eq!((head.headers().len(), head.uri().scheme_str()), (0, Some("https")));
+    }
+
+    #[test]
+    fn a_host_that_is_no_authority_is_refused() {
+        for host in ["a b", "", "a@b@c"] {
+            let request = Request::get("/").header("Host", host).body(()).unwrap();
+            assert!(of(request, Scheme::H2c).is_none(), "{host:?}");
+        }
+    }
+}

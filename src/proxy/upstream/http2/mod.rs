@@ -1,0 +1,12 @@
+//! HTTP/2 to replicas: connections that the requests of a worker share.
+
+mod head;
+mod incoming;
+mod session;
+mod shared;
+mod stream;
+
+pub(super) use incoming::Http2Body;
+pub(super) use session::Session;
+pub(super) use shared::{Shared, Turn};
+pub(super) use stream::{Stream, Unanswered};

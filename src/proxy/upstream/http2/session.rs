@@ -1,0 +1,323 @@
+//! One HTTP/2 connection to a replica.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::{pending, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use h2::{Ping, PingPong};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::debug;
+
+use crate::proxy::upstream::connect::HEAD_BYTES_MAX;
+use crate::proxy::upstream::meter::{Metered, Traffic};
+
+/// Our end of an open connection, which is closed with it. Many requests use it
+/// at a time.
+pub(in crate::proxy) struct Session {
+    pub(super) sender: RefCell<SendRequest<Bytes>>,
+    pub(super) traffic: Arc<Traffic>,
+    signs: Rc<Signs>,
+    driver: AbortHandle,
+}
+
+/// The place of one request on a connection, free again when it is dropped.
+#[derive(Debug)]
+pub(in crate::proxy) struct Place(Rc<Session>);
+
+/// What the task that drives a connection and its users tell each other.
+#[derive(Debug)]
+struct Signs {
+    /// Requests that have a place.
+    taken: Cell<usize>,
+    /// Streams that the replica allows; 0 until it has said so.
+    allowed: Cell<usize>,
+    /// It takes no more requests: it has ended, or the replica says goodbye.
+    over: Cell<bool>,
+    /// When its last place became free.
+    idle_since: Cell<Instant>,
+    changed: Notify,
+}
+
+impl Session {
+    /// Speaks HTTP/2 over `stream`, once the replica has shown that it does too:
+    /// its settings come first (RFC 9113, section 3.4). A task of the worker
+    /// drives the connection.
+    pub(in crate::proxy::upstream) async fn open<S>(
+        address: SocketAddr,
+        stream: S,
+    ) -> io::Result<Rc<Self>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (stream, traffic) = Metered::new(stream);
+        let (sender, connection) = Builder::new()
+            .enable_push(false)
+            .initial_max_send_streams(0)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .max_send_buffer_size(SEND_BUFFER_MAX)
+            .max_concurrent_reset_streams(RESET_STREAMS_MAX)
+            .handshake(stream)
+            .await
+            .map_err(io::Error::other)?;
+        let signs = Rc::new(Signs {
+            taken: Cell::new(0),
+            allowed: Cell::new(0),
+            over: Cell::new(false),
+            idle_since: Cell::new(Instant::now()),
+            changed: Notify::new(),
+        });
+        let drive = drive(address, connection, sender.clone(), Rc::clone(&signs), traffic.clone());
+        let driver = tokio::task::spawn_local(drive).abort_handle();
+        let session = Self { sender: RefCell::new(sender), traffic, signs, driver };
+        let signs = &session.signs;
+        signs.until(|signs| signs.allowed.get() > 0 || signs.over.get()).await;
+        if signs.over.get() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, NotHttp2));
+        }
+        Ok(Rc::new(session))
+    }
+
+    /// How many more requests it takes now.
+    pub(super) fn room(&self) -> usize {
+        if self.is_over() {
+            return 0;
+        }
+        self.signs.allowed.get().min(STREAMS_MAX).saturating_sub(self.signs.taken.get())
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.signs.over.get()
+    }
+
+    /// Since when nobody has used it; none while somebody does.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (self.signs.taken.get() == 0).then(|| self.signs.idle_since.get())
+    }
+
+    pub(in crate::proxy::upstream) fn place(self: &Rc<Self>) -> Place {
+        let taken = self.signs.taken.get();
+        self.signs.taken.set(taken + 1);
+        if taken == 0 {
+            // The replica is waited for from now on.
+            self.signs.changed.notify_waiters();
+        }
+        Place(Rc::clone(self))
+    }
+}
+
+impl Place {
+    pub(super) fn session(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let signs = &self.0.signs;
+        signs.taken.set(signs.taken.get().saturating_sub(1));
+        signs.idle_since.set(Instant::now());
+        signs.changed.notify_waiters();
+    }
+}
+
+impl Drop for Session {
+    /// Left to itself it would wait for a peer that says nothing.
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("signs", &self.signs).finish_non_exhaustive()
+    }
+}
+
+impl Signs {
+    async fn until(&self, wanted: impl Fn(&Self) -> bool) {
+        while !wanted(self) {
+            self.changed.notified().await;
+        }
+    }
+
+    fn note(&self, allowed: usize, over: bool) {
+        let over = over || self.over.get();
+        if (self.allowed.replace(allowed), self.over.replace(over)) != (allowed, over) {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+/// Runs the connection until it ends, is found dead, or the replica has said
+/// goodbye and the last request is answered.
+async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    address: SocketAddr,
+    mut connection: Connection<Metered<S>, Bytes>,
+    mut sender: SendRequest<Bytes>,
+    signs: Rc<Signs>,
+    traffic: Arc<Traffic>,
+) {
+    let pings = connection.ping_pong();
+    let run = poll_fn(|context| {
+        let ended = Pin::new(&mut connection).poll(context);
+        // It fails as soon as the replica has said that it takes no more.
+        let refuses = matches!(sender.poll_ready(context), Poll::Ready(Err(_)));
+        signs.note(sender.current_max_send_streams(), ended.is_ready() || refuses);
+        ended
+    });
+    tokio::select! {
+        ended = run => if let Err(error) = ended {
+            debug!(%address, %error, "HTTP/2 connection to a replica ended");
+        },
+        () = silent(pings, &signs, &traffic) => {
+            debug!(%address, "HTTP/2 connection to a replica is dead: it answers no PING");
+        }
+        () = signs.until(|signs| signs.over.get() && signs.taken.get() == 0) => {}
+    }
+    signs.note(0, true);
+}
+
+/// Ends if the replica says nothing while it is waited for, not even an answer
+/// to a PING.
+async fn silent(pings: Option<PingPong>, signs: &Signs, traffic: &Traffic) {
+    let Some(mut pings) = pings else { return pending().await };
+    loop {
+        signs.until(|signs| signs.taken.get() > 0).await;
+        let mut patience = SILENCE_MAX;
+        loop {
+            let heard = traffic.reading().read;
+            sleep_until(Instant::now() + patience).await;
+            if signs.taken.get() == 0 {
+                break;
+            }
+            if traffic.reading().read != heard {
+                patience = SILENCE_MAX;
+                continue;
+            }
+            match timeout(PONG_WAIT, pings.ping(Ping::opaque())).await {
+                Ok(Ok(_)) => patience = PING_AGAIN,
+                // The connection tells why itself.
+                Ok(Err(_)) => return pending().await,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Whoever answers does not begin as HTTP/2 does.
+#[derive(Debug, thiserror::Error)]
+#[error("it does not speak HTTP/2")]
+struct NotHttp2;
+
+/// Requests that one connection carries at a time, though the replica may allow
+/// more: nginx, HAProxy and Envoy serve no more than that, and what one lost
+/// packet holds up has a bound.
+const STREAMS_MAX: usize = 100;
+
+/// What a replica may send of one answer, and of all on one connection, before
+/// the clients have taken it: enough for a gigabit at a round trip of a few
+/// milliseconds.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What waits to be written of one upload.
+const SEND_BUFFER_MAX: usize = 128 * 1024;
+
+/// Streams that we have reset, which are remembered for what still comes on them.
+const RESET_STREAMS_MAX: usize = 100;
+
+/// A replica that is waited for and says nothing for so long is asked whether it
+/// is there.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// A PING is answered at once, whatever the application does.
+const PONG_WAIT: Duration = Duration::from_secs(5);
+
+/// Between two PINGs in one silence: servers of gRPC close a connection that
+/// sends a third one within five minutes in which they had nothing to say.
+const PING_AGAIN: Duration = Duration::from_secs(330);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    /// Takes what it is sent and answers with its settings, and with a PONG to so
+    /// many PINGs; tells when each PING came.
+    async fn replica(mut stream: DuplexStream, pongs: usize, pings: Rc<RefCell<Vec<Duration>>>) {
+        let began = Instant::now();
+        stream.read_exact(&mut [0; 24]).await.unwrap();
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let mut payload = vec![0; usize::from(head[2])];
+            stream.read_exact(&mut payload).await.unwrap();
+            let is_ping = head[3] == 6 && head[4] == 0;
+            if is_ping {
+                pings.borrow_mut().push(began.elapsed());
+                if pings.borrow().len() <= pongs {
+                    stream.write_all(&[0, 0, 8, 6, 1, 0, 0, 0, 0]).await.unwrap();
+                    stream.write_all(&payload).await.unwrap();
+                }
+            }
+        }
+    }
+
+    async fn open(pongs: usize) -> (Rc<Session>, Rc<RefCell<Vec<Duration>>>) {
+        let (ours, theirs) = duplex(4096);
+        let pings = Rc::<RefCell<Vec<_>>>::default();
+        tokio::task::spawn_local(replica(theirs, pongs, Rc::clone(&pings)));
+        let session = Session::open(([127, 0, 0, 1], 1).into(), ours).await.unwrap();
+        (session, pings)
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_replica_that_is_waited_for_and_answers_no_ping_is_dead() {
+        let (session, pings) = open(2).await;
+        let _place = session.place();
+        let began = Instant::now();
+        session.signs.until(|signs| signs.over.get()).await;
+        assert_eq!(began.elapsed(), SILENCE_MAX + 2 * PING_AGAIN + PONG_WAIT);
+        let expected = [SILENCE_MAX, SILENCE_MAX + PING_AGAIN, SILENCE_MAX + 2 * PING_AGAIN];
+        assert_eq!(*pings.borrow(), expected);
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn who_is_not_waited_for_is_not_asked() {
+        let (session, pings) = open(0).await;
+        drop(session.place());
+        tokio::time::sleep(PING_AGAIN).await;
+        assert_eq!((session.is_over(), pings.borrow().len()), (false, 0));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_connection_has_room_for_so_many_requests() {
+        // This one allows any number.
+        let (session, _) = open(0).await;
+        let places: Vec<_> = (0..STREAMS_MAX).map(|_| session.place()).collect();
+        assert_eq!((session.room(), session.idle_since()), (0, None));
+        drop(places);
+        assert_eq!((session.room(), session.idle_since()), (STREAMS_MAX, Some(Instant::now())));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_peer_that_begins_otherwise_is_no_session() {
+        let (ours, mut theirs) = duplex(4096);
+        theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        assert!(Session::open(([127, 0, 0, 1], 1).into(), ours).await.is_err());
+    }
+}

@@ -1,0 +1,154 @@
+//! One request on a shared connection.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{Reason, SendStream};
+use http::{Request, Response};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tokio::task::AbortHandle;
+
+use crate::domain::retry::Cause;
+use crate::domain::upstream::Scheme;
+use crate::proxy::upstream::body::RequestBody;
+use crate::proxy::upstream::http2::head;
+use crate::proxy::upstream::http2::incoming::Http2Body;
+use crate::proxy::upstream::http2::session::Place;
+
+/// A place on a connection, and the upload that uses it. When it is dropped
+/// before its answer has ended, the stream is reset, and nothing else.
+#[derive(Debug)]
+pub(in crate::proxy) struct Stream {
+    place: Place,
+    scheme: Scheme,
+    upload: Option<AbortHandle>,
+}
+
+/// Why no answer came, and what follows from it.
+#[derive(Debug)]
+pub(in crate::proxy::upstream) struct Unanswered {
+    pub(in crate::proxy::upstream) cause: Cause,
+    pub(in crate::proxy::upstream) error: h2::Error,
+}
+
+impl Stream {
+    pub(in crate::proxy::upstream) fn new(place: Place, scheme: Scheme) -> Self {
+        Self { place, scheme, upload: None }
+    }
+
+    /// Sends the request and waits for the head of its answer.
+    pub(in crate::proxy::upstream) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Http2Body>, Unanswered> {
+        let written = || self.place.session().traffic.reading().written;
+        let before = written();
+        let answer = match self.begin(request) {
+            Ok((answer, upload)) => {
+                self.upload = upload;
+                answer
+            }
+            Err(error) => return Err(Unanswered { cause: begin_failed(&error), error }),
+        };
+        let failed = |error: h2::Error| {
+            // What others have sent meanwhile cannot be told from what is of this
+            // request, so that only silence proves that none of it went.
+            let unsent = written() == before;
+            let cause = match () {
+                () if was_refused(&error) => Cause::Refused,
+                () if unsent => Cause::Unsent,
+                () => Cause::Unanswered,
+            };
+            Unanswered { cause, error }
+        };
+        let (head, body) = answer.await.map_err(failed)?.into_parts();
+        let body = Http2Body::new(body, &head.headers);
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// Hands the head to the connection, and has the body sent by a task if there
+    /// is one.
+    fn begin(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<(ResponseFuture, Option<AbortHandle>), h2::Error> {
+        let malformed = || h2::Error::from(Reason::PROTOCOL_ERROR);
+        let (head, body) = head::of(request, self.scheme).ok_or_else(malformed)?;
+        let ended = body.is_end_stream();
+        let mut sender = self.place.session().sender.borrow().clone();
+        let (answer, stream) = sender.send_request(head, ended)?;
+        let upload = (!ended).then(|| tokio::task::spawn_local(upload(body, stream)));
+        Ok((answer, upload.map(|task| task.abort_handle())))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(upload) = &self.upload {
+            upload.abort();
+        }
+    }
+}
+
+/// Nothing was sent, unless what was to be sent is none.
+fn begin_failed(error: &h2::Error) -> Cause {
+    if error.is_go_away() || error.is_io() { Cause::Unsent } else { Cause::Other }
+}
+
+/// Whether the replica says that it has not looked at the request: it refuses
+/// the stream, or says goodbye and counts it as none of those that it took (RFC
+/// 9113, section 8.7). h2 fails a stream by a GOAWAY only if it is above the last
+/// one.
+fn was_refused(error: &h2::Error) -> bool {
+    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    error.is_remote() && (refused || error.is_go_away())
+}
+
+/// Sends the body as the replica takes it, until it wants no more.
+async fn upload(mut body: RequestBody, mut stream: SendStream<Bytes>) {
+    let sent = send(&mut body, &mut stream).await;
+    if sent.is_none() {
+        stream.send_reset(Reason::CANCEL);
+    }
+}
+
+/// None if the body broke off, or the replica wants no more of it.
+async fn send(body: &mut RequestBody, stream: &mut SendStream<Bytes>) -> Option<()> {
+    loop {
+        // Nothing is taken from the client that the replica does not take.
+        wait_for_room(stream, 1).await?;
+        let frame = tokio::select! {
+            biased;
+            _ = poll_fn(|context| stream.poll_reset(context)) => return None,
+            frame = body.frame() => frame,
+        };
+        let Some(frame) = frame else { return stream.send_data(Bytes::new(), true).ok() };
+        match frame.ok()?.into_data() {
+            Ok(mut data) => {
+                while !data.is_empty() {
+                    let room = wait_for_room(stream, data.len()).await?;
+                    let piece = data.split_to(room.min(data.len()));
+                    let ended = data.is_empty() && body.is_end_stream();
+                    stream.send_data(piece, ended).ok()?;
+                    if ended {
+                        return Some(());
+                    }
+                }
+            }
+            Err(frame) => return stream.send_trailers(frame.into_trailers().ok()?).ok(),
+        }
+    }
+}
+
+/// How many bytes the replica takes now, at least one.
+async fn wait_for_room(stream: &mut SendStream<Bytes>, wanted: usize) -> Option<usize> {
+    stream.reserve_capacity(wanted);
+    loop {
+        match stream.capacity() {
+            0 => poll_fn(|context| stream.poll_capacity(context)).await?.ok()?,
+            room => return Some(room),
+        };
+    }
+}

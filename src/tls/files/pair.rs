@@ -1,0 +1,109 @@
+//! One certificate with its key, in two files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::fs::statfs;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::config::PairFiles;
+use crate::domain::problem::Problem;
+use crate::tls::certificate::{Certificate, Fault, date};
+use crate::tls::files::read::Opened;
+use crate::tls::files::told;
+use crate::tls::files::watched::Watched;
+use crate::tls::store::Filed;
+use crate::tls::{certificate, pem};
+
+/// The files, and the last good certificate that stood in them.
+#[derive(Debug)]
+pub(super) struct Pair {
+    path: Arc<Path>,
+    key_path: PathBuf,
+    /// The setting by which it is known.
+    setting: &'static str,
+    watched: Watched<Certificate, Rejected>,
+    public_key_told: bool,
+}
+
+/// Why what stands in the files does not count.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Rejected {
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// While the one before it is good.
+    #[error("the new certificate is good only from {} to {}", date(*from), date(*until))]
+    Untimely { from: SystemTime, until: SystemTime },
+}
+
+impl Pair {
+    pub(super) fn new(files: &PairFiles, setting: &'static str) -> Self {
+        Self {
+            path: files.certificate.as_path().into(),
+            key_path: files.key.clone(),
+            setting,
+            watched: Watched::new(vec![files.certificate.clone(), files.key.clone()]),
+            public_key_told: false,
+        }
+    }
+
+    pub(super) fn stands_in(&self, files: &PairFiles) -> bool {
+        *self.path == *files.certificate && self.key_path == files.key
+    }
+
+    /// Reads it if it has changed. Whether there is a new one.
+    pub(super) fn look(&mut self, now: Instant, date: SystemTime) -> bool {
+        let Self { path, key_path, public_key_told, .. } = self;
+        let changed = self.watched.look(now, |contents, opened, before| {
+            let [chain, key] = contents else { return Err(Fault::NoCertificate.into()) };
+            let certificate = pem::certificate(chain, key)?;
+            let serves_better = before.is_some_and(|before| before.is_current(date));
+            if serves_better && !certificate.is_current(date) {
+                let (from, until) = (certificate.not_before, certificate.not_after);
+                return Err(Rejected::Untimely { from, until });
+            }
+            if is_public(opened, key_path) && !*public_key_told {
+                *public_key_told = true;
+                warn!(key = %key_path.display(), "Every user of the machine may read this private key");
+            }
+            Ok(certificate)
+        });
+        if let (true, Some(certificate)) = (changed, self.watched.value()) {
+            let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
+            let until = certificate::date(certificate.not_after);
+            info!(file = %path.display(), names = names.join(" "), until, "Certificate read");
+        }
+        changed
+    }
+
+    pub(super) fn problem(&self, now: Instant, date: SystemTime) -> Option<Problem> {
+        let value = self.watched.value();
+        let problem = match (self.watched.trouble(now), value) {
+            (Some(trouble), _) => told::trouble(&self.path, &self.key_path, trouble, value),
+            (None, Some(certificate)) => told::age(&self.path, certificate, date)?,
+            (None, None) => return None,
+        };
+        Some(problem.about(self.setting))
+    }
+
+    /// As the store knows it.
+    pub(super) fn filed(&self) -> Filed {
+        Filed {
+            path: Arc::clone(&self.path),
+            certificate: self.watched.value().cloned(),
+            fault: None,
+        }
+    }
+}
+
+/// Whether anybody may read the key. Secrets of Docker and Kubernetes are so by
+/// default, in memory that nobody else can reach.
+fn is_public(opened: &[Opened], key: &Path) -> bool {
+    let in_memory = || statfs(key).is_ok_and(|it| it.f_type == TMPFS);
+    opened.last().is_some_and(|key| key.is_public) && !in_memory()
+}
+
+/// `TMPFS_MAGIC` of statfs(2).
+const TMPFS: i64 = 0x0102_1994;
