@@ -19,7 +19,6 @@ pub(super) const CONTINUATION: u8 = 9;
 pub(super) const ENDS_STREAM: u8 = 1;
 pub(super) const ENDS_HEADERS: u8 = 4;
 
-pub(super) const NO_ERROR: u32 = 0;
 pub(super) const CALM: u32 = 11;
 
 /// `GET https /` in HPACK's static table, and `:authority: a`.
