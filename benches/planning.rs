@@ -150,6 +150,7 @@ fn world(count: u16) -> World {
                 }],
                 exposed: Some(vec![8080]),
             },
+            stop_timeout: None,
             oneoff: false,
             host_name: None,
         }

@@ -3,6 +3,7 @@
 mod admin;
 mod cli;
 mod docker;
+mod hostile;
 mod labels;
 mod simulation;
 mod stacks;

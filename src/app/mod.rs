@@ -1,7 +1,9 @@
 //! The only place that knows every part: wiring, tasks, shutdown.
 
+mod certificates;
 mod check;
 mod limits;
+mod pressure;
 mod privileges;
 mod shutdown;
 
@@ -34,10 +36,11 @@ use crate::domain::routing::RoutingTable;
 use crate::domain::world::Report;
 use crate::live::{self, Alarm};
 use crate::probe::Prober;
-use crate::proxy::{self, BindError, EntryPoint, Listening, Parts, Verifier, Workers};
+use crate::proxy::{self, BindError, Crowd, EntryPoint, Listening, Parts, Verifier, Workers};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Counters;
+use crate::tls::acme::Challenges;
 use crate::tls::{Files, Store, Unmade};
 
 /// Why the balancer could not start, or had to stop.
@@ -99,15 +102,19 @@ fn start(config: &Config) -> Result<(), Failed> {
     let sticky_key = config.sticky_key.clone().map_or_else(random_key, Ok)?;
     let (publisher, reader) = live::channel(RoutingTable::new(config.localhost, sticky_key));
     let alarm = Alarm::default();
+    let counters = Arc::new(Counters::new(proxy::REASONS, proxy::FAILURES));
     let parts = Parts {
         reader,
         alarm: alarm.clone(),
         access_log,
-        counters: Arc::new(Counters::new(proxy::REASONS)),
+        pressure: Arc::clone(&counters.pressure),
+        counters,
+        crowd: config.connections_per_client.map(|most| Arc::new(Crowd::new(most))),
         trusted_proxies: config.trusted_proxies.clone().into(),
         https_public_port: config.https_public_port,
         keep_alive: config.keep_alive,
         tls: store,
+        challenges: Challenges::default(),
         passwords: Verifier::new()?,
         proxy_protocol: config.proxy_protocol.clone().into(),
         epoch: Instant::now(),
@@ -125,10 +132,16 @@ fn start(config: &Config) -> Result<(), Failed> {
         if let Some(files) = files {
             tasks.spawn("certificate files", files.watch(reports.clone()));
         }
+        let certified = certificates::keep(config, &parts, &mut tasks, &reports);
         // The control loop ends with its last source, and there may be none.
         let keep_reports_open = reports;
         let mut prober = Prober::new(alarm);
-        let follow = move |table: &RoutingTable| prober.follow(table);
+        let follow = move |table: &RoutingTable| {
+            prober.follow(table);
+            certified.follow(table);
+        };
+        let gauge = Arc::clone(&parts.pressure);
+        tasks.spawn("memory", pressure::watch(config.memory_limit, gauge));
         tasks.spawn("control", control.run(received, stopping.clone(), follow));
         for listener in admin {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(Failed::Runtime)?;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::proxy::WEBSOCKETS_END;
+
 /// The signals that ask the balancer to stop.
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -30,3 +32,8 @@ impl Signals {
 
 /// How long requests and tunnels may finish. Docker kills 10 s after it asked.
 pub(super) const DEADLINE: Duration = Duration::from_secs(9);
+
+const _: () = assert!(
+    WEBSOCKETS_END.as_secs() + 1 < DEADLINE.as_secs(),
+    "WebSockets have time for a goodbye"
+);

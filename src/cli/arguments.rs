@@ -153,6 +153,8 @@ fn check() -> Command {
         | Key::KeepAlive
         | Key::StickyKeyFile
         | Key::ProxyProtocol
+        | Key::ConnectionsPerClient
+        | Key::MemoryLimit
         | Key::Localhost
         | Key::AcmeEmail
         | Key::AcmeDirectory

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use http::Uri;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -169,7 +170,12 @@ pub(super) fn binding_key(file: &str) -> Result<Arc<[u8]>, Fault> {
 pub(super) fn authorities(file: &str) -> Result<Arc<[CertificateDer<'static>]>, Fault> {
     let hint = "name a file with the certificates of the authority in PEM form";
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file.as_bytes()).collect();
+    let usable =
+        |it: &CertificateDer<'_>| RootCertStore::empty().add(it.clone().into_owned()).is_ok();
     match found {
+        Ok(found) if !found.iter().all(usable) => {
+            Err(Fault::new("holds a certificate that cannot be used", hint))
+        }
         Ok(found) if !found.is_empty() => Ok(found.into()),
         Ok(_) => Err(Fault::new("holds no certificate", hint)),
         Err(_) => Err(Fault::new("holds a certificate that cannot be read", hint)),

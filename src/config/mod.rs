@@ -73,6 +73,10 @@ pub struct Config {
     pub sticky_key: Option<StickyKey>,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol: Vec<IpNet>,
+    /// Connections that one client may hold at once; none: any number.
+    pub connections_per_client: Option<u32>,
+    /// What we may hold of memory, in bytes; none: what we are granted.
+    pub memory_limit: Option<u64>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
     /// From whom certificates are asked, where a pool wants one.
@@ -167,6 +171,8 @@ impl Default for Config {
             keep_alive: Duration::from_secs(75),
             sticky_key: None,
             proxy_protocol: Vec::new(),
+            connections_per_client: Some(CONNECTIONS_PER_CLIENT),
+            memory_limit: None,
             localhost: true,
             acme: Acme::default(),
             log: "info".to_owned(),
@@ -184,3 +190,7 @@ impl Default for DockerAddress {
         Self::Unix("/var/run/docker.sock".into())
     }
 }
+
+/// Beyond what the people behind one address need, and far below what all may
+/// hold.
+const CONNECTIONS_PER_CLIENT: u32 = 16_384;

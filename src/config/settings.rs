@@ -46,6 +46,8 @@ pub enum Key {
     KeepAlive,
     StickyKeyFile,
     ProxyProtocol,
+    ConnectionsPerClient,
+    MemoryLimit,
     Localhost,
     AcmeEmail,
     AcmeDirectory,
@@ -117,7 +119,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 34] = [
+pub static SETTINGS: [Setting; 36] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -399,6 +401,31 @@ pub static SETTINGS: [Setting; 34] = [
                anyone else a header is no HTTP and refused. Replicas are sent one with the label \
                `lb.proxy_protocol`.",
         example: r#"["10.0.0.0/8", "192.168.1.1"]"#,
+    },
+    Setting {
+        key: Key::ConnectionsPerClient,
+        name: "connections_per_client",
+        arity: Arity::One,
+        value: "COUNT|off",
+        absent: Absent::Value("16384"),
+        help: "Connections that one client may hold at once",
+        more: "A client is an IPv4 address or an IPv6 /64. Further connections are closed at once. \
+               Addresses of `trusted_proxies` and `proxy_protocol` may hold any number. Where all \
+               clients seem to come from one address, as behind a port that Docker forwards by its \
+               proxy, count them together.",
+        example: "1000",
+    },
+    Setting {
+        key: Key::MemoryLimit,
+        name: "memory_limit",
+        arity: Arity::One,
+        value: "SIZE|auto",
+        absent: Absent::Value("auto"),
+        help: "How much memory we may hold",
+        more: "From 85 % of it on no new connections are taken and idle ones are closed; from 95 % on \
+               new requests are answered 503. `auto` is the limit of our control group, where we \
+               hold a good part of it, or the machine's memory.",
+        example: r#""512MiB""#,
     },
     Setting {
         key: Key::Localhost,

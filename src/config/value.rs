@@ -134,6 +134,29 @@ pub(super) fn keep_alive(written: &str) -> Result<Duration, Fault> {
     Ok(time)
 }
 
+/// Connections of one client; none for `off`.
+pub(super) fn connections(written: &str) -> Result<Option<u32>, Fault> {
+    if written == "off" {
+        return Ok(None);
+    }
+    let count = written.parse().ok().filter(|count| (1..=CONNECTIONS_MAX).contains(count));
+    count.map(Some).ok_or_else(|| {
+        let hint = format!("write a number from 1 to {CONNECTIONS_MAX}, or `off`");
+        Fault::new("is not a number of connections", hint)
+    })
+}
+
+/// A size of memory in bytes; none for `auto`.
+pub(super) fn memory(written: &str) -> Result<Option<u64>, Fault> {
+    if written == "auto" {
+        return Ok(None);
+    }
+    let size = units::size(written).ok().filter(|&size| size >= MEMORY_LEAST);
+    size.map(Some).ok_or_else(|| {
+        Fault::new("is not a size of memory", "write one from `1MiB`, such as `512MiB`, or `auto`")
+    })
+}
+
 pub(super) fn uid(written: &str) -> Result<u32, Fault> {
     written.parse().map_err(|_| {
         Fault::new("is not a user id", "write the number that `id -u NAME` prints, such as `65532`")
@@ -242,6 +265,12 @@ impl FromStr for AccessLogFormat {
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// As many as a machine holds with all of its ports and addresses.
+const CONNECTIONS_MAX: u32 = 1 << 24;
+
+/// Nothing runs in less.
+const MEMORY_LEAST: u64 = 1 << 20;
 
 /// As long as the name of a pool.
 const ENTRY_POINT_BYTES_MAX: usize = 63;

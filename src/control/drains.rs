@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::info;
@@ -19,6 +20,8 @@ struct Drain {
     name: Arc<str>,
     vitals: Arc<Vitals>,
     began: Instant,
+    /// When its WebSockets are to leave, since it is killed soon after.
+    goodbye_at: Option<Instant>,
     until: Instant,
 }
 
@@ -33,10 +36,13 @@ impl Drains {
                 let serial = endpoint.vitals.serial();
                 let began = self.0.get(&serial).map_or(now, |it| it.began);
                 let until = began + pool.settings.drain;
+                let time_to_stop = endpoint.vitals.time_to_stop();
+                let goodbye_at = time_to_stop.map(|time| began + time - ahead_of_end(time));
                 let drain = drains.entry(serial).or_insert_with(|| Drain {
                     name: Arc::clone(&endpoint.name),
                     vitals: Arc::clone(&endpoint.vitals),
                     began,
+                    goodbye_at,
                     until,
                 });
                 drain.until = drain.until.max(until);
@@ -45,15 +51,20 @@ impl Drains {
         self.0 = drains;
     }
 
-    /// When the next of them has had its time.
+    /// When the next of them has had its time, or is about to be killed.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.0.values().filter(|it| !it.vitals.is_cut()).map(|it| it.until).min()
+        self.0.values().filter_map(Drain::next_deadline).min()
     }
 
-    /// Cuts those that have had their time. Whether there is any.
+    /// Cuts those that have had their time, and has those say goodbye that are
+    /// about to be killed. Whether there is any.
     pub(super) fn cut(&self, now: Instant) -> bool {
-        let overdue = self.0.values().filter(|it| it.until <= now && !it.vitals.is_cut());
         let mut any = false;
+        for drain in self.0.values().filter(|it| it.goodbye_due().is_some_and(|at| at <= now)) {
+            drain.vitals.say_goodbye();
+            any = true;
+        }
+        let overdue = self.0.values().filter(|it| it.until <= now && !it.vitals.is_cut());
         for drain in overdue {
             drain.vitals.cut();
             let in_flight = drain.vitals.in_flight();
@@ -63,3 +74,24 @@ impl Drains {
         any
     }
 }
+
+impl Drain {
+    fn next_deadline(&self) -> Option<Instant> {
+        let cut_due = (!self.vitals.is_cut()).then_some(self.until);
+        self.goodbye_due().into_iter().chain(cut_due).min()
+    }
+
+    fn goodbye_due(&self) -> Option<Instant> {
+        self.goodbye_at.filter(|_| !self.vitals.says_goodbye())
+    }
+}
+
+/// How long before a container is killed its WebSockets are closed, where it has
+/// so much `time` from its stop signal on.
+fn ahead_of_end(time: Duration) -> Duration {
+    GOODBYE_AHEAD.min(time / 2)
+}
+
+/// For the close frames and their answers, and for the clock of an engine that is
+/// not ours.
+const GOODBYE_AHEAD: Duration = Duration::from_secs(2);

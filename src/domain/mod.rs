@@ -11,6 +11,7 @@ pub mod middleware;
 pub mod names;
 pub mod plan;
 pub mod pool;
+pub mod pressure;
 pub mod problem;
 pub mod proxy_protocol;
 pub mod retry;

@@ -40,6 +40,9 @@ pub struct Workload {
     /// When it was created, in nanoseconds since the epoch; orders "newest".
     pub created: i64,
     pub place: Place,
+    /// How long its process has to end after its stop signal; none while that is
+    /// not known, and where nobody stops it.
+    pub stop_timeout: Option<Duration>,
     /// Made by `docker-compose run` rather than `up`.
     pub oneoff: bool,
 }

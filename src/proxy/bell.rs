@@ -4,11 +4,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use slab::Slab;
+use tokio::time::sleep;
 
 use crate::domain::pool::{InFlight, Vitals};
 
@@ -22,6 +25,7 @@ pub(super) struct Bell {
     /// The clients' connections.
     connections: RefCell<Slab<Option<Waker>>>,
     stopping: Cell<bool>,
+    pressed: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -104,6 +108,18 @@ impl Bell {
     /// Tells every connection that we stop.
     pub(super) fn stop(&self) {
         self.stopping.set(true);
+        self.ring_connections();
+    }
+
+    /// Has every connection act as if we stopped while memory is short: it ends
+    /// when it would only wait for a next request.
+    pub(super) fn press(&self, short: bool) {
+        if self.pressed.replace(short) != short && short {
+            self.ring_connections();
+        }
+    }
+
+    fn ring_connections(&self) {
         for (_, waker) in self.connections.borrow_mut().iter_mut() {
             if let Some(waker) = waker.take() {
                 waker.wake();
@@ -138,9 +154,14 @@ impl Watch {
         }
     }
 
+    /// To be told when we stop.
+    pub(super) fn listener(&self) -> Listener {
+        self.bell.listen()
+    }
+
     /// Waits until the vitals of an endpoint that leaves are as `wanted`.
     pub(super) async fn until(&self, wanted: impl Fn(&Vitals) -> bool) {
-        std::future::poll_fn(|context| {
+        poll_fn(|context| {
             if self.sees(&wanted) {
                 return Poll::Ready(());
             }
@@ -158,15 +179,28 @@ impl Drop for Watch {
 }
 
 impl Listener {
-    /// Whether we stop; if not, the task of `context` is woken when we do.
+    /// Whether we stop, or memory is short; if not, the task of `context` is woken
+    /// when we do, or it is.
     pub(super) fn hears_stop(&self, context: &Context<'_>) -> bool {
-        if self.bell.is_stopping() {
+        if self.bell.is_stopping() || self.bell.pressed.get() {
             return true;
         }
         if let Some(waker) = self.bell.connections.borrow_mut().get_mut(self.seat) {
             note(waker, context);
         }
         false
+    }
+}
+
+impl Listener {
+    /// Waits until we have been stopping for `patience`.
+    pub(super) async fn stopped_for(&self, patience: Duration) {
+        poll_fn(|context| match self.hears_stop(context) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+        sleep(patience).await;
     }
 }
 
@@ -180,7 +214,7 @@ impl Place {
     /// Waits until the bell rings for those that wait.
     pub(super) async fn rung(&self) {
         let mut waits = false;
-        std::future::poll_fn(|context| {
+        poll_fn(|context| {
             let mut holds = self.bell.holds.borrow_mut();
             match holds.get_mut(&self.arrival) {
                 // Ringing takes the waker.
@@ -265,6 +299,21 @@ mod tests {
         assert!(connection.hears_stop(&Context::from_waker(&waker)));
         drop(connection);
         assert!(bell.connections.borrow().is_empty());
+    }
+
+    #[test]
+    fn connections_end_as_if_we_stopped_while_memory_is_short() {
+        let (bell, woken) = (Rc::new(Bell::default()), Arc::new(Mutex::new(Vec::new())));
+        let connection = bell.listen();
+        let waker = called(7, &woken);
+        let hears = || connection.hears_stop(&Context::from_waker(&waker));
+        assert!(!hears());
+        bell.press(true);
+        bell.press(true);
+        assert_eq!(*woken.lock().unwrap(), [7]);
+        assert!(hears() && !bell.is_stopping());
+        bell.press(false);
+        assert!(!hears());
     }
 
     #[test]

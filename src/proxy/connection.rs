@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::domain::http::forwarded::{self, Scheme};
 use crate::proxy::http1::{self, Limits};
@@ -16,7 +16,8 @@ use crate::proxy::introduction::{Introduced, NotIntroduced};
 use crate::proxy::listener::EntryPoint;
 use crate::proxy::request::Visitor;
 use crate::proxy::resources::Resources;
-use crate::proxy::secure;
+use crate::proxy::secure::{self, NotSecured};
+use crate::proxy::sniff::{Speech, sniff};
 
 /// Serves a connection until either side ends it, or we stop.
 pub(super) async fn serve(
@@ -25,7 +26,8 @@ pub(super) async fn serve(
     peer: SocketAddr,
     entry: Arc<EntryPoint>,
 ) {
-    let limits = Limits::default();
+    let accepted = Instant::now();
+    let limits = Limits { idle_timeout: resources.parts.keep_alive, ..Limits::default() };
     let introduced = match introduce(&resources, &mut stream, peer, limits.head_timeout).await {
         Ok(introduced) => introduced,
         Err(error) => {
@@ -43,10 +45,20 @@ pub(super) async fn serve(
     // needs.
     if !entry.tls {
         let visitor = Visitor { from: from(Scheme::Http), ends, entry, session: None };
-        return Box::pin(http1::serve(resources, stream, &rest, visitor)).await;
+        let stops = (resources.bell().listen(), FIRST_HEAD);
+        return match Box::pin(sniff(&stream, rest, &limits, stops)).await {
+            Speech::Http1(rest) => {
+                Box::pin(http1::serve(resources, stream, &rest, visitor)).await;
+            }
+            Speech::Http2(rest) => {
+                Box::pin(http2::serve(resources, stream, &rest, visitor)).await;
+            }
+            Speech::Nothing => {}
+        };
     }
-    match Box::pin(secure::shake_hands(&resources, stream, &rest)).await {
-        Ok(secured) => {
+    let deadline = accepted + HANDSHAKE_TIMEOUT;
+    match Box::pin(secure::shake_hands(&resources, stream, rest, deadline)).await {
+        Ok(Some(secured)) => {
             let is_http2 = secured.is_http2();
             let session = Some(secured.session);
             let visitor = Visitor { from: from(Scheme::Https), ends, entry, session };
@@ -56,7 +68,8 @@ pub(super) async fn serve(
                 Box::pin(http1::serve(resources, secured.stream, &[], visitor)).await;
             }
         }
-        Err(error) => debug!(%peer, %error, "A TLS handshake failed"),
+        Ok(None) => {}
+        Err(error) => unsecured(&resources, ends.source, &error),
     }
 }
 
@@ -89,6 +102,21 @@ fn refused(resources: &Resources, peer: SocketAddr, error: &NotIntroduced) {
         );
     }
 }
+
+/// A client without a connection is told why by an alert at the most: whoever
+/// runs us must be able to see more.
+fn unsecured(resources: &Resources, client: SocketAddr, error: &NotSecured) {
+    debug!(%client, %error, "A TLS handshake failed");
+    resources.parts.counters.handshake_failed(error.reason());
+    if let Some(count) = resources.complaints().note(client.ip(), Instant::now()) {
+        let client = client.ip();
+        info!(%client, count, "TLS handshakes fail: {error}. This is told once a minute at the most");
+    }
+}
+
+/// From the connection's begin to the end of its handshake, a PROXY header
+/// included.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// While stopping, for the first request of a connection that came just before.
 pub(super) const FIRST_HEAD: Duration = Duration::from_secs(1);

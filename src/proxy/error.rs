@@ -24,6 +24,12 @@ pub(super) enum ProxyError {
     Closed,
     #[error("the client may not use this pool")]
     Forbidden,
+    #[error("the connection was made for another host")]
+    Misdirected,
+    #[error("the client has shown no certificate, which its pool requires")]
+    NoClientCertificate,
+    #[error("we are short of memory")]
+    Overloaded,
     #[error("the client has sent too many requests of late")]
     RateLimited {
         /// How many may come at once.
@@ -95,12 +101,14 @@ impl ProxyError {
             Self::ClientBroke(Some(Fault::BodyTimeout)) => StatusCode::REQUEST_TIMEOUT,
             Self::AmbiguousPath | Self::ClientBroke(_) => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::NoClientCertificate => StatusCode::FORBIDDEN,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Closed
             | Self::AuthUnavailable(_)
+            | Self::Overloaded
             | Self::HoldTimeout { .. }
             | Self::QueueFull
             | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -121,7 +129,7 @@ impl ProxyError {
             Self::ClientBroke(None) => Code::Cancelled,
             Self::Refused(_) | Self::AmbiguousPath | Self::ClientBroke(Some(_)) => Code::Internal,
             Self::NoRoute => Code::Unimplemented,
-            Self::Forbidden => Code::PermissionDenied,
+            Self::Forbidden | Self::NoClientCertificate => Code::PermissionDenied,
             Self::Unauthorized => Code::Unauthenticated,
             Self::RateLimited { .. } | Self::BodyTooLarge { .. } => Code::ResourceExhausted,
             Self::ResponseTimeout { .. } | Self::DeadlineExceeded => Code::DeadlineExceeded,
@@ -132,6 +140,8 @@ impl ProxyError {
             | Self::QueueTimeout { .. }
             | Self::Connect { .. }
             | Self::Reset { .. }
+            | Self::Misdirected
+            | Self::Overloaded
             | Self::Untrusted { .. }
             | Self::NoUpgrade { .. }
             | Self::Left { .. }
@@ -148,6 +158,9 @@ impl ProxyError {
             | Self::NoRoute
             | Self::Closed
             | Self::Forbidden
+            | Self::Misdirected
+            | Self::NoClientCertificate
+            | Self::Overloaded
             | Self::RateLimited { .. }
             | Self::Unauthorized
             | Self::AuthUnavailable(_)
@@ -174,6 +187,9 @@ impl ProxyError {
             Self::NoRoute => "no_route",
             Self::Closed => "guard_unreadable",
             Self::Forbidden => "forbidden",
+            Self::Misdirected => "misdirected",
+            Self::NoClientCertificate => "no_client_certificate",
+            Self::Overloaded => "overloaded",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unauthorized => "unauthorized",
             Self::AuthUnavailable(_) => "auth_unavailable",
@@ -204,10 +220,13 @@ impl ProxyError {
             Self::NoRoute => "There is no service at this address.",
             Self::Closed => "This service is not configured correctly.",
             Self::Forbidden => "You may not use this service from where you are.",
+            Self::Misdirected => "Please ask for this service by a connection of its own.",
+            Self::NoClientCertificate => "This service asks for a certificate of yours.",
             Self::RateLimited { .. } => "Too many requests. Please slow down.",
             Self::Unauthorized => "This service asks for a name and a password.",
             Self::BodyTooLarge { .. } => "The request is too large.",
             Self::AuthUnavailable(_)
+            | Self::Overloaded
             | Self::HoldTimeout { .. }
             | Self::QueueFull
             | Self::QueueTimeout { .. } => {
@@ -230,6 +249,7 @@ impl ProxyError {
         match self {
             Self::RateLimited { next, .. } => Some(*next),
             Self::AuthUnavailable(_)
+            | Self::Overloaded
             | Self::HoldTimeout { .. }
             | Self::QueueFull
             | Self::QueueTimeout { .. } => Some(MOMENT),
@@ -238,6 +258,8 @@ impl ProxyError {
             | Self::NoRoute
             | Self::Closed
             | Self::Forbidden
+            | Self::Misdirected
+            | Self::NoClientCertificate
             | Self::Unauthorized
             | Self::BodyTooLarge { .. }
             | Self::Connect { .. }
@@ -284,7 +306,10 @@ impl ProxyError {
     /// Whether the connection must end, since what follows on it cannot be
     /// trusted to be where it seems.
     fn closes(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::ClientBroke(_) | Self::BodyTooLarge { .. })
+        matches!(
+            self,
+            Self::Refused(_) | Self::ClientBroke(_) | Self::BodyTooLarge { .. } | Self::Overloaded
+        )
     }
 }
 
@@ -316,6 +341,9 @@ pub const REASONS: &[&str] = &[
     "no_route",
     "guard_unreadable",
     "forbidden",
+    "misdirected",
+    "no_client_certificate",
+    "overloaded",
     "rate_limited",
     "unauthorized",
     "auth_unavailable",

@@ -1,14 +1,12 @@
 //! Who is on the line, as the PROXY header in front of a connection says.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::domain::proxy_protocol::{self, Ends, HEADER_BYTES_MAX, Header, Malformed};
 use crate::proxy::bell::Listener;
@@ -55,19 +53,11 @@ impl Introduced {
         limit: Duration,
         (stops, patience): (Listener, Duration),
     ) -> Result<Self, NotIntroduced> {
-        let stopping = async {
-            poll_fn(|context| match stops.hears_stop(context) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            })
-            .await;
-            sleep(patience).await;
-        };
         let (header, rest) = tokio::select! {
             received = timeout(limit, receive(stream)) => {
                 received.map_err(|_| NotIntroduced::Late(limit))??
             }
-            () = stopping => return Err(NotIntroduced::Stopping),
+            () = stops.stopped_for(patience) => return Err(NotIntroduced::Stopping),
         };
         let ends = match header {
             Header::Forwarded(ends) => ends,

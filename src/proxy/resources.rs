@@ -11,17 +11,22 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use crate::domain::pool::{PoolSettings, PoolState};
+use crate::domain::pressure::Gauge;
 use crate::domain::routing::RoutingTable;
 use crate::live::{Alarm, Reader};
 use crate::proxy::bell::Bell;
+use crate::proxy::complaints::Complaints;
+use crate::proxy::crowd::Crowd;
 use crate::proxy::encoders::Encoders;
 use crate::proxy::errand::Errands;
+use crate::proxy::handshakes::Handshakes;
 use crate::proxy::pages::Pages;
 use crate::proxy::passwords::{Verified, Verifier};
 use crate::proxy::upstream::Carriers;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
 use crate::tls::Store;
+use crate::tls::acme::Challenges;
 
 /// What every worker is given.
 #[derive(Clone, Debug)]
@@ -30,6 +35,10 @@ pub struct Parts {
     pub alarm: Alarm,
     pub access_log: AccessLog,
     pub counters: Arc<Counters>,
+    /// How short of memory we are.
+    pub pressure: Arc<Gauge>,
+    /// The connections of each client; none where they have no limit.
+    pub crowd: Option<Arc<Crowd>>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Arc<[IpNet]>,
     /// Where clients reach our https, for redirects to it.
@@ -38,6 +47,8 @@ pub struct Parts {
     pub keep_alive: Duration,
     /// None where nothing is served by TLS.
     pub tls: Option<Arc<Store>>,
+    /// What authorities are told who come to see that a name is ours.
+    pub challenges: Challenges,
     pub passwords: Verifier,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol: Arc<[IpNet]>,
@@ -60,6 +71,8 @@ pub(super) struct Resources {
     verified: Verified,
     pages: Pages,
     warned_at: Cell<Option<Instant>>,
+    complaints: Complaints,
+    handshakes: Handshakes,
     /// Those who wait for any table at all, as if for a pool of its own.
     unrouted: (PoolSettings, Arc<PoolState>),
 }
@@ -82,6 +95,8 @@ impl Resources {
             verified: Verified::default(),
             pages: Pages::default(),
             warned_at: Cell::default(),
+            complaints: Complaints::default(),
+            handshakes: Handshakes::default(),
             unrouted: Default::default(),
         }
     }
@@ -141,6 +156,14 @@ impl Resources {
 
     pub(super) fn pages(&self) -> &Pages {
         &self.pages
+    }
+
+    pub(super) fn complaints(&self) -> &Complaints {
+        &self.complaints
+    }
+
+    pub(super) fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
     }
 
     pub(super) fn bell(&self) -> &Rc<Bell> {

@@ -3,19 +3,29 @@
 use std::io;
 use std::sync::Arc;
 
+use base64ct::{Base64, Encoding};
+use http::HeaderValue;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::rustls::server::{Acceptor, ClientHello};
+use tokio_rustls::rustls::{self, ServerConfig, ServerConnection};
 use tokio_rustls::server::TlsStream;
 
+use crate::domain::names::host_key;
 use crate::domain::tls::ClientAuth;
+use crate::proxy::connection::FIRST_HEAD;
+use crate::proxy::http1::Limits;
+use crate::proxy::http1::linger::linger;
+use crate::proxy::prefixed::Prefixed;
 use crate::proxy::resources::Resources;
-use crate::tls::{Identity, Unrecognised};
+use crate::tls::{Identity, Store, Unrecognised};
 
 /// A connection whose handshake is done.
 #[derive(Debug)]
 pub(super) struct Secured {
-    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) stream: TlsStream<Prefixed<TcpStream>>,
     pub(super) session: Session,
 }
 
@@ -27,6 +37,16 @@ pub(super) struct Session {
     /// The certificate that it was shown.
     pub(super) identity: Identity,
     pub(super) auth: ClientAuth,
+    /// The verified certificate of the client, as replicas are told of it
+    /// (RFC 9440, section 2.1).
+    pub(super) client: Option<ClientCert>,
+}
+
+/// A verified certificate.
+#[derive(Debug)]
+pub(super) struct ClientCert {
+    /// None of one that is too large to be passed on.
+    pub(super) value: Option<HeaderValue>,
 }
 
 /// Why there is no connection.
@@ -36,8 +56,18 @@ pub(super) enum NotSecured {
     NoStore,
     #[error(transparent)]
     Unrecognised(#[from] Unrecognised),
-    #[error("the handshake failed")]
-    Io(#[from] io::Error),
+    #[error("it took too long")]
+    Late,
+    #[error("it gave way to newer ones")]
+    Crowded,
+    #[error("plain http was spoken")]
+    PlainHttp,
+    #[error("it does not begin as TLS does")]
+    NotTls,
+    #[error("{0}")]
+    Tls(rustls::Error),
+    #[error("the connection broke")]
+    Io(#[source] io::Error),
 }
 
 impl Secured {
@@ -46,18 +76,178 @@ impl Secured {
     }
 }
 
-/// Shakes hands with the client, who has already sent `_before`.
+impl NotSecured {
+    /// The name in metrics: one of [`FAILURES`].
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoStore | Self::Unrecognised(_) => "no_certificate",
+            Self::Late => "timeout",
+            Self::Crowded => "crowded",
+            Self::PlainHttp | Self::NotTls => "not_tls",
+            Self::Tls(
+                rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented,
+            ) => "client_certificate",
+            Self::Tls(rustls::Error::AlertReceived(_)) => "refused",
+            Self::Tls(_) => "protocol",
+            Self::Io(_) => "broken",
+        }
+    }
+}
+
+impl From<io::Error> for NotSecured {
+    fn from(error: io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(fault) => Self::Tls(fault.clone()),
+            None => Self::Io(error),
+        }
+    }
+}
+
+/// Shakes hands with the client, who has already sent `before`, until `deadline`.
+/// None where nothing is left to be served: it left again, only looked at a
+/// challenge, or we stop.
 pub(super) async fn shake_hands(
     resources: &Resources,
     stream: TcpStream,
-    _before: &[u8],
-) -> Result<Secured, NotSecured> {
+    before: Vec<u8>,
+    deadline: Instant,
+) -> Result<Option<Secured>, NotSecured> {
     let store = resources.parts.tls.as_ref().ok_or(NotSecured::NoStore)?;
+    let place = resources.handshakes().begin();
+    let stops = resources.bell().listen();
+    tokio::select! {
+        secured = timeout_at(deadline, negotiate(resources, store, stream, before)) => {
+            secured.map_err(|_| NotSecured::Late)?
+        }
+        () = place.lost() => Err(NotSecured::Crowded),
+        () = stops.stopped_for(FIRST_HEAD) => Ok(None),
+    }
+}
+
+async fn negotiate(
+    resources: &Resources,
+    store: &Store,
+    mut stream: TcpStream,
+    before: Vec<u8>,
+) -> Result<Option<Secured>, NotSecured> {
+    let mut first = [0];
+    let first = match before.first() {
+        Some(&first) => first,
+        // Who only looks whether we listen is no trouble.
+        None if stream.peek(&mut first).await? == 0 => return Ok(None),
+        None => first[0],
+    };
+    match first {
+        HANDSHAKE => {}
+        letter if letter.is_ascii_uppercase() => {
+            stream.write_all(USE_HTTPS).await?;
+            linger(&mut stream, &Limits::default()).await;
+            return Err(NotSecured::PlainHttp);
+        }
+        _ => return Err(NotSecured::NotTls),
+    }
+    let stream = Prefixed::new(before, stream);
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let name: Option<Arc<str>> =
-        start.client_hello().server_name().map(|name| name.to_ascii_lowercase().into());
-    let auth = ClientAuth::Off;
-    let choice = store.choose(name.as_deref(), auth)?;
-    let stream = start.into_stream(choice.config).await?;
-    Ok(Secured { stream, session: Session { name, identity: choice.identity, auth } })
+    let hello = start.client_hello();
+    let name: Option<Arc<str>> = hello.server_name().map(|name| host_key(name).into());
+    if let Some(config) = challenge(store, &hello) {
+        // Whoever validates looks at the certificate and goes (RFC 8737,
+        // section 3).
+        let mut stream = start.into_stream(config).await?;
+        stream.shutdown().await?;
+        return Ok(None);
+    }
+    let auth = resources.table().client_auth(name.as_deref().unwrap_or_default());
+    let choice = match store.choose(name.as_deref(), auth) {
+        Ok(choice) => choice,
+        Err(unrecognised) => {
+            let mut stream = start.io;
+            stream.write_all(&UNRECOGNIZED_NAME).await?;
+            linger(&mut stream, &Limits::default()).await;
+            return Err(unrecognised.into());
+        }
+    };
+    let shrink = |it: &mut ServerConnection| it.set_buffer_limit(Some(BUFFERED_BYTES_MAX));
+    let accepted = start.into_stream_with(choice.config, shrink).into_fallible().await;
+    let stream = match accepted {
+        Ok(stream) => stream,
+        Err((error, mut stream)) => {
+            // A reset must not overtake the alert that says what is wrong.
+            linger(&mut stream, &Limits::default()).await;
+            return Err(error.into());
+        }
+    };
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let client = certificates.first().filter(|_| auth != ClientAuth::Off);
+    let client = client.map(|certificate| ClientCert { value: value(certificate) });
+    let session = Session { name, identity: choice.identity, auth, client };
+    Ok(Some(Secured { stream, session }))
+}
+
+/// What somebody gets who comes to validate a name for which we have asked for a
+/// certificate (RFC 8737).
+fn challenge(store: &Store, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+    let mut protocols = hello.alpn()?;
+    let is_validation = protocols.next() == Some(b"acme-tls/1") && protocols.next().is_none();
+    store.challenge(hello.server_name().filter(|_| is_validation)?)
+}
+
+/// A certificate as a byte sequence (RFC 8941, section 3.3.5).
+fn value(certificate: &[u8]) -> Option<HeaderValue> {
+    if certificate.len() > CERTIFICATE_BYTES_MAX {
+        return None;
+    }
+    HeaderValue::try_from(format!(":{}:", Base64::encode_string(certificate))).ok()
+}
+
+/// The content type of a record that holds a `ClientHello` (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 22;
+
+/// A record with the fatal alert `unrecognized_name` (RFC 6066, section 3).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// For a browser that was given `http://` with the port of https.
+const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 67\r\n\
+    Cache-Control: no-store\r\n\
+    Connection: close\r\n\r\n\
+    This port speaks https. Please use an address that begins with it.\n";
+
+/// What is written and not sent yet, in plain text and in records: two records,
+/// so that one can be filled while the other goes.
+const BUFFERED_BYTES_MAX: usize = 32 * 1024;
+
+/// Larger ones would not fit into the heads that replicas accept.
+const CERTIFICATE_BYTES_MAX: usize = 8 * 1024;
+
+/// Why handshakes fail, as metrics name it.
+pub const FAILURES: &[&str] = &[
+    "timeout",
+    "crowded",
+    "not_tls",
+    "no_certificate",
+    "client_certificate",
+    "refused",
+    "protocol",
+    "broken",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_told_as_a_byte_sequence_up_to_its_bound() {
+        assert_eq!(value(b"\x30\x82\xff").unwrap(), ":MIL/:");
+        assert!(value(&[0; CERTIFICATE_BYTES_MAX]).is_some());
+        assert!(value(&[0; CERTIFICATE_BYTES_MAX + 1]).is_none());
+    }
+
+    #[test]
+    fn plain_http_is_answered_with_as_many_bytes_as_it_says() {
+        let text = std::str::from_utf8(USE_HTTPS).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+    }
 }

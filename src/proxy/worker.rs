@@ -8,17 +8,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, error, warn};
 
+use crate::domain::pressure::Level;
 use crate::proxy::connection;
+use crate::proxy::crowd::Member;
 use crate::proxy::listener::{EntryPoint, Listening};
 use crate::proxy::resources::{Parts, Resources};
 use crate::proxy::shortage::is_shortage;
-use crate::telemetry::metrics::Listener;
+use crate::telemetry::metrics::{Listener, Refused};
 
 /// The running threads.
 #[derive(Debug)]
@@ -192,6 +195,11 @@ async fn take(
 }
 
 fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, entry: &Arc<EntryPoint>) {
+    let Some(member) = enter(&worker.resources, peer) else {
+        // A reset leaves nothing behind, neither here nor in the kernel.
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        return;
+    };
     let open = Open::begin(Rc::clone(worker));
     let counted = worker.resources.parts.counters.connection_opened(if entry.tls {
         Listener::Https
@@ -200,9 +208,38 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, entry: &Arc<E
     });
     let serving = connection::serve(Rc::clone(&worker.resources), stream, peer, Arc::clone(entry));
     tokio::task::spawn_local(async move {
-        let _counted = (open, counted);
+        let _counted = (open, counted, member);
         serving.await;
     });
+}
+
+/// Whether a connection may be served, and if its client's are counted, that of
+/// this one.
+fn enter(resources: &Resources, peer: SocketAddr) -> Option<Option<Member>> {
+    let parts = &resources.parts;
+    if parts.pressure.level() >= Level::High {
+        parts.counters.connection_refused(Refused::Memory);
+        return None;
+    }
+    // A proxy speaks for many.
+    let crowd = parts.crowd.as_ref();
+    let counted =
+        crowd.filter(|_| !resources.trusts(peer.ip()) && !resources.is_introduced(peer.ip()));
+    let Some(crowd) = counted else { return Some(None) };
+    let member = crowd.join(peer.ip());
+    if member.is_none() {
+        parts.counters.connection_refused(Refused::Client);
+        if let Some(count) = resources.complaints().note(peer.ip(), Instant::now()) {
+            let client = peer.ip();
+            warn!(
+                %client,
+                count,
+                "Connections refused: this client holds as many as --connections-per-client lets \
+                 it. This is told once a minute at the most"
+            );
+        }
+    }
+    member.map(Some)
 }
 
 /// Counts a connection while it is open, also if its task panics.
@@ -239,6 +276,7 @@ async fn keep_house(resources: Rc<Resources>, mut stopping: watch::Receiver<bool
             }
             _ = tick.tick() => {}
         }
+        resources.bell().press(resources.parts.pressure.level() >= Level::High);
         resources.bell().ring_watches();
         // A worker without requests would keep an old table alive.
         let newest = resources.table().generation();
@@ -249,6 +287,7 @@ async fn keep_house(resources: Rc<Resources>, mut stopping: watch::Receiver<bool
         resources.carriers().sweep(Instant::now());
         resources.errands().sweep(Instant::now());
         resources.pages().sweep(Instant::now());
+        resources.complaints().sweep(Instant::now());
     }
 }
 

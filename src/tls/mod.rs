@@ -1,5 +1,6 @@
 //! Certificates: those in use, and where they come from.
 
+pub mod acme;
 mod certificate;
 mod client;
 mod files;

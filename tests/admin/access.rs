@@ -113,7 +113,7 @@ impl Desk {
         let state = Admin {
             overview: overview.clone(),
             table,
-            counters: Arc::new(Counters::new(&["no_route"])),
+            counters: Arc::new(Counters::new(&["no_route"], &[])),
             access_log: AccessLog::off(),
             certificates: None,
             operator: control.operator(),
@@ -178,6 +178,7 @@ fn web(number: u8, digit: &str) -> Workload {
             networks: vec![network],
             exposed: Some(vec![80]),
         },
+        stop_timeout: None,
         oneoff: false,
         host_name: None,
     }

@@ -245,7 +245,7 @@ impl Server {
         let (publisher, table) = live::channel(RoutingTable::default());
         let (control, _) =
             Control::new(LabelSettings::default(), &[], Vec::new(), publisher, Alarm::default());
-        let counters = Arc::new(Counters::new(&["no_route"]));
+        let counters = Arc::new(Counters::new(&["no_route"], &[]));
         let state = Admin {
             overview: watching,
             table,

@@ -165,6 +165,7 @@ fn workload(name: &str, place: Place) -> Workload {
         health: Health::None,
         created: 0,
         place,
+        stop_timeout: None,
         oneoff: false,
         host_name: None,
     }

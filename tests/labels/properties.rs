@@ -146,6 +146,7 @@ fn container(name: &str, project: &str) -> Workload {
             networks: vec![network],
             exposed: Some(vec![80]),
         },
+        stop_timeout: None,
         oneoff: false,
         host_name: None,
     }

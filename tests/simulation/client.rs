@@ -180,6 +180,8 @@ impl Balancer {
                 && match again {
                     Again::Never | Again::Fresh => false,
                     Again::Another => true,
+                    // Plain http knows neither.
+                    Again::Any | Again::Elsewhere => false,
                     Again::Charged => self.afford(&mut charged, pool, endpoint).await,
                 };
             if !may_go_on {

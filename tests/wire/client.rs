@@ -1,7 +1,7 @@
 //! A client that sends the very bytes it is told to.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// One connection to the balancer. Every read has a bound.
@@ -36,6 +36,11 @@ impl Client {
         self
     }
 
+    /// Ends one direction or both.
+    pub(crate) fn shut(&mut self, how: Shutdown) {
+        self.stream.shutdown(how).unwrap();
+    }
+
     /// Sends what it can; the balancer may have closed already.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.stream.write_all(bytes.as_ref());
@@ -56,6 +61,25 @@ impl Client {
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.read_more() {}
         std::mem::take(&mut self.buffer)
+    }
+
+    /// What comes within `patience`, or until the balancer closes the connection.
+    pub(crate) fn rest_within(&mut self, patience: Duration) -> Vec<u8> {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        let mut piece = [0; 16 * 1024];
+        while let Ok(count @ 1..) = self.stream.read(&mut piece) {
+            self.buffer.extend_from_slice(&piece[..count]);
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Reads until `text` has come, which is taken with all before it.
+    pub(crate) fn until(&mut self, text: &str) {
+        while !String::from_utf8_lossy(&self.buffer).contains(text) {
+            let so_far = String::from_utf8_lossy(&self.buffer).into_owned();
+            assert!(self.read_more(), "closed after {so_far:?}");
+        }
+        self.buffer.clear();
     }
 
     /// Exactly `count` bytes.

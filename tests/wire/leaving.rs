@@ -174,7 +174,7 @@ fn a_tunnel_ends_soon_after_its_replica_died() {
     assert_eq!(client.send(SWITCH).answer().status, 101);
     stage.happens("stuck", "die");
     let began = Instant::now();
-    assert_eq!(client.rest(), b"");
+    assert_eq!(client.rest(), GOING_AWAY);
     let took = began.elapsed();
     assert!(took < Duration::from_secs(4), "{took:?}");
     stage.balancer.access_logged("upstream_gone");
@@ -192,8 +192,9 @@ fn tunnels_and_downloads_have_the_time_to_drain_and_no_more() {
     stage.happens("stuck", "kill");
     stage.released("stuck", State::Draining);
     let began = Instant::now();
-    assert_eq!(tunnel.send("ping").exactly(4), b"ping", "it still works");
-    assert_eq!(tunnel.rest(), b"");
+    assert_eq!(tunnel.send(b"\x82\x04ping").exactly(6), b"\x82\x04ping", "it still works");
+    assert_eq!(tunnel.exactly(4), GOING_AWAY);
+    assert_eq!(tunnel.rest(), b"", "who does not answer a close is cut");
     let took = began.elapsed();
     assert!((1_000..6_000).contains(&took.as_millis()), "{took:?}");
     let text = String::from_utf8(download.rest()).unwrap();
@@ -326,7 +327,7 @@ impl Stage {
     }
 
     /// A client whose request is with `name`.
-    fn until_at(&self, name: &str, ask: impl Fn(&mut Client)) -> Client {
+    pub(super) fn until_at(&self, name: &str, ask: impl Fn(&mut Client)) -> Client {
         let backend = self.backend(name);
         let before = backend.seen().len();
         loop {
@@ -431,6 +432,9 @@ fn replica(name: &'static str, release: Arc<AtomicBool>) -> Backend {
         false
     })
 }
+
+/// A close frame of 1001.
+pub(super) const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 
 /// More than sockets and buffers hold.
 const LARGE: usize = 20 << 20;

@@ -77,6 +77,7 @@ fn workload(kind: Kind, subject: &Subject) -> Workload {
         health: Health::None,
         created: 0,
         place,
+        stop_timeout: None,
         oneoff: false,
         host_name: None,
     }

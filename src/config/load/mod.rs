@@ -291,6 +291,13 @@ impl Reader {
                     self.config.proxy_protocol = networks;
                 }
             }
+            Key::ConnectionsPerClient => {
+                let set = |config: &mut Config, most| config.connections_per_client = most;
+                self.one(group, value::connections, set);
+            }
+            Key::MemoryLimit => {
+                self.one(group, value::memory, |config, limit| config.memory_limit = limit);
+            }
             Key::Localhost => self.one(group, value::switch, |config, on| config.localhost = on),
             Key::AcmeEmail => {
                 self.one(group, acme::email, |config, email| config.acme.email = Some(email));

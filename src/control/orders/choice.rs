@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::control::orders::Refusal;
 use crate::domain::plan::{Member, Plan};
 use crate::domain::suggest;
-use crate::domain::upstream::Scheme;
 use crate::domain::world::WorkloadId;
 
 /// The workloads that `names` name: by the container's name, by `host:port` of
@@ -91,6 +90,7 @@ mod tests {
     use crate::domain::plan::PoolPlan;
     use crate::domain::pool::PoolSettings;
     use crate::domain::rule::{Access, Rule};
+    use crate::domain::upstream::Scheme;
     use crate::domain::world::{Health, RunState};
 
     #[test]

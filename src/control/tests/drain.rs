@@ -93,6 +93,36 @@ async fn a_leaving_replica_is_cut_when_its_time_is_over_and_readers_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn websockets_are_told_shortly_before_a_leaving_replica_is_killed() {
+    for (stop_timeout, told_after) in [(10, 8_000), (2, 1_000), (60, 30_000)] {
+        let mut running = two_ready().await;
+        let stop_timeout = Some(Duration::from_secs(stop_timeout));
+        let web = Workload { stop_timeout, ..container("web", 2) };
+        running.see(vec![web, container("api", 3)]).await;
+        let web = running.endpoint("web");
+        let began = Instant::now();
+        running.hint("web", Loss::Stopping).await;
+        running.reader.mark_seen();
+        running.reader.changed().await.unwrap();
+        assert_eq!(began.elapsed().as_millis(), told_after, "{stop_timeout:?}");
+        assert_eq!(web.vitals.says_goodbye(), told_after < 30_000);
+        assert_eq!(web.vitals.is_cut(), told_after == 30_000, "no later than its requests");
+        assert!(!running.endpoint("api").vitals.says_goodbye());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_to_leave_a_replica_that_an_operator_drains() {
+    let mut running = two_ready().await;
+    let stop_timeout = Some(Duration::from_secs(10));
+    let web = Workload { stop_timeout, ..container("web", 2) };
+    running.see(vec![web, container("api", 3)]).await;
+    running.order(Wish::Drain, "web").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert!(!running.endpoint("web").vitals.says_goodbye());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_time_runs_from_the_first_sign_and_over_every_new_table() {
     let mut running = two_ready().await;
     let web = running.endpoint("web");

@@ -230,6 +230,7 @@ fn shop(weight: &str) -> Workload {
         health: Health::None,
         created: 0,
         place: Place::Fixed(([10, 0, 0, 2], 8080).into()),
+        stop_timeout: None,
         oneoff: false,
         host_name: None,
     }

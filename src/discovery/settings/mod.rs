@@ -188,6 +188,7 @@ fn fixed(
         health: Health::None,
         created: 0,
         place: Place::Fixed(address),
+        stop_timeout: None,
         oneoff: false,
     }
 }

@@ -14,3 +14,4 @@ pub mod target;
 pub(in crate::domain) mod token;
 pub mod trailers;
 pub mod upgrade;
+pub mod websocket;

@@ -142,7 +142,7 @@ mod tests {
     fn a_fault_of_a_url_tells_no_secret_of_it() {
         for (written, told) in [
             ("http://ann:se?cr@et@auth/x?token=1", "http://…@auth/x?…"),
-            ("https://auth/x?token=1", "https://auth/x?…"),
+            ("https://a_*b/x?token=1", "https://a_*b/x?…"),
             ("ann:secret@auth/x", "…@auth/x"),
             ("http://localhost/x?token=1", "http://localhost/x?…"),
             ("http://auth:99999/#secret", "http://auth:99999/?…"),

@@ -146,6 +146,7 @@ mod tests {
             health: Health::None,
             created: 0,
             place: Place::Fixed(([10, 0, 0, 1], 80).into()),
+            stop_timeout: None,
             oneoff: false,
             host_name: None,
         }

@@ -322,7 +322,7 @@ labels! {
     Rule guard Entrypoint "entrypoint" "where its clients come in: `http`, `https`, or the name that the settings `http` and `https` give an address" "all";
     Rule plain Priority "priority" "the larger number wins; else the most specific rule" "0";
 
-    Pool plain UpstreamTlsName "upstream.tls.name" "with `scheme=https`, the name that the certificates of replicas must be for" "the first name of `host`, else each one's address";
+    Pool plain UpstreamTlsName "upstream.tls.name" "with `scheme=https`, the name that the certificates of replicas must be for" "the first name of `host` by the alphabet, else each one's address";
     Pool plain UpstreamTlsCa "upstream.tls.ca" "who may vouch for them, and nobody else; while the file cannot be used, nobody can, and requests are answered 502" "the authorities of the system";
     Pool plain UpstreamTlsInsecure "upstream.tls.insecure" "do not verify who they are" "false";
     Pool plain StripPrefix "strip_prefix" "path prefixes to remove before a replica is asked; `true`: those of `path`; what was removed is told in `X-Forwarded-Prefix`, and redirects of replicas stay as they are" "";

@@ -68,7 +68,9 @@ impl UpstreamTls {
     ) -> Option<Arc<Tls>> {
         if scheme == Some(Scheme::Https) {
             let trust = if self.insecure { Trust::Anyone } else { self.trust };
-            return Some(Arc::new(Tls { name: self.name, trust }));
+            let tls = Tls { name: self.name, trust };
+            // The scheme is each container's own, and no disagreement of a pool.
+            return (tls != Tls::default()).then(|| Arc::new(tls));
         }
         for known in group.labels.iter().filter(|known| known.label.head() == "upstream") {
             voice.alone(known, &group.stem, "scheme", "`https`");

@@ -138,6 +138,7 @@ mod tests {
                 networks: vec![on("front", 1), on("back", 2)],
                 exposed: None,
             },
+            stop_timeout: None,
             oneoff: false,
             host_name: None,
         }

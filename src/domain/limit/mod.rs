@@ -2,6 +2,7 @@
 
 mod keyed;
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -49,6 +50,18 @@ impl Bucket {
         }
         self.0 = now.saturating_add(after);
         Ruling::Pass
+    }
+}
+
+/// Whom limits take for one client: who has one IPv6 address usually has all of
+/// its /64.
+pub fn client_network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
     }
 }
 

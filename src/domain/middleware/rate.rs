@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName};
 
-use crate::domain::limit::Rate;
+use crate::domain::limit::{Rate, client_network};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RateLimit {
@@ -40,18 +40,7 @@ impl RateLimit {
         };
         match value.filter(|value| !value.is_empty()) {
             Some(value) => RateKey::Value(value),
-            None => RateKey::Client(network(client)),
-        }
-    }
-}
-
-/// Who has one IPv6 address usually has all of its /64.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            None => RateKey::Client(client_network(client)),
         }
     }
 }

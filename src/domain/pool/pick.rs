@@ -248,6 +248,11 @@ impl Tried {
         self.0.push(mark);
     }
 
+    /// That attempt says nothing of the next one.
+    pub fn forget(&mut self, mark: Mark) {
+        self.0.retain(|it| *it != mark);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -24,6 +24,10 @@ pub struct Vitals {
     grows_from: AtomicU64,
     epoch: OnceLock<Instant>,
     cut: AtomicBool,
+    /// Milliseconds that its process has from its stop signal on; 0 while that is
+    /// not known, or there was none.
+    stops_within_ms: AtomicU32,
+    goodbye: AtomicBool,
     pub(super) ejection: Ejection,
     pub(super) in_flight: AtomicU32,
     pub(super) attempts: AtomicU64,
@@ -50,6 +54,8 @@ impl Vitals {
             grows_from: AtomicU64::new(0),
             epoch: OnceLock::new(),
             cut: AtomicBool::new(false),
+            stops_within_ms: AtomicU32::new(0),
+            goodbye: AtomicBool::new(false),
             ejection: Ejection::default(),
             in_flight: AtomicU32::new(0),
             attempts: AtomicU64::new(0),
@@ -71,6 +77,8 @@ impl Vitals {
         if !state.leaves() {
             // It does not leave after all: what it gets from now on has its time.
             self.cut.store(false, Ordering::Relaxed);
+            self.goodbye.store(false, Ordering::Relaxed);
+            self.stops_within_ms.store(0, Ordering::Relaxed);
         }
         let before = State::from_u8(self.state.swap(state as u8, Ordering::AcqRel));
         if state == State::Ready && before != State::Ready {
@@ -104,6 +112,27 @@ impl Vitals {
 
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
+    }
+
+    /// It got its stop signal, and is killed if it has not ended by then.
+    pub fn stops_within(&self, time: Duration) {
+        let time_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        self.stops_within_ms.store(time_ms, Ordering::Relaxed);
+    }
+
+    /// How long it has from its stop signal on; none if nobody kills it.
+    pub fn time_to_stop(&self) -> Option<Duration> {
+        let time_ms = self.stops_within_ms.load(Ordering::Relaxed);
+        (time_ms > 0).then(|| Duration::from_millis(time_ms.into()))
+    }
+
+    /// It is about to be killed: WebSockets had better go elsewhere.
+    pub fn say_goodbye(&self) {
+        self.goodbye.store(true, Ordering::Relaxed);
+    }
+
+    pub fn says_goodbye(&self) -> bool {
+        self.goodbye.load(Ordering::Relaxed)
     }
 
     /// A socket said that the endpoint may be gone: it is not chosen while

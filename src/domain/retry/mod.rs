@@ -51,6 +51,12 @@ pub enum Again {
     Fresh,
     /// Another endpoint, at no charge: nothing of the request was taken.
     Another,
+    /// Another endpoint at no charge, and the same one if there is none: it is as
+    /// good as before.
+    Any,
+    /// Another endpoint at no charge, if one is ready: this one will most likely
+    /// fail again, for which nobody is made to wait.
+    Elsewhere,
     /// Another endpoint. It counts against the retry budget, unless the endpoint
     /// that failed is leaving.
     Charged,
@@ -67,9 +73,9 @@ impl Failed {
             {
                 Again::Never
             }
-            // It will most likely be so again, for which nobody is made to wait.
-            Cause::Untrusted => Again::Charged,
-            Cause::NoConnection | Cause::Refused => Again::Another,
+            Cause::Untrusted => Again::Elsewhere,
+            Cause::Refused => Again::Any,
+            Cause::NoConnection => Again::Another,
             Cause::Unsent if self.reused => Again::Fresh,
             Cause::Unsent => Again::Another,
             Cause::Unanswered if repeatable && self.reused => Again::Fresh,
@@ -105,16 +111,16 @@ mod tests {
 
     #[test]
     fn what_may_follow_a_failure_is_by_the_table() {
-        use Again::{Another, Charged, Fresh, Never};
+        use Again::{Another, Any, Charged, Elsewhere, Fresh, Never};
         use Cause::{
             AnswerBroken, Left, NoConnection, Other, Refused, Unanswered, Unsent, Untrusted,
         };
         // The cause, and what follows for: GET fresh, GET reused, POST fresh, POST reused.
         let table = [
             (NoConnection, [Another, Another, Another, Another]),
-            (Untrusted, [Charged, Charged, Charged, Charged]),
+            (Untrusted, [Elsewhere, Elsewhere, Elsewhere, Elsewhere]),
             (Unsent, [Another, Fresh, Another, Fresh]),
-            (Refused, [Another, Another, Another, Another]),
+            (Refused, [Any, Any, Any, Any]),
             (Unanswered, [Charged, Fresh, Never, Never]),
             (Left, [Another, Another, Never, Never]),
             (AnswerBroken, [Never, Never, Never, Never]),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::domain::lifecycle;
 use crate::domain::routing::RoutingTable;
-use crate::domain::world::{Hint, Loss, Observation, Place};
+use crate::domain::world::{Hint, Loss, Observation, Place, Workload};
 
 impl RoutingTable {
     /// Has the endpoints of one container lose what `hint` says that it lost.
@@ -20,10 +20,14 @@ impl RoutingTable {
                 }
             }
         };
+        let within = seen.and_then(|seen| workload(seen, &hint.id)?.stop_timeout);
         let mut any = false;
         for endpoint in self.endpoints().filter(|it| it.id.workload.id == hint.id) {
             if lost.is_some_and(|address| address != endpoint.id.address.ip()) {
                 continue;
+            }
+            if let (Loss::Stopping, Some(within)) = (&hint.loss, within) {
+                endpoint.vitals.stops_within(within);
             }
             let before = endpoint.vitals.state();
             let after = lifecycle::lose(before, &hint.loss);
@@ -37,7 +41,10 @@ impl RoutingTable {
 }
 
 fn address_on(seen: &Observation, id: &str, network: &str) -> Option<IpAddr> {
-    let workload = seen.workloads.iter().find(|it| *it.id.id == *id)?;
-    let Place::Container { networks, .. } = &workload.place else { return None };
+    let Place::Container { networks, .. } = &workload(seen, id)?.place else { return None };
     networks.iter().find(|it| *it.network == *network)?.address
+}
+
+fn workload<'a>(seen: &'a Observation, id: &str) -> Option<&'a Workload> {
+    seen.workloads.iter().find(|it| *it.id.id == *id)
 }

@@ -13,13 +13,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 ///
 /// It wakes the task that polled it last; one task drives a connection.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(in crate::proxy) struct Clock {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Clock {
     /// Whether `deadline` has passed; if not, the task is woken by then.
-    pub(super) fn has_passed(&mut self, cx: &mut Context<'_>, deadline: Instant) -> bool {
+    pub(in crate::proxy) fn has_passed(&mut self, cx: &mut Context<'_>, deadline: Instant) -> bool {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);

@@ -3,7 +3,7 @@
 //! hyper reads messages; the gate decides what hyper hides: strict framing, and
 //! how long a client may take. Whatever replaces hyper here replaces both.
 
-mod clock;
+pub(super) mod clock;
 pub mod gate;
 pub mod linger;
 mod serve;

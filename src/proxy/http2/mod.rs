@@ -5,6 +5,7 @@
 
 mod account;
 mod date;
+mod gate;
 mod head;
 mod send;
 mod serve;
@@ -20,12 +21,22 @@ pub(super) use serve::serve;
 struct Limits {
     /// Until the preface and the first SETTINGS are there.
     preface: Duration,
+    /// From the first frame of a head to the end of its last.
+    head: Duration,
     /// Without a stream.
     idle: Duration,
     /// Between two pieces of a request's body, while somebody wants them.
     body_idle: Duration,
-    /// After which an answer is reset of which the client takes nothing.
+    /// After which an answer is reset of which the client takes nothing, and a
+    /// connection is cut that takes no byte.
     stall: Duration,
+    /// After which a connection is ended on which no answer gets on, when the
+    /// next one is reset.
+    connection_stall: Duration,
+    /// Until a client that was told that we close has closed its side.
+    farewell: Duration,
+    /// To tell a client why its connection ends.
+    last_words: Duration,
     /// Streams at once.
     streams: u32,
     /// Decoded fields of one head or one set of trailers, in bytes as RFC 9113
@@ -39,6 +50,10 @@ struct Limits {
     stream_buffer: usize,
     /// Of all answers of a connection, unsent, in bytes.
     connection_buffer: usize,
+    /// Streams that we have reset and of which more may be on its way.
+    resets_remembered: usize,
+    /// Streams that the client has reset before we came to them.
+    resets_pending: usize,
     /// Requests of one connection; then the client has to open another.
     requests: u32,
 }
@@ -47,15 +62,21 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             preface: Duration::from_secs(10),
+            head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             body_idle: Duration::from_secs(60),
             stall: Duration::from_secs(30),
+            connection_stall: Duration::from_secs(60),
+            farewell: Duration::from_secs(5),
+            last_words: Duration::from_secs(1),
             streams: 100,
             head_bytes: 32 * 1024,
             stream_window: 256 * 1024,
             connection_window: 1024 * 1024,
             stream_buffer: 64 * 1024,
             connection_buffer: 1024 * 1024,
+            resets_remembered: 100,
+            resets_pending: 20,
             requests: 10_000,
         }
     }

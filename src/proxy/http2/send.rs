@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,8 +9,8 @@ use h2::{Reason, SendStream};
 use http_body::Body;
 use tokio::time::sleep;
 
-use crate::proxy::http2::Limits;
 use crate::proxy::http2::account::{Account, Piece};
+use crate::proxy::http2::stream::Shared;
 use crate::proxy::request::{Broken, ResponseBody};
 
 /// Why an answer was not sent to its end.
@@ -26,14 +25,12 @@ pub(super) enum Unsent {
 }
 
 /// Where an answer goes.
-#[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct Outgoing<'a> {
     pub(super) stream: SendStream<Piece>,
-    pub(super) account: Rc<Account>,
-    pub(super) limits: Limits,
+    pub(super) shared: &'a Shared,
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     /// Sends all of `body`, and asks it for no more than the client takes.
     pub(super) async fn send(&mut self, body: &mut ResponseBody) -> Result<(), Unsent> {
         loop {
@@ -45,7 +42,8 @@ impl Outgoing {
             match frame.into_data() {
                 Ok(mut data) => {
                     while !data.is_empty() {
-                        self.stream.reserve_capacity(data.len().min(self.limits.stream_buffer));
+                        self.stream
+                            .reserve_capacity(data.len().min(self.shared.limits.stream_buffer));
                         let room = self.room().await?;
                         let piece = data.split_to(room.min(data.len()));
                         let last = data.is_empty() && body.is_end_stream();
@@ -74,7 +72,8 @@ impl Outgoing {
     }
 
     fn put(&mut self, data: Bytes, last: bool) -> Result<(), Unsent> {
-        self.stream.send_data(self.account.piece(data), last).map_err(|_| Unsent::Left)
+        self.shared.note_progress();
+        self.stream.send_data(self.shared.account.piece(data), last).map_err(|_| Unsent::Left)
     }
 
     /// The next frame, unless the client leaves before it is there.
@@ -95,9 +94,9 @@ impl Outgoing {
 
     /// How many bytes may be put into the stream, once that is any.
     async fn room(&mut self) -> Result<usize, Unsent> {
-        let Self { stream, account, limits } = self;
+        let Self { stream, shared } = self;
         if let Some(room) = poll_fn(|context| {
-            Poll::Ready(match poll_room(stream, account, context) {
+            Poll::Ready(match poll_room(stream, &shared.account, context) {
                 Poll::Ready(room) => Some(room),
                 Poll::Pending => None,
             })
@@ -107,9 +106,10 @@ impl Outgoing {
             return room;
         }
         // Only now, since a timer costs more than the usual look.
-        let mut stalled = pin!(sleep(limits.stall));
+        shared.note_stall();
+        let mut stalled = pin!(sleep(shared.limits.stall));
         poll_fn(|context| {
-            if let Poll::Ready(room) = poll_room(stream, account, context) {
+            if let Poll::Ready(room) = poll_room(stream, &shared.account, context) {
                 return Poll::Ready(room);
             }
             ready!(stalled.as_mut().poll(context));

@@ -1,17 +1,27 @@
 //! A connection that speaks HTTP/2.
 
+use std::cell::Cell;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use h2::{Reason, server};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::debug;
+use tokio::time::Instant;
+use tracing::{debug, warn};
 
+use crate::domain::http::http2::ledger::Abuse;
+use crate::proxy::bell::Listener;
+use crate::proxy::connection::FIRST_HEAD;
+use crate::proxy::http1::clock::Clock;
 use crate::proxy::http2::Limits;
 use crate::proxy::http2::account::{Account, Piece};
-use crate::proxy::http2::stream::{self, Connection};
+use crate::proxy::http2::gate::{Gate, Wire};
+use crate::proxy::http2::stream::{self, Shared};
 use crate::proxy::request::{Downstream, Visitor};
 use crate::proxy::resources::Resources;
 
@@ -19,48 +29,226 @@ use crate::proxy::resources::Resources;
 pub(in crate::proxy) async fn serve<S>(
     resources: Rc<Resources>,
     stream: S,
-    _before: &[u8],
+    before: &[u8],
     visitor: Visitor,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let peer = visitor.ends.source;
     let limits = Limits { idle: resources.parts.keep_alive, ..Limits::default() };
-    let account = Account::new(limits.connection_buffer);
-    let downstream = Rc::new(Downstream::new(visitor, None));
-    let shared = Rc::new(Connection { resources, downstream, account, limits });
-    let mut connection = match builder(&limits).handshake::<_, Piece>(stream).await {
-        Ok(connection) => connection,
-        Err(error) => return debug!(%peer, %error, "A client's connection ended"),
-    };
-    let mut streams = FuturesUnordered::new();
-    poll_fn(|context| {
-        loop {
-            while let Poll::Ready(Some(())) = streams.poll_next_unpin(context) {}
-            match connection.poll_accept(context) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    streams.push(stream::serve(Rc::clone(&shared), request, respond));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    debug!(%peer, %error, "A client's connection ended");
-                    return Poll::Ready(());
-                }
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
+    let wire = Rc::<Wire>::default();
+    let gate = Gate::new(stream, Bytes::copy_from_slice(before), &wire);
+    let shared = Rc::new(Shared {
+        resources: Rc::clone(&resources),
+        downstream: Rc::new(Downstream::new(visitor, None)),
+        account: Account::new(limits.connection_buffer),
+        limits,
+        wire: Rc::clone(&wire),
+        stalled_since: Cell::new(None),
+    });
+    let started = Instant::now();
+    let mut watch = Watch { clock: Clock::default(), bell: resources.bell().listen() };
+    let ended = match watch.begin(gate, &limits, started).await {
+        Ok(Some(connection)) => watch.drive(connection, &shared, started).await,
+        Ok(None) => {
+            let abuse = (!resources.bell().is_stopping()).then_some(Abuse::Preface);
+            wire.abuse.set(abuse);
+            Ok(())
         }
-    })
-    .await;
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
+        if error.is_library() {
+            wire.abuse.set(wire.abuse.get().or(Some(Abuse::Protocol)));
+        }
+        debug!(%peer, %error, "A client's connection ended");
+    }
+    if let Some(abuse) = wire.abuse.get() {
+        resources.parts.counters.http2_refused(abuse);
+        if resources.may_warn(Instant::now()) {
+            warn!(
+                %peer,
+                reason = abuse.reason(),
+                "HTTP/2 connection closed: {abuse}. This is told once a minute at the most"
+            );
+        }
+    }
 }
 
-fn builder(limits: &Limits) -> h2::server::Builder {
-    let mut builder = h2::server::Builder::new();
+/// What ends a connection, other than itself.
+struct Watch {
+    clock: Clock,
+    bell: Listener,
+}
+
+/// How a connection is about to end.
+#[derive(Clone, Copy, Debug)]
+enum Farewell {
+    /// It takes no more requests from then on.
+    Leaving(Instant),
+    /// It carries nothing any more but our word why.
+    Closing(Instant),
+}
+
+/// The reason for which time is up.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    Abuse(Abuse),
+    /// Nobody reads what we would say.
+    Cut,
+    Idle,
+}
+
+impl Watch {
+    /// Waits for the preface. None if it is not worth waiting any longer.
+    async fn begin<S>(
+        &mut self,
+        gate: Gate<S>,
+        limits: &Limits,
+        started: Instant,
+    ) -> Result<Option<server::Connection<Gate<S>, Piece>>, h2::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut handshake = pin!(builder(limits).handshake::<_, Piece>(gate));
+        poll_fn(|context| {
+            if let Poll::Ready(connection) = handshake.as_mut().poll(context) {
+                return Poll::Ready(connection.map(Some));
+            }
+            let stops = self.bell.hears_stop(context);
+            let patience = if stops { FIRST_HEAD } else { limits.preface };
+            if self.clock.has_passed(context, started + patience) {
+                return Poll::Ready(Ok(None));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Serves all streams of a connection, until it ends.
+    async fn drive<S>(
+        &mut self,
+        mut connection: server::Connection<Gate<S>, Piece>,
+        shared: &Rc<Shared>,
+        started: Instant,
+    ) -> Result<(), h2::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut streams = FuturesUnordered::new();
+        let (mut requests, mut idle_since) = (0, started);
+        let mut farewell = None;
+        poll_fn(|context| {
+            loop {
+                let served = poll_all(&mut streams, context);
+                match connection.poll_accept(context) {
+                    Poll::Ready(Some(Ok((request, respond)))) => {
+                        requests += 1;
+                        if requests == shared.limits.requests && farewell.is_none() {
+                            connection.graceful_shutdown();
+                            farewell = Some(Farewell::Leaving(Instant::now()));
+                        }
+                        streams.push(stream::serve(Rc::clone(shared), request, respond));
+                        continue;
+                    }
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    Poll::Pending => {}
+                }
+                if served && streams.is_empty() {
+                    idle_since = Instant::now();
+                }
+                if farewell.is_none() && self.bell.hears_stop(context) {
+                    connection.graceful_shutdown();
+                    farewell = Some(Farewell::Leaving(Instant::now()));
+                    continue;
+                }
+                let idle_since = streams.is_empty().then_some(idle_since);
+                match self.due(shared, farewell, started, idle_since, context) {
+                    None => return Poll::Pending,
+                    Some(Due::Cut) => return Poll::Ready(Ok(())),
+                    Some(Due::Idle) => {
+                        connection.graceful_shutdown();
+                        farewell = Some(Farewell::Leaving(Instant::now()));
+                    }
+                    Some(Due::Abuse(abuse)) => {
+                        shared.wire.abuse.set(Some(abuse));
+                        streams.clear();
+                        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                        farewell = Some(Farewell::Closing(Instant::now()));
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Why the connection should end now; if it should not, the task is woken
+    /// when it should.
+    fn due(
+        &mut self,
+        shared: &Shared,
+        farewell: Option<Farewell>,
+        started: Instant,
+        idle_since: Option<Instant>,
+        context: &mut Context<'_>,
+    ) -> Option<Due> {
+        let Shared { wire, limits, .. } = shared;
+        let mut passed = |deadline| self.clock.has_passed(context, deadline);
+        if let Some(Farewell::Closing(since)) = farewell {
+            return passed(since + limits.last_words).then_some(Due::Cut);
+        }
+        if let Some(abuse) = wire.abuse.get() {
+            return Some(Due::Abuse(abuse));
+        }
+        if let Some(since) = wire.blocked_since.get()
+            && passed(since + limits.stall)
+        {
+            wire.abuse.set(Some(Abuse::Stalled));
+            return Some(Due::Cut);
+        }
+        let (head_since, has_begun) = {
+            let ledger = wire.ledger.borrow();
+            (ledger.head_since().map(Instant::from_std), ledger.has_begun())
+        };
+        if head_since.is_some_and(|since| passed(since + limits.head)) {
+            return Some(Due::Abuse(Abuse::HeadTimeout));
+        }
+        if !has_begun && passed(started + limits.preface) {
+            return Some(Due::Abuse(Abuse::Preface));
+        }
+        match (idle_since, farewell) {
+            (Some(since), Some(Farewell::Leaving(leaving))) => {
+                passed(since.max(leaving) + limits.farewell).then_some(Due::Cut)
+            }
+            (Some(since), _) => passed(since + limits.idle).then_some(Due::Idle),
+            (None, _) => None,
+        }
+    }
+}
+
+/// Lets all streams get on. Whether one has ended.
+fn poll_all<F: Future<Output = ()>>(
+    streams: &mut FuturesUnordered<F>,
+    context: &mut Context<'_>,
+) -> bool {
+    let mut ended = false;
+    while let Poll::Ready(Some(())) = streams.poll_next_unpin(context) {
+        ended = true;
+    }
+    ended
+}
+
+fn builder(limits: &Limits) -> server::Builder {
+    let mut builder = server::Builder::new();
     builder
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.head_bytes)
         .initial_window_size(limits.stream_window)
         .initial_connection_window_size(limits.connection_window)
         .max_send_buffer_size(limits.stream_buffer)
+        .max_concurrent_reset_streams(limits.resets_remembered)
+        .max_pending_accept_reset_streams(limits.resets_pending)
         .enable_connect_protocol();
     builder
 }

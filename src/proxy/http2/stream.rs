@@ -1,5 +1,6 @@
 //! One stream: a request, its answer, and what it may become.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -9,11 +10,14 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{Request, Response, StatusCode};
+use tokio::time::Instant;
 use tracing::debug;
 
+use crate::domain::http::http2::ledger::Abuse;
 use crate::proxy::client_body::{ClientBody, Expectation};
 use crate::proxy::http2::Limits;
 use crate::proxy::http2::account::{Account, Piece};
+use crate::proxy::http2::gate::Wire;
 use crate::proxy::http2::head;
 use crate::proxy::http2::send::{Outgoing, Unsent};
 use crate::proxy::http2::tunnel_stream::TunnelStream;
@@ -21,16 +25,41 @@ use crate::proxy::request::{self, Arrived, Downstream, ResponseBody};
 use crate::proxy::resources::Resources;
 
 /// What the streams of a connection share.
-pub(super) struct Connection {
+pub(super) struct Shared {
     pub(super) resources: Rc<Resources>,
     pub(super) downstream: Rc<Downstream>,
     pub(super) account: Rc<Account>,
     pub(super) limits: Limits,
+    pub(super) wire: Rc<Wire>,
+    /// Since when the client has taken nothing of any answer, though there was
+    /// something to take.
+    pub(super) stalled_since: Cell<Option<Instant>>,
+}
+
+impl Shared {
+    /// The client takes nothing of an answer now.
+    pub(super) fn note_stall(&self) {
+        self.stalled_since.set(self.stalled_since.get().or_else(|| Some(Instant::now())));
+    }
+
+    /// It has taken something.
+    pub(super) fn note_progress(&self) {
+        self.stalled_since.set(None);
+    }
+
+    /// A stream was reset since nothing of it was taken: the whole connection is
+    /// of no use if that is so for all of its streams.
+    fn note_stalled(&self) {
+        let since = self.stalled_since.get();
+        if since.is_some_and(|since| since.elapsed() >= self.limits.connection_stall) {
+            self.wire.abuse.set(Some(Abuse::Stalled));
+        }
+    }
 }
 
 /// Serves one request, unless its client leaves before that.
 pub(super) async fn serve(
-    connection: Rc<Connection>,
+    shared: Rc<Shared>,
     mut request: Request<RecvStream>,
     mut respond: SendResponse<Piece>,
 ) {
@@ -45,7 +74,7 @@ pub(super) async fn serve(
         }
         Ok(facts) => {
             expectation = facts.expect_continue.then(Rc::<Expectation>::default);
-            let (length, idle) = (head::length(facts), connection.limits.body_idle);
+            let (length, idle) = (head::length(facts), shared.limits.body_idle);
             ClientBody::http2(stream, length, idle, expectation.clone())
         }
         // Nobody reads what follows a head that is refused.
@@ -53,8 +82,7 @@ pub(super) async fn serve(
     });
     let answered = {
         let arrived = Arrived { facts, turn: None };
-        let (resources, downstream) =
-            (Rc::clone(&connection.resources), Rc::clone(&connection.downstream));
+        let (resources, downstream) = (Rc::clone(&shared.resources), Rc::clone(&shared.downstream));
         let mut answering = pin!(request::handle(resources, downstream, arrived, request));
         poll_fn(|context| {
             if let Poll::Ready(response) = answering.as_mut().poll(context) {
@@ -77,14 +105,13 @@ pub(super) async fn serve(
         (Some(tunnel), Some(incoming)) => {
             let head = head::switched(response);
             let Ok(stream) = respond.send_response(head, false) else { return };
-            tunnel
-                .run(TunnelStream::new(incoming, stream, &connection.account), Bytes::new())
-                .await;
+            let stream = TunnelStream::new(incoming, stream, &shared.account, shared.limits.stall);
+            tunnel.run(stream, Bytes::new()).await;
         }
         (None, incoming) => {
             let tunnel = incoming.is_some();
             drop(incoming);
-            answer(&connection, &mut respond, response, &method, tunnel).await;
+            answer(&shared, &mut respond, response, &method, tunnel).await;
         }
         // Nothing becomes a tunnel that did not ask for one.
         (Some(_), None) => respond.send_reset(h2::Reason::INTERNAL_ERROR),
@@ -100,7 +127,7 @@ fn proceed(respond: &mut SendResponse<Piece>) {
 }
 
 async fn answer(
-    connection: &Connection,
+    shared: &Shared,
     respond: &mut SendResponse<Piece>,
     response: Response<ResponseBody>,
     method: &http::Method,
@@ -118,13 +145,15 @@ async fn answer(
     if ends {
         return;
     }
-    let account = Rc::clone(&connection.account);
-    let mut outgoing = Outgoing { stream, account, limits: connection.limits };
+    let mut outgoing = Outgoing { stream, shared };
     if let Err(unsent) = outgoing.send(&mut body).await {
         outgoing.reset(&unsent);
         match unsent {
             Unsent::Left => body.break_off("client_closed"),
-            Unsent::Stalled => body.break_off("write_stall"),
+            Unsent::Stalled => {
+                body.break_off("write_stall");
+                shared.note_stalled();
+            }
             Unsent::Broken(error) => debug!(%error, "An answer broke off"),
         }
     }

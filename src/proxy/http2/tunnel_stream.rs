@@ -4,10 +4,12 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::proxy::http2::account::{Account, Piece};
 
@@ -21,6 +23,10 @@ pub(super) struct TunnelStream {
     rest: Bytes,
     /// Our end has been sent.
     finished: bool,
+    /// How long the client may take nothing.
+    stall: Duration,
+    /// Armed only while it takes nothing.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl TunnelStream {
@@ -28,9 +34,27 @@ impl TunnelStream {
         incoming: RecvStream,
         outgoing: SendStream<Piece>,
         account: &Rc<Account>,
+        stall: Duration,
     ) -> Self {
-        let account = Rc::clone(account);
-        Self { incoming, outgoing, account, rest: Bytes::new(), finished: false }
+        let (account, rest) = (Rc::clone(account), Bytes::new());
+        Self { incoming, outgoing, account, rest, finished: false, stall, deadline: None }
+    }
+
+    /// How many bytes may be sent, once that is any.
+    fn poll_room(&mut self, context: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(left) = self.outgoing.poll_reset(context) {
+            return Poll::Ready(Err(left.map_or_else(io_error, reset)));
+        }
+        let ours = ready!(self.account.poll_room(context));
+        self.outgoing.reserve_capacity(wanted);
+        if self.outgoing.capacity() == 0 {
+            match ready!(self.outgoing.poll_capacity(context)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        Poll::Ready(Ok(self.outgoing.capacity().min(ours).min(wanted)))
     }
 }
 
@@ -65,19 +89,14 @@ impl AsyncWrite for TunnelStream {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        if let Poll::Ready(left) = self.outgoing.poll_reset(context) {
-            return Poll::Ready(Err(left.map_or_else(io_error, reset)));
-        }
-        let ours = ready!(self.account.poll_room(context));
-        self.outgoing.reserve_capacity(bytes.len());
-        if self.outgoing.capacity() == 0 {
-            match ready!(self.outgoing.poll_capacity(context)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            }
-        }
-        let count = self.outgoing.capacity().min(ours).min(bytes.len());
+        let Poll::Ready(room) = self.poll_room(context, bytes.len()) else {
+            let stall = self.stall;
+            let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(stall)));
+            ready!(deadline.as_mut().poll(context));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        };
+        self.deadline = None;
+        let count = room?;
         let taken = bytes.get(..count).unwrap_or_default();
         let piece = self.account.piece(Bytes::copy_from_slice(taken));
         self.outgoing.send_data(piece, false).map_err(io_error)?;

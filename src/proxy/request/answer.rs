@@ -47,6 +47,17 @@ pub(super) struct Ours {
     pub(super) message: &'static str,
 }
 
+/// The answer to an authority that comes to see that a name is ours.
+pub(super) fn proof(proof: &str, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
+    exchange.replied(StatusCode::OK, "acme_challenge");
+    let content = Bytes::copy_from_slice(proof.as_bytes());
+    let mut response = Response::new(ResponseBody::whole(content, exchange));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// The answer to a request that failed. It names the request, so that a person
 /// can find it in the log, and nothing of what stands behind the balancer.
 pub(super) fn of(

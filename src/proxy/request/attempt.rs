@@ -127,9 +127,11 @@ impl Attempt<'_> {
                     match failed(cause, fresh) {
                         Again::Fresh if self.leaves() => return Err((error, Again::Another)),
                         Again::Fresh => exchange.refreshed = true,
-                        again @ (Again::Never | Again::Another | Again::Charged) => {
-                            return Err((error, again));
-                        }
+                        again @ (Again::Never
+                        | Again::Another
+                        | Again::Any
+                        | Again::Elsewhere
+                        | Again::Charged) => return Err((error, again)),
                     }
                 }
             }

@@ -8,6 +8,7 @@ mod downstream;
 mod exchange;
 mod hold;
 mod middleware;
+mod misdirected;
 mod prepare;
 mod queue;
 mod route;
@@ -16,13 +17,16 @@ mod stopwatch;
 mod tunnel;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 
 pub(super) use body::{Broken, ResponseBody};
 pub(super) use downstream::{Arrived, Downstream, Visitor};
+pub use tunnel::WEBSOCKETS_END;
 
+use crate::domain::pressure::Level;
 use crate::proxy::client_body::ClientBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::answer::Language;
@@ -45,10 +49,16 @@ pub(super) async fn handle(
         resources.parts.counters.answered(error.metric());
         answer::of(&error, language, exchange)
     };
+    if let Some(proof) = proof(&resources, &request).filter(|_| exchange.facts().is_ok()) {
+        return answer::proof(&proof, exchange);
+    }
     let prepared = match prepare::prepare(&resources, &downstream, request, &mut exchange) {
         Ok(prepared) => prepared,
         Err(refusal) => return fail(ProxyError::Refused(refusal), exchange),
     };
+    if resources.parts.pressure.level() == Level::Critical {
+        return fail(ProxyError::Overloaded, exchange);
+    }
     let mut admission = Admission::default();
     let served = serve::serve(&resources, &prepared, &mut exchange, &mut admission).await;
     let response = match served {
@@ -59,6 +69,13 @@ pub(super) async fn handle(
         return response;
     }
     Box::pin(admission.finish(&resources, &prepared, response)).await
+}
+
+/// What an authority is told that comes to see that a name is ours, ahead of all
+/// that a route might do with it (RFC 8555, section 8.3).
+fn proof(resources: &Resources, request: &Request<ClientBody>) -> Option<Arc<str>> {
+    let proof = resources.parts.challenges.answer(request.uri().path())?;
+    (request.method() == Method::GET).then_some(proof)
 }
 
 /// How long an endpoint that is gone may be silent in an answer or a tunnel:

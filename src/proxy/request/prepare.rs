@@ -24,6 +24,7 @@ use crate::proxy::request::answer;
 use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
+use crate::proxy::secure::Session;
 use crate::proxy::upstream::{RequestBody, Upload};
 
 /// A request that is ready to be sent, and what its route depends on.
@@ -61,6 +62,7 @@ pub(super) fn prepare(
     // Growing once costs less than growing field by field.
     parts.headers.reserve(FIELDS_ADDED);
     downstream.visitor.from.apply(&mut parts.headers, client);
+    tell_of_client(downstream, &mut parts.headers);
     exchange.request_id = Some(identify(&mut parts.headers));
     let facts = exchange.facts()?;
     // Where a body follows the head, no other protocol can.
@@ -166,6 +168,11 @@ impl Prepared {
         forwarded::scheme(&self.headers)
     }
 
+    /// What the handshake of its connection has settled; none of a clear one.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.downstream.visitor.session.as_ref()
+    }
+
     /// What it says of where in `pool` it belongs.
     pub(super) fn wanted<'a>(&self, pool: &'a Pool) -> Wanted<'a> {
         pool.wanted(&self.headers, self.target.as_str())
@@ -192,6 +199,18 @@ impl Prepared {
             request.headers_mut().insert(HOST, address);
         }
         request
+    }
+}
+
+/// Passes on the certificate that the client has shown (RFC 9440). Where a
+/// trusted proxy tells of its own client's, that counts.
+fn tell_of_client(downstream: &Downstream, headers: &mut HeaderMap) {
+    let session = downstream.visitor.session.as_ref();
+    let certificate = session.and_then(|session| session.client.as_ref()?.value.as_ref());
+    if let Some(certificate) = certificate
+        && !headers.contains_key(CLIENT_CERT)
+    {
+        headers.insert(CLIENT_CERT, certificate.clone());
     }
 }
 
@@ -245,8 +264,11 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// A call that has not waited is passed on with the timeout that it came with.
 const TIME_WORTH_TELLING: Duration = Duration::from_millis(1);
 
-/// At most: forwarding fields, the request's id, `Connection` and `Upgrade`.
-const FIELDS_ADDED: usize = 8;
+/// At most: forwarding fields, the request's id, `Client-Cert`, `Connection` and
+/// `Upgrade`.
+const FIELDS_ADDED: usize = 9;
+
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 

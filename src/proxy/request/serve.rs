@@ -19,6 +19,7 @@ use crate::proxy::request::attempt::{Answered, Attempt};
 use crate::proxy::request::exchange::{Exchange, Told};
 use crate::proxy::request::hold::Hold;
 use crate::proxy::request::middleware::{Admission, Verdict};
+use crate::proxy::request::misdirected;
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::request::queue::Queued;
 use crate::proxy::request::route::route;
@@ -104,6 +105,11 @@ impl Serving<'_> {
         if route.closed {
             return Err(ProxyError::Closed);
         }
+        misdirected::check(resources, table, prepared)?;
+        let lacks_certificate = misdirected::lacks_certificate(pool, prepared);
+        if lacks_certificate && !(unseen && misdirected::is_sent_to_https(pool, prepared)) {
+            return Err(ProxyError::NoClientCertificate);
+        }
         if unseen {
             // It chooses nothing until it is admitted, and holds nobody up.
             self.queued.leave();
@@ -113,6 +119,7 @@ impl Serving<'_> {
                 Verdict::Pass if resources.table().generation() != table.generation() => {
                     return Ok(Continue(()));
                 }
+                Verdict::Pass if lacks_certificate => return Err(ProxyError::NoClientCertificate),
                 Verdict::Pass => {}
             }
         }
@@ -152,6 +159,9 @@ impl Serving<'_> {
             }
             Err((error, again)) => {
                 self.tried.add(mark);
+                if again == Again::Any && !pool.has_other(&self.tried) {
+                    self.tried.forget(mark);
+                }
                 self.hold.begin();
                 self.failed(pool, endpoint, error, again, exchange).await
             }
@@ -248,7 +258,8 @@ impl Serving<'_> {
         let may_go_on = exchange.attempts < ATTEMPTS_MAX
             && match again {
                 Again::Never | Again::Fresh => false,
-                Again::Another => {
+                Again::Elsewhere => pool.has_other(&self.tried),
+                Again::Another | Again::Any => {
                     if let Some(pause) = pause(exchange.attempts) {
                         sleep(pause).await;
                     }

@@ -98,6 +98,9 @@ fn finding(error: &ProxyError) -> Finding {
         | ProxyError::NoRoute
         | ProxyError::Closed
         | ProxyError::Forbidden
+        | ProxyError::Misdirected
+        | ProxyError::NoClientCertificate
+        | ProxyError::Overloaded
         | ProxyError::RateLimited { .. }
         | ProxyError::Unauthorized
         | ProxyError::AuthUnavailable(_)

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::domain::http::http2::ledger::Abuse;
+use crate::domain::pressure::Gauge;
+
 /// Counts that the data plane keeps for the whole process; what belongs to a
 /// pool or an endpoint is counted there.
 #[derive(Debug)]
@@ -11,6 +14,11 @@ pub struct Counters {
     opened: [AtomicU64; Listener::ALL.len()],
     closed: [AtomicU64; Listener::ALL.len()],
     introductions_refused: AtomicU64,
+    http2_refused: [AtomicU64; Abuse::ALL.len()],
+    connections_refused: [AtomicU64; Refused::ALL.len()],
+    /// How short of memory we are.
+    pub pressure: Arc<Gauge>,
+    handshakes_failed: Vec<(&'static str, AtomicU64)>,
 }
 
 /// Where a client came in.
@@ -21,6 +29,15 @@ pub enum Listener {
     Admin,
 }
 
+/// Why a connection was closed as soon as it was accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refused {
+    /// Its client had as many as it may.
+    Client,
+    /// Memory ran short.
+    Memory,
+}
+
 /// Counts one connection as open until it is dropped.
 #[derive(Debug)]
 pub struct OpenConnection {
@@ -29,24 +46,37 @@ pub struct OpenConnection {
 }
 
 impl Counters {
-    /// `reasons` are those that [`Counters::answered`] may be given; any other
-    /// is counted as `other`.
-    pub fn new(reasons: &'static [&'static str]) -> Self {
-        let known = reasons.iter().copied().filter(|&reason| reason != OTHER);
+    /// `reasons` are those that [`Counters::answered`] may be given, `failures`
+    /// those that [`Counters::handshake_failed`] may be; any other is counted as
+    /// `other`.
+    pub fn new(reasons: &'static [&'static str], failures: &'static [&'static str]) -> Self {
         Self {
-            answers: known.chain([OTHER]).map(|reason| (reason, AtomicU64::new(0))).collect(),
+            answers: by_reason(reasons),
+            handshakes_failed: by_reason(failures),
             opened: Default::default(),
             closed: Default::default(),
             introductions_refused: AtomicU64::new(0),
+            http2_refused: Default::default(),
+            connections_refused: Default::default(),
+            pressure: Arc::default(),
         }
     }
 
     /// Counts one answer that we made ourselves.
     pub fn answered(&self, reason: &str) {
-        let known = self.answers.iter().find(|(name, _)| *name == reason);
-        if let Some((_, count)) = known.or(self.answers.last()) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        count(&self.answers, reason);
+    }
+
+    /// Counts one TLS handshake that failed.
+    pub fn handshake_failed(&self, reason: &str) {
+        count(&self.handshakes_failed, reason);
+    }
+
+    /// TLS handshakes that failed by reason, in a constant order.
+    pub fn handshakes_failed(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.handshakes_failed
+            .iter()
+            .map(|(reason, count)| (*reason, count.load(Ordering::Relaxed)))
     }
 
     pub fn connection_opened(self: &Arc<Self>, listener: Listener) -> OpenConnection {
@@ -64,6 +94,28 @@ impl Counters {
 
     pub fn introductions_refused(&self) -> u64 {
         self.introductions_refused.load(Ordering::Relaxed)
+    }
+
+    /// Counts one HTTP/2 connection that was ended for what its client did.
+    pub fn http2_refused(&self, abuse: Abuse) {
+        if let Some(count) = self.http2_refused.get(abuse as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn http2_refusals(&self, abuse: Abuse) -> u64 {
+        self.http2_refused.get(abuse as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    pub fn connection_refused(&self, why: Refused) {
+        if let Some(count) = self.connections_refused.get(why as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn connections_refused(&self, why: Refused) -> u64 {
+        let count = self.connections_refused.get(why as usize);
+        count.map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     /// Answers of our own by reason, in a constant order.
@@ -96,11 +148,35 @@ impl Listener {
     }
 }
 
+impl Refused {
+    pub const ALL: [Self; 2] = [Self::Client, Self::Memory];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         if let Some(closed) = self.counters.closed.get(self.listener as usize) {
             closed.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// A count for each reason, and one for all others.
+fn by_reason(reasons: &'static [&'static str]) -> Vec<(&'static str, AtomicU64)> {
+    let known = reasons.iter().copied().filter(|&reason| reason != OTHER);
+    known.chain([OTHER]).map(|reason| (reason, AtomicU64::new(0))).collect()
+}
+
+fn count(counts: &[(&'static str, AtomicU64)], reason: &str) {
+    let known = counts.iter().find(|(name, _)| *name == reason);
+    if let Some((_, count)) = known.or(counts.last()) {
+        count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -117,7 +193,7 @@ mod tests {
 
     #[test]
     fn answers_are_counted_by_reason_and_the_unknown_as_other() {
-        let counters = Counters::new(&["no_route", "hold_timeout"]);
+        let counters = Counters::new(&["no_route", "hold_timeout"], &[]);
         for reason in ["no_route", "hold_timeout", "no_route", "nonsense"] {
             counters.answered(reason);
         }
@@ -127,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_open_until_its_guard_is_dropped() {
-        let counters = Arc::new(Counters::new(&[]));
+        let counters = Arc::new(Counters::new(&[], &[]));
         let first = counters.connection_opened(Listener::Http);
         let second = counters.connection_opened(Listener::Http);
         drop(first);

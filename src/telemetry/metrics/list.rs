@@ -6,10 +6,12 @@ use std::time::SystemTime;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
+use crate::domain::http::http2::ledger::Abuse;
 use crate::domain::lifecycle::{State, Trouble};
 use crate::domain::pool::{Endpoint, StatusClass};
+use crate::domain::pressure::Level;
 use crate::telemetry::metrics::Snapshot;
-use crate::telemetry::metrics::counters::Listener;
+use crate::telemetry::metrics::counters::{Listener, Refused};
 use crate::telemetry::metrics::samples::{Durations, Samples};
 
 /// One metric: what it is called and where its samples come from.
@@ -187,6 +189,49 @@ pub(super) const METRICS: &[Metric] = &[
         labels: &[],
         help: "Connections closed since they came from `--proxy-protocol` addresses without a \
                right PROXY header.",
+    },
+    Metric {
+        name: "evenkeel_http2_refused",
+        kind: Kind::Counter(|snapshot, to| {
+            for abuse in Abuse::ALL {
+                to.add([abuse.reason()], snapshot.counters.http2_refusals(abuse) as f64);
+            }
+        }),
+        labels: &["reason"],
+        help: "HTTP/2 connections that were ended for what their client did, or did not do in time.",
+    },
+    Metric {
+        name: "evenkeel_connections_refused",
+        kind: Kind::Counter(|snapshot, to| {
+            for why in Refused::ALL {
+                to.add([why.as_str()], snapshot.counters.connections_refused(why) as f64);
+            }
+        }),
+        labels: &["reason"],
+        help: "Client connections closed as soon as they were accepted: the client had as many as \
+               it may, or memory ran short.",
+    },
+    Metric {
+        name: "evenkeel_memory_pressure",
+        kind: Kind::Gauge(|snapshot, to| {
+            let level = snapshot.counters.pressure.level();
+            for each in Level::ALL {
+                to.add([each.as_str()], f64::from(u8::from(each == level)));
+            }
+        }),
+        labels: &["level"],
+        help: "1 for the level in force: `high` takes no new connections, `critical` no new \
+               requests either.",
+    },
+    Metric {
+        name: "evenkeel_tls_handshakes_failed",
+        kind: Kind::Counter(|snapshot, to| {
+            for (reason, count) in snapshot.counters.handshakes_failed() {
+                to.add([reason], count as f64);
+            }
+        }),
+        labels: &["reason"],
+        help: "TLS handshakes with clients that came to nothing, by reason.",
     },
     Metric {
         name: "evenkeel_access_log_dropped",

@@ -13,7 +13,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
-pub use counters::{Counters, Listener, OpenConnection};
+pub use counters::{Counters, Listener, OpenConnection, Refused};
 
 pub use process::Process;
 

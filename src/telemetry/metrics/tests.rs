@@ -185,7 +185,7 @@ fn snapshot(pools: Vec<Arc<Pool>>) -> Snapshot {
         }],
         problems: 2,
         access_log_dropped: 7,
-        counters: Arc::new(Counters::new(&["no_route"])),
+        counters: Arc::new(Counters::new(&["no_route"], &[])),
         process: Process { cpu_seconds: Some(1.25), resident_bytes: Some(4096), open_fds: Some(9) },
     }
 }

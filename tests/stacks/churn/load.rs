@@ -1,8 +1,8 @@
 //! Open-loop load: requests set out at a fixed rate, whatever their answers do.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 

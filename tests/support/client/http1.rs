@@ -2,7 +2,7 @@
 
 use std::io::{Error, ErrorKind};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Answer, Failure};
@@ -16,7 +16,24 @@ pub(crate) fn rests(stream: &TcpStream) -> bool {
 /// Sends a request and reads its answer. An answer may come before all of the
 /// request is sent.
 pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<Answer, Failure> {
-    let (mut from, mut to) = stream.split();
+    let (from, to) = stream.split();
+    exchange_by(from, to, request).await
+}
+
+/// As [`exchange`], over anything.
+pub(crate) async fn exchange_over(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &[u8],
+) -> Result<Answer, Failure> {
+    let (from, to) = tokio::io::split(stream);
+    exchange_by(from, to, request).await
+}
+
+async fn exchange_by(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    request: &[u8],
+) -> Result<Answer, Failure> {
     let mut read = std::pin::pin!(answer(&mut from));
     tokio::select! {
         answer = &mut read => answer.map(|answer| Answer { keeps: false, ..answer }),

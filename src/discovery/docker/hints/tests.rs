@@ -215,6 +215,7 @@ fn corrected(hints: &Hints, run: RunState, health: Health, now: Instant) -> Work
             }],
             exposed: None,
         },
+        stop_timeout: None,
         oneoff: false,
         host_name: None,
     };

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::hints::Hints;
 use super::identity::Candidates;
-use super::inspect::{Inspected, Ledger, Ticket};
+use super::inspect::{Details, Inspected, Ledger, Ticket};
 use super::wire::{Event, Happening, List, Listed, Misread};
 use super::workload;
 use crate::domain::problem::{Problem, Subject};
@@ -278,6 +278,9 @@ impl View {
             workload.created = created;
         }
         workload.host_name = details.and_then(|details| details.host_name.clone());
+        let stop_timeout =
+            details.map_or_else(|| Details::default().stop_timeout, |it| it.stop_timeout);
+        workload.stop_timeout = Some(stop_timeout);
         if let Place::Container { networks, exposed, .. } = &mut workload.place {
             if let Some(details) = details {
                 let exposed = exposed.get_or_insert_default();

@@ -42,6 +42,7 @@ pub(super) fn workload(listed: &Listed, all: &[Listed]) -> Workload {
             networks: attachments(listed, run),
             exposed: exposed(listed),
         },
+        stop_timeout: None,
         oneoff: label(ONEOFF_LABEL).is_some_and(|value| value.eq_ignore_ascii_case("true")),
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn of<B>(request: Request<B>, scheme: Scheme) -> Option<(Request<()>,
     if head.headers.get(TE).is_some_and(|value| value != TRAILERS) {
         head.headers.remove(TE);
     }
-    let host = head.headers.remove(HOST)?;
+    // Nor may the authority name a user.
+    let host = head.headers.remove(HOST).filter(|host| !host.as_bytes().contains(&b'@'))?;
     let mut parts = Parts::default();
     parts.scheme = Some(match scheme {
         Scheme::Https => http::uri::Scheme::HTTPS,

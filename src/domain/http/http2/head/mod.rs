@@ -106,3 +106,6 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     }
     Ok(agreed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! What a client may do to a connection that costs it less than it costs us
+//! (RFC 9113 §10.5).
+
+use std::time::{Duration, Instant};
+
+use crate::domain::http::http2::frames::{Frame, flag, kind};
+
+/// Why a connection is ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Abuse {
+    #[error("it resets more streams than it lets us answer")]
+    Resets,
+    #[error("it makes us reset streams")]
+    MadeResets,
+    #[error("it changes its settings all the time")]
+    Settings,
+    #[error("it pings all the time")]
+    Pings,
+    #[error("it sends frames that mean nothing to us")]
+    Unknown,
+    #[error("it sends DATA frames without data")]
+    EmptyData,
+    #[error("it updates windows without need")]
+    WindowUpdates,
+    #[error("nearly all that it sends is overhead")]
+    Overhead,
+    #[error("it breaks the rules of HTTP/2")]
+    Protocol,
+    #[error("it did not begin in time")]
+    Preface,
+    #[error("it did not finish a head in time")]
+    HeadTimeout,
+    #[error("it takes nothing of what it asked for")]
+    Stalled,
+}
+
+/// How often, within [`WINDOW`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Allowances {
+    pub resets: u32,
+    /// Streams of which half may be reset in the end; fewer tell nothing.
+    pub streams_judged: u32,
+    /// Streams that we reset for faults of the client.
+    pub made_resets: u32,
+    pub settings: u32,
+    /// Beside one for each DATA frame: clients measure the line by them.
+    pub pings: u32,
+    /// PRIORITY and unknown frames, beside one for each stream.
+    pub unknown: u32,
+    pub empty_data: u32,
+    /// Beside [`UPDATES_PER_DATA`] for each DATA frame that we send.
+    pub window_updates: u32,
+}
+
+impl Default for Allowances {
+    fn default() -> Self {
+        Self {
+            resets: 100,
+            streams_judged: 200,
+            made_resets: 100,
+            settings: 50,
+            pings: 100,
+            unknown: 100,
+            empty_data: 100,
+            window_updates: 1000,
+        }
+    }
+}
+
+/// What one connection has done so far.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    allowances: Allowances,
+    resets: Spent,
+    made_resets: Spent,
+    settings: Spent,
+    pings: Spent,
+    unknown: Spent,
+    empty_data: Spent,
+    window_updates: Spent,
+    streams: u64,
+    streams_reset: u64,
+    last_stream: u32,
+    /// Frames that need no allowance.
+    free_pings: u64,
+    free_unknown: u64,
+    free_updates: u64,
+    bytes: u64,
+    payload: u64,
+    began: bool,
+    /// A head of which more is to come: since when, and whether its last frame
+    /// has begun.
+    head: Option<(Instant, bool)>,
+}
+
+/// How much of an allowance is used: it comes back evenly over the window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    /// When all of it will be back.
+    until: Option<Instant>,
+}
+
+impl Ledger {
+    /// Notes a frame that the client begins.
+    pub fn received(&mut self, frame: &Frame, now: Instant) -> Result<(), Abuse> {
+        self.bytes += u64::from(frame.length) + FRAME_HEAD_BYTES;
+        if self.head.is_some_and(|(_, last)| last) {
+            self.head = None;
+        }
+        let allowed = self.allowances;
+        let (within, abuse) = match frame.kind {
+            kind::DATA => {
+                let data = frame.length.saturating_sub(frame.detail);
+                self.payload += u64::from(data);
+                self.free_pings += 1;
+                let useful = data > 0 || frame.flags & flag::END_STREAM != 0;
+                (useful || self.empty_data.spend(allowed.empty_data, now), Abuse::EmptyData)
+            }
+            kind::HEADERS => {
+                self.payload += u64::from(frame.length);
+                self.head = Some((now, frame.flags & flag::END_HEADERS != 0));
+                if frame.stream > self.last_stream {
+                    self.last_stream = frame.stream;
+                    self.streams += 1;
+                    self.free_unknown += 1;
+                }
+                return Ok(());
+            }
+            kind::CONTINUATION => {
+                self.payload += u64::from(frame.length);
+                let since = self.head.map_or(now, |(since, _)| since);
+                self.head = Some((since, frame.flags & flag::END_HEADERS != 0));
+                return Ok(());
+            }
+            kind::RST_STREAM => {
+                self.streams_reset += 1;
+                let usual = self.streams < u64::from(allowed.streams_judged)
+                    || self.streams_reset * 2 <= self.streams;
+                (usual && self.resets.spend(allowed.resets, now), Abuse::Resets)
+            }
+            kind::SETTINGS => {
+                self.began = true;
+                (self.settings.spend(allowed.settings, now), Abuse::Settings)
+            }
+            kind::PING => {
+                let within = take(&mut self.free_pings) || self.pings.spend(allowed.pings, now);
+                (within, Abuse::Pings)
+            }
+            kind::WINDOW_UPDATE => {
+                let within = take(&mut self.free_updates)
+                    || self.window_updates.spend(allowed.window_updates, now);
+                (within, Abuse::WindowUpdates)
+            }
+            kind::GOAWAY => return Ok(()),
+            _ => {
+                let within =
+                    take(&mut self.free_unknown) || self.unknown.spend(allowed.unknown, now);
+                (within, Abuse::Unknown)
+            }
+        };
+        if !within {
+            return Err(abuse);
+        }
+        let bearable = (self.payload + OVERHEAD_FREE) * OVERHEAD_MAX;
+        if self.bytes > bearable { Err(Abuse::Overhead) } else { Ok(()) }
+    }
+
+    /// The client's last frame has come to its end.
+    pub fn frame_ended(&mut self) {
+        if self.head.is_some_and(|(_, last)| last) {
+            self.head = None;
+        }
+    }
+
+    /// Notes a frame that we send.
+    pub fn sent(&mut self, frame: &Frame, now: Instant) -> Result<(), Abuse> {
+        match frame.kind {
+            kind::DATA => {
+                self.payload += u64::from(frame.length);
+                self.free_pings += 1;
+                self.free_updates += UPDATES_PER_DATA;
+            }
+            kind::RST_STREAM
+                if !OUR_REASONS.contains(&frame.detail)
+                    && !self.made_resets.spend(self.allowances.made_resets, now) =>
+            {
+                return Err(Abuse::MadeResets);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the client has sent its first frame, which is SETTINGS.
+    pub fn has_begun(&self) -> bool {
+        self.began
+    }
+
+    /// Since when a head is incomplete.
+    pub fn head_since(&self) -> Option<Instant> {
+        self.head.map(|(since, _)| since)
+    }
+}
+
+impl Spent {
+    /// Whether one more of `allowed` is within the allowance.
+    fn spend(&mut self, allowed: u32, now: Instant) -> bool {
+        let until =
+            self.until.filter(|&until| until > now).unwrap_or(now) + WINDOW / allowed.max(1);
+        let within = until.duration_since(now) <= WINDOW;
+        if within {
+            self.until = Some(until);
+        }
+        within
+    }
+}
+
+impl Abuse {
+    pub const ALL: [Self; 12] = [
+        Self::Resets,
+        Self::MadeResets,
+        Self::Settings,
+        Self::Pings,
+        Self::Unknown,
+        Self::EmptyData,
+        Self::WindowUpdates,
+        Self::Overhead,
+        Self::Protocol,
+        Self::Preface,
+        Self::HeadTimeout,
+        Self::Stalled,
+    ];
+
+    /// The word for it in metrics and in the log.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Resets => "rapid_reset",
+            Self::MadeResets => "made_reset",
+            Self::Settings => "settings_flood",
+            Self::Pings => "ping_flood",
+            Self::Unknown => "unknown_flood",
+            Self::EmptyData => "empty_data_flood",
+            Self::WindowUpdates => "window_update_flood",
+            Self::Overhead => "overhead",
+            Self::Protocol => "protocol_error",
+            Self::Preface => "preface_timeout",
+            Self::HeadTimeout => "head_timeout",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+fn take(free: &mut u64) -> bool {
+    let is_free = *free > 0;
+    *free = free.saturating_sub(1);
+    is_free
+}
+
+/// What allowances are counted over.
+pub const WINDOW: Duration = Duration::from_secs(10);
+
+/// Envoy's bound; clients send two.
+pub const UPDATES_PER_DATA: u64 = 10;
+
+/// A client may send so many bytes for one that means something, as with nginx.
+const OVERHEAD_MAX: u64 = 8;
+/// And so many of those, in bytes, before that is looked at.
+const OVERHEAD_FREE: u64 = 1024 * 1024;
+
+const FRAME_HEAD_BYTES: u64 = 9;
+
+/// NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM and CANCEL: our own affairs.
+const OUR_REASONS: [u32; 4] = [0, 2, 7, 8];
+
+#[cfg(test)]
+mod tests;

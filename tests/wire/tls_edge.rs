@@ -1,0 +1,195 @@
+//! TLS with clients: handshakes that fail, hosts that differ, certificates of clients.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+use super::{Backend, Balancer, Client, admin, before_pools, get, ok, wait_for};
+
+const HTTPS: &[&str] = &["--https", "127.0.0.1:0", "--access-log", "json"];
+
+#[test]
+fn a_pool_with_tls_is_served_by_https_and_plain_http_is_sent_there() {
+    let backends = [teller()];
+    let labels = "host = \"shop.example\"\ntls = \"file\"";
+    let flags = [HTTPS, &["--https-public-port", "8443"]].concat();
+    let balancer = before_pools(&[("web", &backends, labels)], &flags);
+    let mut clear = Client::connect(balancer.http);
+    let answer = clear.send(get("/a?b=c")).answer();
+    assert_eq!(answer.status, 308);
+    assert_eq!(answer.field("location").unwrap(), "https://shop.example:8443/a?b=c");
+    let mut secure = Secure::connect(balancer.https(), Some("shop.example"));
+    assert!(secure.ask("shop.example", "").starts_with("HTTP/1.1 200"));
+    let seen = backends[0].seen().pop().unwrap();
+    assert_eq!(seen.field("x-forwarded-proto").unwrap(), "https");
+    assert_eq!(seen.field("x-forwarded-port").unwrap(), "443");
+}
+
+#[test]
+fn with_redirect_https_off_both_are_served() {
+    let backends = [teller()];
+    let labels = "tls = \"file\"\nredirect_https = false";
+    let balancer = before_pools(&[("web", &backends, labels)], HTTPS);
+    assert_eq!(Client::connect(balancer.http).send(get("/")).answer().status, 200);
+    let answer = Secure::connect(balancer.https(), Some("shop.example")).ask("shop.example", "");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn plain_http_on_the_https_port_is_told_to_use_https() {
+    let balancer = before_pools(&[], HTTPS);
+    let mut client = Client::connect(balancer.https());
+    let answer = client.send(get("/")).answer();
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("https"), "{}", answer.text());
+    assert!(client.rest().is_empty());
+    failed(&balancer, "not_tls", 1);
+    assert!(balancer.logged("TLS handshakes fail").contains("client=127.0.0.1"));
+    let mut client = Client::connect(balancer.https());
+    assert!(client.send([0, 1, 2, 3]).rest().is_empty());
+    failed(&balancer, "not_tls", 2);
+    // Who only looks whether we listen is no trouble.
+    drop(TcpStream::connect(balancer.https()).unwrap());
+    Client::connect(balancer.https()).send([22, 3, 1, 0, 4, 9, 0, 0, 0]).rest();
+    failed(&balancer, "protocol", 1);
+    failed(&balancer, "broken", 0);
+}
+
+#[test]
+fn a_handshake_that_stalls_ends_after_ten_seconds() {
+    let balancer = before_pools(&[], HTTPS);
+    let began = Instant::now();
+    let mut silent = Client::connect(balancer.https());
+    let mut stalled = Client::connect(balancer.https());
+    assert!(stalled.send([22, 3, 1, 2, 0, 1]).rest().is_empty());
+    assert!(silent.rest().is_empty());
+    let took = began.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(13)).contains(&took), "{took:?}");
+    failed(&balancer, "timeout", 2);
+}
+
+#[test]
+fn a_request_for_another_host_of_the_same_certificate_is_served() {
+    let backends = [teller()];
+    let balancer = before_pools(&[("web", &backends, "tls = \"file\"")], HTTPS);
+    let mut client = Secure::connect(balancer.https(), Some("shop.example"));
+    assert!(client.ask("shop.example", "").starts_with("HTTP/1.1 200"));
+    assert!(client.ask("other.example", "").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn what_a_client_says_of_its_certificate_itself_is_dropped() {
+    let backends = [teller()];
+    let balancer = before_pools(&[("web", &backends, "")], HTTPS);
+    let mut client = Secure::connect(balancer.https(), Some("shop.example"));
+    client.ask("shop.example", "Client-Cert: :AAAA:\r\nClient_Cert: x\r\nClient-Cert-Chain: y\r\n");
+    let seen = backends[0].seen().pop().unwrap();
+    assert!(!seen.head.to_lowercase().contains("client"), "{}", seen.head);
+}
+
+#[test]
+fn a_handshake_under_way_does_not_keep_us_from_stopping() {
+    let mut balancer = before_pools(&[], HTTPS);
+    let mut stalled = Client::connect(balancer.https());
+    stalled.send([22, 3, 1]);
+    wait_for(|| connections(&balancer).filter(|&open| open == 1));
+    let began = Instant::now();
+    balancer.terminate();
+    assert_eq!(balancer.exit_code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+/// A connection by TLS that trusts whatever it is shown.
+struct Secure(StreamOwned<ClientConnection, TcpStream>);
+
+impl Secure {
+    fn connect(to: SocketAddr, name: Option<&'static str>) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+            .with_no_client_auth();
+        let name = match name {
+            Some(name) => ServerName::try_from(name).unwrap(),
+            None => to.ip().into(),
+        };
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        Self(StreamOwned::new(connection, stream))
+    }
+
+    /// The answer to a GET for `host`, up to its head's end.
+    fn ask(&mut self, host: &str, fields: &str) -> String {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
+        self.0.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let mut byte = [0];
+        while !answer.ends_with(b"\r\n\r\n") {
+            self.0.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        String::from_utf8(answer).unwrap()
+    }
+}
+
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn teller() -> Backend {
+    Backend::answering(|_| ok(""))
+}
+
+fn failed(balancer: &Balancer, reason: &str, count: u64) {
+    let line = format!("evenkeel_tls_handshakes_failed_total{{reason=\"{reason}\"}} {count}\n");
+    wait_for(|| admin(balancer, "/metrics").text().contains(&line).then_some(()));
+}
+
+fn connections(balancer: &Balancer) -> Option<u64> {
+    let metrics = admin(balancer, "/metrics").text();
+    let name = "evenkeel_connections_open{listener=\"https\"} ";
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.parse().ok())
+}

@@ -1,0 +1,308 @@
+//! HTTP/2 to replicas.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response};
+use tokio::sync::Notify;
+
+use super::http2_backend::{Call, FAILED, GOAWAY, Http2Backend, REFUSED, Speech, rude};
+use super::{Balancer, Client, before_servers, get, wait_for};
+
+const H2C: &str = "scheme = \"h2c\"\nmax_fails = 0\n";
+
+/// One that speaks HTTP/2 only by what it is asked, so that it may hold calls up.
+fn held(speech: Speech) -> (Http2Backend, Arc<AtomicUsize>, Arc<Notify>) {
+    let (waiting, go) = (Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
+    let (counted, until) = (Arc::clone(&waiting), Arc::clone(&go));
+    let backend = Http2Backend::start(speech, move |mut call| {
+        let (counted, until) = (Arc::clone(&counted), Arc::clone(&until));
+        async move {
+            let let_go = until.notified();
+            counted.fetch_add(1, Ordering::SeqCst);
+            let_go.await;
+            call.say(200, "late");
+        }
+    });
+    (backend, waiting, go)
+}
+
+fn asking(balancer: &Balancer, count: usize) -> Vec<Client> {
+    let ask = |_| {
+        let mut client = Client::connect(balancer.http);
+        client.send(get("/"));
+        client
+    };
+    (0..count).map(ask).collect()
+}
+
+#[test]
+fn one_connection_of_a_worker_carries_many_requests() {
+    let (backend, waiting, go) = held(Speech::default());
+    let balancer = before_servers(&[backend.address], H2C);
+    let mut clients = asking(&balancer, 60);
+    wait_for(|| (waiting.load(Ordering::SeqCst) == 60).then_some(()));
+    // There are two workers.
+    assert!(backend.connections() <= 2, "{} connections", backend.connections());
+    go.notify_waiters();
+    for client in &mut clients {
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.field("transfer-encoding").is_some()), (200, true));
+    }
+}
+
+#[test]
+fn a_connection_has_as_many_streams_as_the_replica_allows() {
+    let mut speech = Speech::default();
+    speech.http2.max_concurrent_streams(2);
+    let (backend, waiting, go) = held(speech);
+    let balancer = before_servers(&[backend.address], H2C);
+    let mut clients = asking(&balancer, 9);
+    wait_for(|| (waiting.load(Ordering::SeqCst) == 9).then_some(()));
+    let mut streams = [0; 9];
+    for (_, connection) in backend.heads() {
+        streams[connection] += 1;
+    }
+    assert!(streams.iter().all(|count| *count <= 2), "{streams:?}");
+    go.notify_waiters();
+    assert!(clients.iter_mut().all(|client| client.answer().status == 200));
+    // Others use those places again.
+    let before = backend.connections();
+    let mut clients = asking(&balancer, 4);
+    wait_for(|| (waiting.load(Ordering::SeqCst) == 13).then_some(()));
+    go.notify_waiters();
+    assert!(clients.iter_mut().all(|client| client.answer().status == 200));
+    assert!(backend.connections() <= before + 2, "{} connections", backend.connections());
+}
+
+#[test]
+fn the_request_is_as_http_2_has_it() {
+    let backend = Http2Backend::saying(Speech::default(), "hi");
+    let balancer = before_servers(&[backend.address], H2C);
+    let request = "GET /a%20b?c=d HTTP/1.1\r\nHost: shop.example:8080\r\nTE: trailers\r\n\
+                   Connection: TE, keep-alive, X-Gone\r\nX-Gone: 1\r\nCookie: a=1; b=2\r\n\
+                   Keep-Alive: timeout=5\r\n\r\n";
+    let answer = Client::connect(balancer.http).send(request).answer();
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    let (head, _) = &backend.heads()[0];
+    assert_eq!(head.uri(), "http://shop.example:8080/a%20b?c=d");
+    let field = |name: &str| head.headers().get(name).map(|it| it.to_str().unwrap());
+    assert_eq!((field("te"), field("cookie")), (Some("trailers"), Some("a=1; b=2")));
+    assert_eq!(field("x-forwarded-for"), Some("127.0.0.1"));
+    for name in ["host", "connection", "keep-alive", "x-gone", "transfer-encoding", "upgrade"] {
+        assert_eq!(field(name), None, "{name}");
+    }
+}
+
+#[test]
+fn a_post_that_was_not_looked_at_goes_to_another_replica() {
+    for frames in [GOAWAY, REFUSED] {
+        let (address, heads) = rude(frames, false);
+        let well = Http2Backend::start(Speech::default(), |mut call| async move {
+            let (body, _) = call.read().await;
+            call.say(if body == b"sum" { 200 } else { 500 }, "well");
+        });
+        let balancer = before_servers(&[address, well.address], H2C);
+        for _ in 0..4 {
+            let answer = Client::connect(balancer.http).send(post("sum")).answer();
+            assert_eq!(answer.status, 200, "{frames:?}");
+        }
+        assert!(heads.load(Ordering::Relaxed) > 0, "it was asked too");
+    }
+}
+
+#[test]
+fn a_lone_replica_that_refuses_a_stream_is_asked_again() {
+    let calls = AtomicUsize::new(0);
+    let backend = Http2Backend::start(Speech::default(), move |mut call| {
+        let number = calls.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if number < 3 {
+                call.respond.send_reset(h2::Reason::REFUSED_STREAM);
+            } else {
+                call.say(200, "at last");
+            }
+        }
+    });
+    let balancer = before_servers(&[backend.address], H2C);
+    let began = Instant::now();
+    assert_eq!(Client::connect(balancer.http).send(post("sum")).answer().status, 200);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_stream_that_is_reset_goes_on_elsewhere_only_if_that_does_no_harm() {
+    for (frames, ends) in [(FAILED, false), (&[][..], true)] {
+        let (address, heads) = rude(frames, ends);
+        let well = Http2Backend::saying(Speech::default(), "well");
+        let balancer = before_servers(&[address, well.address], H2C);
+        for _ in 0..4 {
+            let answer = Client::connect(balancer.http).send(get("/")).answer();
+            assert_eq!(answer.status, 200, "{frames:?}");
+        }
+        let met = heads.load(Ordering::Relaxed);
+        assert!(met > 0, "it was asked too");
+        // It is passed over for a moment each time.
+        let failed = wait_for(|| {
+            let answer = Client::connect(balancer.http).send(post("sum")).answer();
+            (answer.status != 200).then_some(answer.status)
+        });
+        assert_eq!((failed, heads.load(Ordering::Relaxed)), (502, met + 1));
+        assert!(balancer.access_logged(" 502 ").contains("upstream_reset"));
+    }
+}
+
+#[test]
+fn bodies_pass_both_ways_through_small_windows_with_their_trailers() {
+    let mut speech = Speech::default();
+    speech.http2.initial_window_size(1_000).initial_connection_window_size(70_000);
+    let backend = Http2Backend::start(speech, |mut call| async move {
+        let (body, trailers) = call.read().await;
+        echo(&mut call, body, trailers).await;
+    });
+    let balancer = before_servers(&[backend.address], H2C);
+    let body: String = (0..300_000).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
+    let mut client = Client::connect(balancer.http);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n");
+    client.send("Trailer: X-Sum\r\n\r\n");
+    client.send(format!("{:x}\r\n{body}\r\n0\r\nX-Sum: 7\r\n\r\n", body.len()));
+    let answer = client.answer();
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    let (data, trailers) = text.rsplit_once("0\r\n").unwrap();
+    assert_eq!(trailers.to_lowercase(), "x-sum: 7\r\n\r\n");
+    assert_eq!(unchunked(data), body);
+}
+
+#[test]
+fn a_client_that_leaves_resets_its_stream_and_no_other() {
+    let gone = Arc::<AtomicUsize>::default();
+    let (counted, go) = (Arc::clone(&gone), Arc::<Notify>::default());
+    let until = Arc::clone(&go);
+    let backend = Http2Backend::start(Speech::default(), move |mut call| {
+        let (counted, until) = (Arc::clone(&counted), Arc::clone(&until));
+        async move {
+            let response = Response::new(());
+            let mut body = call.respond.send_response(response, false).unwrap();
+            body.send_data(Bytes::from_static(b"begun"), false).unwrap();
+            tokio::select! {
+                _ = std::future::poll_fn(|context| body.poll_reset(context)) => {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                }
+                () = until.notified() => body.send_data(Bytes::from_static(b"ended"), true).unwrap(),
+            }
+        }
+    });
+    let balancer = before_servers(&[backend.address], H2C);
+    let mut clients = asking(&balancer, 8);
+    for client in &mut clients {
+        client.until("begun");
+    }
+    clients.truncate(4);
+    wait_for(|| (gone.load(Ordering::SeqCst) == 4).then_some(()));
+    go.notify_waiters();
+    for client in &mut clients {
+        client.until("ended");
+    }
+    assert!(backend.connections() <= 2);
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_cut_for_the_client() {
+    let backend = Http2Backend::start(Speech::default(), |mut call| async move {
+        let mut body = call.respond.send_response(Response::new(()), false).unwrap();
+        body.send_data(Bytes::from_static(b"begun"), false).unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        body.send_reset(h2::Reason::CANCEL);
+    });
+    let balancer = before_servers(&[backend.address], H2C);
+    let heard = Client::connect(balancer.http).send(get("/")).rest();
+    let heard = String::from_utf8(heard).unwrap();
+    assert!(heard.contains("begun") && !heard.ends_with("0\r\n\r\n"), "{heard}");
+    assert!(balancer.access_logged("GET /").contains("upstream_broke_off"));
+}
+
+#[test]
+fn an_answer_may_come_before_the_body_that_it_does_not_want() {
+    // What it does not read is reset without an error, once it has answered.
+    let backend = Http2Backend::saying(Speech::default(), "enough");
+    let balancer = before_servers(&[backend.address], H2C);
+    let mut client = Client::connect(balancer.http);
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n";
+    let answer = client.send(head).try_send(vec![b'x'; 100_000]).answer();
+    assert_eq!((answer.status, answer.text().contains("enough")), (200, true));
+}
+
+#[test]
+fn who_does_not_speak_http_2_is_sent_nothing_of_a_request() {
+    let backend = super::Backend::answering(|_| super::ok("HTTP/1.1 it is"));
+    let well = Http2Backend::saying(Speech::default(), "well");
+    let balancer = before_servers(&[backend.address, well.address], H2C);
+    for _ in 0..4 {
+        let answer = Client::connect(balancer.http).send(post("sum")).answer();
+        assert_eq!((answer.status, answer.text().contains("well")), (200, true));
+    }
+    assert!(backend.seen().iter().all(|seen| !seen.head.contains("POST")));
+}
+
+#[test]
+fn a_change_of_protocol_is_refused_where_replicas_speak_http_2_alone() {
+    let backend = Http2Backend::saying(Speech::default(), "hi");
+    let balancer = before_servers(&[backend.address], H2C);
+    let request =
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    assert_eq!(Client::connect(balancer.http).send(request).answer().status, 502);
+    assert!(balancer.access_logged("/ws").contains("upgrade_unsupported"));
+}
+
+#[test]
+fn a_proxy_header_stands_before_http_2_and_speaks_of_one_request() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (heard, hears) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let heard = heard.clone();
+            thread::spawn(move || {
+                let mut begin = [0; 60];
+                if stream.read_exact(&mut begin).is_ok() {
+                    let _ = stream.write_all(b"nonsense");
+                    let _ = heard.send(begin.to_vec());
+                }
+            });
+        }
+    });
+    let balancer = before_servers(&[address], &format!("{H2C}proxy_protocol = \"v1\"\nhold='0s'"));
+    let mut client = Client::connect(balancer.http);
+    client.send(get("/"));
+    let begin = String::from_utf8(hears.recv_timeout(Duration::from_secs(10)).unwrap()).unwrap();
+    let (line, rest) = begin.split_once("\r\n").unwrap();
+    assert!(line.starts_with("PROXY TCP4 127.0.0.1 "), "{begin:?}");
+    assert!("PRI * HTTP/2.0".starts_with(&rest[..rest.len().min(14)]), "{begin:?}");
+}
+
+async fn echo(call: &mut Call, body: Vec<u8>, trailers: Option<HeaderMap>) {
+    let mut response = Response::new(());
+    response.headers_mut().insert("trailer", HeaderValue::from_static("x-sum"));
+    let mut stream = call.respond.send_response(response, false).unwrap();
+    stream.send_data(body.into(), false).unwrap();
+    stream.send_trailers(trailers.unwrap()).unwrap();
+}
+
+fn unchunked(mut text: &str) -> String {
+    let mut whole = String::new();
+    while let Some((length, rest)) = text.split_once("\r\n") {
+        let (piece, rest) = rest.split_at(usize::from_str_radix(length, 16).unwrap());
+        whole += piece;
+        text = rest.strip_prefix("\r\n").unwrap();
+    }
+    whole
+}
+
+fn post(body: &str) -> String {
+    format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
