@@ -161,7 +161,11 @@ pub(super) fn identifier(certificate: &Certificate) -> Option<CertificateIdentif
 fn of_account(failure: Failure) -> Failure {
     match failure {
         Failure::Order { kind, words } => Failure::Account { kind, words },
-        failure => failure,
+        failure @ (Failure::Unreachable(_)
+        | Failure::Limited { .. }
+        | Failure::Account { .. }
+        | Failure::Challenge { .. }
+        | Failure::Ours(_)) => failure,
     }
 }
 
