@@ -71,7 +71,9 @@ impl Authority {
     /// The account that is kept, else a new one.
     async fn open(&self) -> Result<Account, Failure> {
         let (storage, owner) = (Arc::clone(&self.storage), self.owner());
-        let kept = spawn_blocking(move || storage.account(&owner)).await.map_err(broken)?;
+        let kept = spawn_blocking(move || storage.account(&owner))
+            .await
+            .map_err(|error| broken(&error))?;
         let builder = || Account::builder_with_http(Box::new(self.client.clone()));
         if let Some(kept) = kept {
             return Ok(builder().from_credentials(kept).await?);
@@ -92,7 +94,9 @@ impl Authority {
         let text = serde_json::to_string(&credentials)
             .map_err(|error| Failure::Ours(clean(&error.to_string())))?;
         let (storage, owner) = (Arc::clone(&self.storage), self.owner());
-        spawn_blocking(move || storage.keep_account(&owner, &text)).await.map_err(broken)?;
+        spawn_blocking(move || storage.keep_account(&owner, &text))
+            .await
+            .map_err(|error| broken(&error))?;
         Ok(account)
     }
 
@@ -100,7 +104,7 @@ impl Authority {
         let mut account = self.account.lock().await;
         *account = None;
         let (storage, owner) = (Arc::clone(&self.storage), self.owner());
-        spawn_blocking(move || storage.forget_account(&owner)).await.map_err(broken)
+        spawn_blocking(move || storage.forget_account(&owner)).await.map_err(|error| broken(&error))
     }
 
     /// Whoever changes this is somebody else to the authority.
@@ -157,11 +161,15 @@ pub(super) fn identifier(certificate: &Certificate) -> Option<CertificateIdentif
 fn of_account(failure: Failure) -> Failure {
     match failure {
         Failure::Order { kind, words } => Failure::Account { kind, words },
-        failure => failure,
+        failure @ (Failure::Unreachable(_)
+        | Failure::Limited { .. }
+        | Failure::Account { .. }
+        | Failure::Challenge { .. }
+        | Failure::Ours(_)) => failure,
     }
 }
 
-fn broken(error: tokio::task::JoinError) -> Failure {
+fn broken(error: &tokio::task::JoinError) -> Failure {
     Failure::Ours(clean(&error.to_string()))
 }
 

@@ -53,7 +53,13 @@ impl Failure {
         match self {
             // What our library makes of an answer without the field.
             Self::Ours(_) => true,
-            failure => matches!(failure.kind(), Some(ALREADY_REPLACED | MALFORMED)),
+            Self::Unreachable(_)
+            | Self::Limited { .. }
+            | Self::Account { .. }
+            | Self::Challenge { .. }
+            | Self::Order { .. } => {
+                matches!(self.kind(), Some(ALREADY_REPLACED | MALFORMED))
+            }
         }
     }
 
@@ -125,7 +131,14 @@ impl From<Error> for Failure {
             Error::Timeout(_) => {
                 Self::Order { kind: None, words: "it has not decided for too long".to_owned() }
             }
-            error => Self::Ours(clean(&format!("its answer makes no sense: {error}"))),
+            error @ (Error::Crypto
+            | Error::KeyRejected
+            | Error::Http(_)
+            | Error::InvalidUri(_)
+            | Error::Json(_)
+            | Error::Unsupported(_)
+            | Error::Str(_)
+            | _) => Self::Ours(clean(&format!("its answer makes no sense: {error}"))),
         }
     }
 }
@@ -141,7 +154,14 @@ impl From<Trouble> for Failure {
                 _ if kind.is_none() => Self::Unreachable(words),
                 _ => Self::refused(kind, words, retry_after),
             },
-            trouble => Self::Unreachable(clean(&trouble.to_string())),
+            trouble @ (Trouble::Trust(_)
+            | Trouble::Url(_)
+            | Trouble::Lookup { .. }
+            | Trouble::Connect { .. }
+            | Trouble::Handshake { .. }
+            | Trouble::Broken { .. }
+            | Trouble::Unread { .. }
+            | Trouble::Late { .. }) => Self::Unreachable(clean(&trouble.to_string())),
         }
     }
 }

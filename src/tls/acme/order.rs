@@ -66,7 +66,12 @@ async fn answer(order: &mut Order, board: &Board, wish: &Wish) -> Result<Vec<Up>
             AuthorizationStatus::Pending => {}
             // It remembers that the name is ours.
             AuthorizationStatus::Valid => continue,
-            status => return Err(refused(format!("the authorization is {status:?}"))),
+            status @ (AuthorizationStatus::Invalid
+            | AuthorizationStatus::Revoked
+            | AuthorizationStatus::Expired
+            | AuthorizationStatus::Deactivated) => {
+                return Err(refused(format!("the authorization is {status:?}")));
+            }
         }
         let mut challenge = authorization
             .challenge(kind.wanted())
@@ -88,7 +93,10 @@ async fn why(order: &mut Order) -> Option<Failure> {
             let kind = match challenge.r#type {
                 ChallengeType::Http01 => Kind::Http01,
                 ChallengeType::TlsAlpn01 => Kind::TlsAlpn01,
-                _ => continue,
+                ChallengeType::Dns01
+                | ChallengeType::DeviceAttest01
+                | ChallengeType::Unknown(_)
+                | _ => continue,
             };
             if let Some(said) = &challenge.error {
                 return Some(Failure::of_challenge(kind, said));

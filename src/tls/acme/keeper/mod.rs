@@ -188,7 +188,7 @@ impl<I: Issuer> Keeper<I> {
             }
             Done::Advised { name, advised } => {
                 self.asking -= 1;
-                self.take_advice(&name, advised);
+                self.take_advice(&name, &advised);
             }
         }
     }
@@ -246,9 +246,9 @@ impl<I: Issuer> Keeper<I> {
         }
     }
 
-    fn take_advice(&mut self, name: &Host, advised: Result<Option<Advice>, Failure>) {
+    fn take_advice(&mut self, name: &Host, advised: &Result<Option<Advice>, Failure>) {
         let chance = (self.around.chance)();
-        match &advised {
+        match advised {
             Ok(_) => (self.quiet, self.refusals) = (None, 0),
             Err(failure) => self.heed(failure),
         }

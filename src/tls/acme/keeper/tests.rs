@@ -1,5 +1,7 @@
 //! The keeper before an authority that does as it is told, in virtual time.
 
+#![expect(clippy::disallowed_methods, reason = "virtual time begins at the moment of the test")]
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
