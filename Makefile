@@ -1,6 +1,6 @@
 # Every target does its own set-up; see scripts/ for what they do.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint bench latency churn bench-peers image
+.PHONY: help demo demo-down test lint bench latency churn hostile bench-peers image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ latency: image ## Measure how soon a new replica gets its first request
 
 churn: ## Prove that nothing is lost while replicas come and go; writes docs/CHURN.md
 	@scripts/churn
+
+hostile: ## Measure memory and latency under ten thousand hostile connections, and at rest
+	@scripts/hostile
 
 bench-peers: ## Install nginx, HAProxy, Traefik, Envoy and Caddy for `make bench`
 	@scripts/bench-peers

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::runtime;
@@ -59,6 +60,8 @@ impl Idle {
                 });
             }
             let resting = entered.join_all().await;
+            // It gives back what a connection needs only while it is busy.
+            tokio::time::sleep(REST).await;
             let whole = victim.memory();
             drop((first, resting));
             Cost { whole, before, connections }
@@ -140,5 +143,7 @@ impl fmt::Display for Cost {
 }
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+/// Longer than the second after which a connection keeps no buffers.
+const REST: Duration = Duration::from_millis(2_500);
 /// Fewer than the balancer's backlog.
 const ENTERING_MAX: usize = 256;

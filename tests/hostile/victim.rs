@@ -35,6 +35,8 @@ impl Victim {
         let mut command = evenkeel();
         command.args(["run", "--docker=off", "--http=127.0.0.1:0", "--https=127.0.0.1:0"]);
         command.args(["--admin=127.0.0.1:0", "--workers=2", "--access-log=off"]);
+        // All come from one address, as no real siege does.
+        command.args(["--connections-per-client=off"]);
         command.arg(format!("--pool=web={}", servers.join(",")));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = lines(child.stderr.take().unwrap());

@@ -81,6 +81,33 @@ fn a_connection_that_rests_too_long_is_closed() {
 }
 
 #[test]
+fn a_connection_that_rested_serves_on() {
+    let backend = Backend::answering(|_| ok("still here"));
+    let balancer = before(&backend);
+    let mut client = Client::connect(balancer.http);
+    for _ in 0..2 {
+        // Two at once, so that one waits in the connection.
+        client.send(get("/").repeat(2));
+        assert_eq!(client.answer().text(), "still here");
+        assert_eq!(client.answer().text(), "still here");
+        // Longer than the second after which it keeps no buffers.
+        std::thread::sleep(Duration::from_millis(1_300));
+    }
+}
+
+#[test]
+fn a_stop_ends_a_connection_that_rests() {
+    let backend = Backend::answering(|_| ok("once"));
+    let mut balancer = before(&backend);
+    let mut client = Client::connect(balancer.http);
+    assert_eq!(client.send(get("/")).answer().text(), "once");
+    std::thread::sleep(Duration::from_millis(1_300));
+    balancer.terminate();
+    assert!(client.rest().is_empty());
+    assert_eq!(balancer.exit_code(), Some(0));
+}
+
+#[test]
 fn a_stop_serves_those_who_had_connected() {
     let backend = Backend::answering(|_| ok("just in time"));
     let mut balancer = before(&backend);

@@ -22,6 +22,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Between the end of an answer and the next head; before the first too.
     pub idle_timeout: Duration,
+    /// After which a connection between requests keeps no buffers.
+    pub rest_after: Duration,
     /// Between two bytes of a request body, while somebody wants them.
     pub body_idle: Duration,
     /// A write that makes no progress.
@@ -39,6 +41,7 @@ impl Default for Limits {
         Self {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            rest_after: Duration::from_secs(1),
             body_idle: Duration::from_secs(60),
             write_stall: Duration::from_secs(30),
             head_bytes_max: HEAD_BYTES_MAX,

@@ -5,15 +5,17 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use hyper::Request;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::sleep;
+use tokio::time::{Sleep, sleep};
 use tracing::debug;
 
+use crate::proxy::bell::Listener;
 use crate::proxy::client_body::ClientBody;
 use crate::proxy::connection::FIRST_HEAD;
 use crate::proxy::http1::Limits;
@@ -36,51 +38,107 @@ pub(in crate::proxy) async fn serve<S>(
     if !before.is_empty() {
         gate = gate.after(before);
     }
+    let rests = handle.clone();
     let downstream = Rc::new(Downstream::new(visitor, Some(handle)));
     let tunnel = Rc::new(Cell::new(None));
-    let service = service_fn(|request| {
-        let (resources, downstream) = (Rc::clone(&resources), Rc::clone(&downstream));
-        let arrived = Arrived::by_turn(downstream.next_turn());
-        let becomes = Rc::clone(&tunnel);
-        // Boxed, since hyper hands back a connection that has switched
-        // protocols only for futures that may be moved.
-        Box::pin(async move {
-            let request = Request::map(request, ClientBody::Http1);
-            let mut response = request::handle(resources, downstream, arrived, request).await;
-            if let Some(tunnel) = response.body_mut().take_tunnel() {
-                becomes.set(Some(tunnel));
-            }
-            Ok::<_, Infallible>(response)
+    let service = || {
+        service_fn(|request| {
+            let (resources, downstream) = (Rc::clone(&resources), Rc::clone(&downstream));
+            let arrived = Arrived::by_turn(downstream.next_turn());
+            let becomes = Rc::clone(&tunnel);
+            // Boxed, since hyper hands back a connection that has switched
+            // protocols only for futures that may be moved.
+            Box::pin(async move {
+                let request = Request::map(request, ClientBody::Http1);
+                let mut response = request::handle(resources, downstream, arrived, request).await;
+                if let Some(tunnel) = response.body_mut().take_tunnel() {
+                    becomes.set(Some(tunnel));
+                }
+                Ok::<_, Infallible>(response)
+            })
         })
-    });
-    let mut connection = Builder::new().serve_connection(TokioIo::new(gate), service);
-    let listener = resources.bell().listen();
-    let (mut told, mut patience) = (false, None);
-    let outcome = poll_fn(|context| {
-        let mut ended = Pin::new(&mut connection).poll(context);
-        if ended.is_pending() && !told && listener.hears_stop(context) {
-            if downstream.was_used() {
-                told = true;
+    };
+    let mut stopping = Stopping::new(&resources);
+    loop {
+        if !poll_fn(|context| stopping.poll_rest(context, &mut gate, &downstream)).await {
+            return gate.close().await;
+        }
+        let mut connection = Builder::new().serve_connection(TokioIo::new(gate), service());
+        let outcome = poll_fn(|context| {
+            let mut ended = Pin::new(&mut connection).poll(context);
+            if ended.is_pending() && stopping.is_due(context, &downstream) {
                 // Closes it, unless a request is being served.
                 Pin::new(&mut connection).graceful_shutdown();
                 ended = Pin::new(&mut connection).poll(context);
-            } else {
-                // Its first request may have been sent before we stopped, and
-                // hyper would close it unread.
-                let patience = patience.get_or_insert_with(|| Box::pin(sleep(FIRST_HEAD)));
-                ended = patience.as_mut().poll(context).map(Ok);
             }
+            if ended.is_pending() && stopping.patience_ends(context) {
+                ended = Poll::Ready(Ok(()));
+            }
+            // hyper would keep 16 KiB for as long as the client says nothing.
+            if ended.is_pending() && rests.rests() { Poll::Ready(None) } else { ended.map(Some) }
+        })
+        .await;
+        let parts = connection.into_parts();
+        gate = parts.io.into_inner();
+        match outcome {
+            None if parts.read_buf.is_empty() => continue,
+            Some(Err(error)) => debug!(%peer, %error, "A client's connection ended"),
+            None | Some(Ok(())) => {}
         }
-        ended
-    })
-    .await;
-    if let Err(error) = outcome {
-        debug!(%peer, %error, "A client's connection ended");
+        return match tunnel.take() {
+            Some(tunnel) => tunnel.run(gate, parts.read_buf).await,
+            None => gate.close().await,
+        };
     }
-    let parts = connection.into_parts();
-    let gate = parts.io.into_inner();
-    match tunnel.take() {
-        Some(tunnel) => tunnel.run(gate, parts.read_buf).await,
-        None => gate.close().await,
+}
+
+/// What a stop asks of a connection.
+struct Stopping {
+    listener: Listener,
+    told: bool,
+    /// For a first request that may have been sent before we stopped, which
+    /// hyper would close unread.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stopping {
+    fn new(resources: &Resources) -> Self {
+        Self { listener: resources.bell().listen(), told: false, patience: None }
+    }
+
+    /// True once, when a connection that was used has to end.
+    fn is_due(&mut self, context: &Context<'_>, downstream: &Downstream) -> bool {
+        if self.told || !self.listener.hears_stop(context) {
+            return false;
+        }
+        if downstream.was_used() {
+            self.told = true;
+        } else {
+            self.patience.get_or_insert_with(|| Box::pin(sleep(FIRST_HEAD)));
+        }
+        self.told
+    }
+
+    /// Whether a connection that was not used has waited long enough.
+    fn patience_ends(&mut self, context: &mut Context<'_>) -> bool {
+        let patience = self.patience.as_mut().filter(|_| !self.told);
+        patience.is_some_and(|patience| patience.as_mut().poll(context).is_ready())
+    }
+
+    /// Ready when a connection that rests has something to serve; false if it
+    /// has to end instead.
+    fn poll_rest<S: AsyncRead + Unpin>(
+        &mut self,
+        context: &mut Context<'_>,
+        gate: &mut Gate<S>,
+        downstream: &Downstream,
+    ) -> Poll<bool> {
+        if gate.poll_rest(context).is_ready() {
+            return Poll::Ready(true);
+        }
+        if self.is_due(context, downstream) || self.patience_ends(context) {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
     }
 }

@@ -50,6 +50,11 @@ impl GateHandle {
         Some(Turn { verdict, received_at, shared: Rc::clone(&self.shared) })
     }
 
+    /// Whether the connection has begun to rest; told once a rest.
+    pub(super) fn rests(&self) -> bool {
+        self.shared.resting.take()
+    }
+
     /// Why the gate cut the connection, if it did.
     pub fn fault(&self) -> Option<Fault> {
         self.shared.fault.get()
@@ -103,6 +108,8 @@ pub(super) struct Shared {
     state: Cell<State>,
     verdict: Cell<Option<(Result<HeadFacts, Refusal>, Instant)>>,
     idle_since: Cell<Instant>,
+    /// Nothing has come for a while, and nobody has been told.
+    resting: Cell<bool>,
     /// The reader, where nothing but the end of a turn wakes it.
     reader: RefCell<Option<Waker>>,
     fault: Cell<Option<Fault>>,
@@ -114,6 +121,7 @@ impl Shared {
             state: Cell::new(State::Idle),
             verdict: Cell::new(None),
             idle_since: Cell::new(Instant::now()),
+            resting: Cell::new(false),
             reader: RefCell::new(None),
             fault: Cell::new(None),
         })
@@ -134,6 +142,10 @@ impl Shared {
 
     pub(super) fn idle_since(&self) -> Instant {
         self.idle_since.get()
+    }
+
+    pub(super) fn rest(&self) {
+        self.resting.set(true);
     }
 
     /// The client took the last bytes only now.

@@ -298,6 +298,12 @@ impl<S: AsyncRead + Unpin> Gate<S> {
                 Some(began) => began + self.limits.head_timeout,
                 None => self.shared.idle_since() + self.limits.idle_timeout,
             };
+            if self.head_began.is_none() && self.write_deadline.is_none() {
+                let rests_from = self.shared.idle_since() + self.limits.rest_after;
+                if rests_from < deadline && self.clock.has_passed(cx, rests_from) {
+                    self.shared.rest();
+                }
+            }
             if !self.clock.has_passed(cx, deadline) {
                 return Poll::Pending;
             }
@@ -342,6 +348,33 @@ impl<S: AsyncRead + Unpin> Gate<S> {
         }
         self.shared.wake_at_end_of_turn(cx);
         Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + Unpin> Gate<S> {
+    /// Waits with nothing but the gate until there is something to read. Ready
+    /// too when the client has left, or has been silent for too long.
+    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.held.is_empty() || !matches!(self.reading, Reading::Head) {
+            return Poll::Ready(());
+        }
+        let mut room = [0; RESTING_BYTES_MAX];
+        let mut out = ReadBuf::new(&mut room);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut out) {
+            Poll::Ready(Ok(())) if !out.filled().is_empty() => {
+                self.held.extend_from_slice(out.filled());
+                self.admit_held();
+            }
+            Poll::Ready(_) => self.reading = Reading::Closed,
+            Poll::Pending => {
+                let deadline = self.shared.idle_since() + self.limits.idle_timeout;
+                if !self.clock.has_passed(cx, deadline) {
+                    return Poll::Pending;
+                }
+                self.reading = Reading::Closed;
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -472,6 +505,9 @@ fn gather<'a>(slices: &[io::IoSlice<'_>], into: &'a mut [u8]) -> Option<&'a [u8]
     }
     into.get(..length)
 }
+
+/// Of what comes after a rest, read at first: a usual head.
+const RESTING_BYTES_MAX: usize = 1024;
 
 /// A small head and body are copied faster than the kernel walks over two slices.
 const GATHERED_BYTES_MAX: usize = 2048;

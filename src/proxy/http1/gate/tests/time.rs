@@ -50,6 +50,45 @@ async fn a_client_that_says_nothing_is_left_without_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_says_nothing_for_a_second_rests_and_is_heard_all_the_same() {
+    let (mut client, mut gate, handle) = gate();
+    client.write_all(GET).await.unwrap();
+    read(&mut gate).await.unwrap();
+    drop(handle.next().unwrap());
+    assert!(timeout(Duration::from_millis(999), read(&mut gate)).await.is_err());
+    assert!(!handle.rests());
+    assert!(timeout(Duration::from_millis(2), read(&mut gate)).await.is_err());
+    assert!(handle.rests());
+    assert!(!handle.rests(), "it is told once");
+
+    let rest = poll_fn(|cx| gate.poll_rest(cx));
+    let send = async {
+        sleep(secs(60)).await;
+        client.write_all(GET).await.unwrap();
+    };
+    tokio::join!(rest, send);
+    assert_eq!(read(&mut gate).await.unwrap(), GET);
+    assert!(handle.next().unwrap().verdict.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_ends_with_the_time_between_requests() {
+    let (_client, mut gate, _) = gate();
+    let began = Instant::now();
+    poll_fn(|cx| gate.poll_rest(cx)).await;
+    assert_eq!(began.elapsed(), secs(75));
+    assert_eq!(read(&mut gate).await.unwrap(), b"", "as if the client had left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_late_is_no_rest() {
+    let (mut client, mut gate, handle) = gate();
+    client.write_all(&GET[..5]).await.unwrap();
+    assert!(timeout(secs(5), read(&mut gate)).await.is_err());
+    assert!(!handle.rests());
+}
+
+#[tokio::test(start_paused = true)]
 async fn idling_begins_at_the_end_of_the_answer_however_long_that_took() {
     let (mut client, mut gate, handle) = gate();
     client.write_all(GET).await.unwrap();
