@@ -111,9 +111,11 @@ fn make_room(connections: usize) {
     if limit.current.is_none_or(|current| current >= wanted) {
         return;
     }
-    let maximum = limit.maximum.map(|maximum| maximum.max(wanted));
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
-        .expect("a higher limit of open files: run as root, or raise it with `ulimit -Hn`");
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum.max(Some(wanted)) };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        // As far as whoever runs this may; `ulimit -Hn` says how far that is.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
 }
 
 /// Each line that it writes, until it ends.
