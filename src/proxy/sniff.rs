@@ -1,6 +1,5 @@
 //! Which HTTP a client on a clear port speaks.
 
-use std::future::Future;
 use std::io;
 use std::time::Duration;
 
@@ -68,23 +67,18 @@ async fn peek(stream: &TcpStream, patience: Duration) -> io::Result<Option<Speec
 }
 
 /// Reads no more than a preface lacks.
-fn read_more<'a>(
-    stream: &'a TcpStream,
-    before: &'a mut Vec<u8>,
-) -> impl Future<Output = io::Result<usize>> + 'a {
-    async move {
-        loop {
-            stream.readable().await?;
-            let mut piece = [0; PREFACE.len()];
-            let room = PREFACE.len().saturating_sub(before.len());
-            match stream.try_read(piece.get_mut(..room).unwrap_or_default()) {
-                Ok(count) => {
-                    before.extend_from_slice(piece.get(..count).unwrap_or_default());
-                    return Ok(count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+async fn read_more(stream: &TcpStream, before: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        let mut piece = [0; PREFACE.len()];
+        let room = PREFACE.len().saturating_sub(before.len());
+        match stream.try_read(piece.get_mut(..room).unwrap_or_default()) {
+            Ok(count) => {
+                before.extend_from_slice(piece.get(..count).unwrap_or_default());
+                return Ok(count);
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -1,13 +1,7 @@
 //! Clients that others have written: they know nothing of the balancer, and it
 //! knows nothing of them.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "a test stops where it fails, and its clock is the real one"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod browser;
 mod curl;

@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 #![expect(clippy::indexing_slicing, clippy::expect_used, reason = "a test stops where it fails")]
-#![expect(clippy::disallowed_methods, reason = "the clock and the processes are real ones")]
 
 mod army;
 mod attack;

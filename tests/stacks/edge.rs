@@ -1,6 +1,6 @@
 //! compose/edge: an API behind https, with a certificate that is made at start.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+#![expect(clippy::panic, reason = "a test stops where it fails")]
 
 use std::collections::BTreeMap;
 

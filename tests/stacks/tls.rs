@@ -134,7 +134,7 @@ async fn certificate(at: std::net::SocketAddr) -> Vec<u8> {
 }
 
 fn shown<T>(line: &TlsStream<T>) -> Vec<u8> {
-    line.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    line.get_ref().1.peer_certificates().unwrap().first().unwrap().to_vec()
 }
 
 fn ask(stack: &Stack, certs: &TempDir, arguments: &[&str]) -> Answer {

@@ -15,7 +15,7 @@ pub(crate) fn curl(port: u16, arguments: &[&str]) -> Result<Answer, String> {
         .args(arguments)
         .stdin(Stdio::null())
         .output()
-        .expect("curl is installed");
+        .map_err(|error| format!("curl cannot be run: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }

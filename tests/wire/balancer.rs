@@ -50,7 +50,7 @@ impl Balancer {
 
     /// Where https is served.
     pub(crate) fn https(&self) -> SocketAddr {
-        self.https.expect("https is served")
+        self.https.unwrap()
     }
 
     /// Where http is served, in the order of the flags.

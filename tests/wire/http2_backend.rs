@@ -35,8 +35,6 @@ pub(crate) struct Speech {
 pub(crate) struct Call {
     pub(crate) request: Request<RecvStream>,
     pub(crate) respond: SendResponse<Bytes>,
-    /// Which of the connections it came by, from 0.
-    pub(crate) connection: usize,
 }
 
 /// A handshake that came to its end.
@@ -178,7 +176,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         *head.uri_mut() = request.uri().clone();
         *head.headers_mut() = request.headers().clone();
         notes.heads.lock().unwrap().push((head, connection));
-        tokio::spawn(script(Call { request, respond, connection }));
+        tokio::spawn(script(Call { request, respond }));
     }
 }
 

@@ -102,13 +102,11 @@ impl ResponseBody {
 
     /// The tunnel that is to be run once the head of the answer has been sent.
     pub(in crate::proxy) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
-        match mem::replace(&mut self.content, Content::Done) {
-            Content::Tunnel(tunnel) => Some(tunnel),
-            content => {
-                self.content = content;
-                None
-            }
+        if !matches!(self.content, Content::Tunnel(_)) {
+            return None;
         }
+        let content = mem::replace(&mut self.content, Content::Done);
+        if let Content::Tunnel(tunnel) = content { Some(tunnel) } else { None }
     }
 
     /// The client gets no more of it, for this reason.

@@ -50,7 +50,7 @@ async fn answer(from: &mut (impl AsyncReadExt + Unpin)) -> Result<Answer, Failur
         }
         more(from, &mut seen).await?;
     };
-    let raw = String::from_utf8_lossy(&seen[..head]).into_owned();
+    let raw = String::from_utf8_lossy(seen.get(..head).unwrap_or_default()).into_owned();
     let text = raw.to_ascii_lowercase();
     let status = text.strip_prefix("http/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
     let status = status.ok_or(Failure::WrongBody)?;

@@ -30,7 +30,6 @@ pub(super) struct Raw(TlsStream<TcpStream>);
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) kind: u8,
-    pub(super) flags: u8,
     pub(super) stream: u32,
     pub(super) payload: Vec<u8>,
 }
@@ -62,7 +61,7 @@ impl Raw {
         let mut payload = vec![0; length];
         self.0.read_exact(&mut payload).await.ok()?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], flags: head[4], stream, payload })
+        Some(Frame { kind: head[3], stream, payload })
     }
 
     /// The error code with which we are sent away; none if we are cut off
