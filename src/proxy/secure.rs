@@ -25,7 +25,8 @@ use crate::tls::{Identity, Store, Unrecognised};
 /// A connection whose handshake is done.
 #[derive(Debug)]
 pub(super) struct Secured {
-    pub(super) stream: TlsStream<Prefixed<TcpStream>>,
+    /// Boxed, since it is handed on and is large.
+    pub(super) stream: Box<TlsStream<Prefixed<TcpStream>>>,
     pub(super) session: Session,
 }
 
@@ -181,7 +182,7 @@ async fn negotiate(
     let client = certificates.first().filter(|_| auth != ClientAuth::Off);
     let client = client.map(|certificate| ClientCert { value: value(certificate) });
     let session = Session { name, identity: choice.identity, auth, client };
-    Ok(Some(Secured { stream, session }))
+    Ok(Some(Secured { stream: Box::new(stream), session }))
 }
 
 /// What somebody gets who comes to validate a name for which we have asked for a

@@ -206,7 +206,9 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, entry: &Arc<E
     } else {
         Listener::Http
     });
-    let serving = connection::serve(Rc::clone(&worker.resources), stream, peer, Arc::clone(entry));
+    // Boxed, since a task has room for its future twice.
+    let serving =
+        Box::pin(connection::serve(Rc::clone(&worker.resources), stream, peer, Arc::clone(entry)));
     tokio::task::spawn_local(async move {
         let _counted = (open, counted, member);
         serving.await;

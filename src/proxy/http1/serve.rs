@@ -61,7 +61,7 @@ pub(in crate::proxy) async fn serve<S>(
     let mut stopping = Stopping::new(&resources);
     loop {
         if !poll_fn(|context| stopping.poll_rest(context, &mut gate, &downstream)).await {
-            return gate.close().await;
+            return Box::pin(gate.close()).await;
         }
         let mut connection = Builder::new().serve_connection(TokioIo::new(gate), service());
         let outcome = poll_fn(|context| {
@@ -86,8 +86,8 @@ pub(in crate::proxy) async fn serve<S>(
             None | Some(Ok(())) => {}
         }
         return match tunnel.take() {
-            Some(tunnel) => tunnel.run(gate, parts.read_buf).await,
-            None => gate.close().await,
+            Some(tunnel) => Box::pin(tunnel.run(gate, parts.read_buf)).await,
+            None => Box::pin(gate.close()).await,
         };
     }
 }

@@ -339,9 +339,10 @@ impl<S: AsyncRead + Unpin> Gate<S> {
                     out.set_filled(before);
                 }
                 // Nobody polls the reader again before the next byte, so the
-                // wait for it is timed from here.
+                // rest and the wait for it are timed from here.
                 Poll::Pending => {
-                    self.clock.wake_within(cx, self.limits.idle_timeout);
+                    let first = self.limits.rest_after.min(self.limits.idle_timeout);
+                    self.clock.wake_within(cx, first);
                     return Poll::Pending;
                 }
             }
