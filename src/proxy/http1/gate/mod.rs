@@ -375,6 +375,8 @@ impl<S: AsyncRead + Unpin> Gate<S> {
                 self.reading = Reading::Closed;
             }
         }
+        // Armed for the end of the rest it would ring too late for the next one.
+        self.clock = Clock::default();
         Poll::Ready(())
     }
 }

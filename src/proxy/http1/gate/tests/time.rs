@@ -1,6 +1,7 @@
 //! How long a client may take, in virtual time.
 
 use tokio::io::AsyncReadExt;
+use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use super::*;
@@ -69,6 +70,37 @@ async fn who_says_nothing_for_a_second_rests_and_is_heard_all_the_same() {
     tokio::join!(rest, send);
     assert_eq!(read(&mut gate).await.unwrap(), GET);
     assert!(handle.next().unwrap().verdict.is_ok());
+}
+
+/// As hyper does, which asks anew only when it is woken.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_next_head_is_woken_to_rest() {
+    let (mut client, mut gate, handle) = gate();
+    // The wait for the first head is armed for much later.
+    assert!(timeout(secs(5), poll_fn(|cx| gate.poll_rest(cx))).await.is_err());
+    client.write_all(GET).await.unwrap();
+    poll_fn(|cx| gate.poll_rest(cx)).await;
+    read(&mut gate).await.unwrap();
+    let turn = handle.next().unwrap();
+    let rests = handle.clone();
+    let waits = async move {
+        poll_fn(|cx| {
+            let mut room = [0; 64];
+            let reads = Pin::new(&mut gate).poll_read(cx, &mut ReadBuf::new(&mut room));
+            if reads.is_pending() && !rests.rests() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    };
+    LocalSet::new()
+        .run_until(async {
+            let waiting = spawn_local(waits);
+            sleep(secs(3)).await;
+            drop(turn);
+            let began = Instant::now();
+            waiting.await.unwrap();
+            assert!(began.elapsed() <= secs(2), "{:?}", began.elapsed());
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
