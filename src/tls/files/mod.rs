@@ -82,6 +82,7 @@ impl Files {
             self.given = faults;
         }
         problems.extend(told.into_iter().flatten());
+        problems.extend(self.pairs.values().flat_map(Pair::remarks));
         if let Some(clients) = &mut self.clients {
             if clients.look(now) {
                 log_failure(self.store.set_clients(clients.roots()));
@@ -120,8 +121,12 @@ impl Files {
             // Those that were there stay in use.
             Err(failed) => return vec![told::no_folder(folder, &failed)],
         };
-        let problems = told::folder(folder, &found);
-        self.take(found, now);
+        let kept = self.pairs.keys().filter(|place| **place != Place::Setting).count();
+        let problems = told::folder(folder, &found, kept);
+        // Nobody takes every certificate away at once: a volume is not mounted.
+        if !found.is_nothing() {
+            self.take(found, now);
+        }
         problems
     }
 
