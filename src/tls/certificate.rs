@@ -117,13 +117,6 @@ impl Fault {
     }
 }
 
-/// As in `2026-12-01T10:00:00Z`.
-pub fn date(time: SystemTime) -> String {
-    // The formatter knows the years from 1970 to 9999.
-    let time = time.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + YEARS);
-    humantime::format_rfc3339_seconds(time).to_string()
-}
-
 /// What the first certificate says of itself.
 type Said = (Vec<HostPattern>, SystemTime, SystemTime);
 
@@ -200,9 +193,6 @@ fn time(time: ASN1Time) -> SystemTime {
         if time.timestamp() < 0 { epoch.checked_sub(seconds) } else { epoch.checked_add(seconds) };
     time.unwrap_or(epoch)
 }
-
-/// Almost 8000 years.
-const YEARS: Duration = Duration::from_secs(250_000_000_000);
 
 /// Clients refuse longer ones, and each costs bytes in every handshake.
 const CHAIN_MAX: usize = 10;

@@ -162,7 +162,8 @@ impl Site {
     fn put_file(&self, name: &str, content: &str) {
         let new = self.path(".new");
         fs::write(&new, content).unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+        let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).unwrap();
         fs::rename(new, self.path(name)).unwrap();
     }
 

@@ -10,12 +10,13 @@ use tracing::info;
 
 use crate::config::PairFiles;
 use crate::domain::problem::Problem;
-use crate::tls::certificate::{Certificate, Fault, date};
+use crate::tls::certificate::{Certificate, Fault};
+use crate::tls::clock::date;
 use crate::tls::files::read::Opened;
 use crate::tls::files::told;
 use crate::tls::files::watched::Watched;
 use crate::tls::store::Filed;
-use crate::tls::{certificate, pem};
+use crate::tls::{clock, pem};
 
 /// The files, and the last good certificate that stood in them.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Pair {
             });
         if let (true, Some(Read { certificate, .. })) = (changed, self.watched.value()) {
             let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
-            let until = certificate::date(certificate.not_after);
+            let until = clock::date(certificate.not_after);
             info!(file = %path.display(), names = names.join(" "), until, "Certificate read");
         }
         changed

@@ -322,7 +322,7 @@ impl Site {
         let store = Store::new(Profile::default(), UnknownName::default()).unwrap();
         let store = Arc::new(store);
         let files = Files::new(&settings(&folder), Arc::clone(&store));
-        Self { root, files, store, now: Instant::now(), date: today() }
+        Self { root, files, store, now: Instant::now(), date: wall_clock() }
     }
 
     fn with_pair(made: &Made) -> Self {

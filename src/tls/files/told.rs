@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::domain::problem::{Problem, Subject};
-use crate::tls::certificate::{Certificate, Fault, date};
+use crate::tls::certificate::{Certificate, Fault};
+use crate::tls::clock::date;
 use crate::tls::files::folder::{Found, PAIRS_MAX};
 use crate::tls::files::pair::Rejected;
 use crate::tls::files::watched::Trouble;

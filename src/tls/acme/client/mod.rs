@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::config::Directory;
 use crate::tls::acme::failure::{clean, words};
-use crate::tls::roots;
+use crate::tls::{roots, wall_clock};
 
 /// Speaks to one directory, and to nobody without TLS unless the directory
 /// itself is asked without.
@@ -230,11 +230,6 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
-}
-
-#[expect(clippy::disallowed_methods, reason = "a date in an answer is one of the wall's clock")]
-fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }
 
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";

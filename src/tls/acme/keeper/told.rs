@@ -21,7 +21,7 @@ impl<I: Issuer> Keeper<I> {
         let is_shown = |entry: &Entry| entry.wanted && (entry.has_room || entry.held.is_some());
         let wanted = self.entries.iter().filter(|(_, entry)| is_shown(entry));
         let issued = wanted.map(|(name, entry)| self.issued(name, entry)).collect();
-        if let Err(error) = self.store.set_issued(issued) {
+        if let Err(error) = self.store.set_issued(issued, (self.around.clock)()) {
             warn!("Cannot use the newest certificates: {error}");
         }
         let problems = self.problems();
