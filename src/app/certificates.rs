@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
 
@@ -12,6 +11,7 @@ use crate::domain::routing::RoutingTable;
 use crate::domain::world::Report;
 use crate::proxy::Parts;
 use crate::tls::acme::{self, Around};
+use crate::tls::wall_clock;
 
 /// Tells for which names certificates are wanted.
 #[derive(Debug)]
@@ -48,9 +48,4 @@ impl Certified {
             is_news
         });
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "certificates hold by the clock on the wall")]
-fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }

@@ -41,7 +41,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Counters;
 use crate::tls::acme::Challenges;
-use crate::tls::{Files, Store, Unmade};
+use crate::tls::{Files, Store, Unmade, wall_clock};
 
 /// Why the balancer could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -206,7 +206,6 @@ async fn serve(
 
 /// The certificates, where anything is served by TLS. Their files are read for
 /// the first time, so that it must be done as root.
-#[expect(clippy::disallowed_methods, reason = "certificates end at a date")]
 fn tls(config: &Config) -> Result<Option<(Arc<Store>, Files)>, Failed> {
     if config.https.is_empty() {
         return Ok(None);
@@ -215,7 +214,7 @@ fn tls(config: &Config) -> Result<Option<(Arc<Store>, Files)>, Failed> {
     let store = Arc::new(store.map_err(Failed::Certificate)?);
     let mut files = Files::new(&config.tls, Arc::clone(&store));
     // They are told by the task that looks at the files from now on.
-    let _problems = files.look(Instant::now(), SystemTime::now());
+    let _problems = files.look(Instant::now(), wall_clock());
     Ok(Some((store, files)))
 }
 

@@ -1,8 +1,8 @@
 //! Giving up root once the listeners are bound.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::path::Path;
 
 use rustix::process::{Gid, Uid, geteuid};
@@ -45,13 +45,25 @@ pub(super) fn own(state: &Path, uid: u32) -> io::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(state)?;
+    make(state)?;
     let found = state.symlink_metadata()?;
     let is_empty = state.read_dir()?.next().is_none();
     if found.is_dir() && is_empty && found.uid() != uid {
         lchown(state, Some(uid), Some(uid))?;
     }
     Ok(())
+}
+
+/// Makes the folder for its owner alone, and those above it that are missing so
+/// that whoever owns it can pass them.
+fn make(folder: &Path) -> io::Result<()> {
+    let above: Vec<_> = folder.ancestors().skip(1).take_while(|it| !it.exists()).collect();
+    for missing in above.into_iter().rev().filter(|it| !it.as_os_str().is_empty()) {
+        fs::create_dir(missing)?;
+        // Whatever our mask takes away.
+        fs::set_permissions(missing, Permissions::from_mode(0o755))?;
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn change(uid: u32, group: Option<u32>) -> io::Result<()> {
@@ -61,4 +73,24 @@ fn change(uid: u32, group: Option<u32>) -> io::Result<()> {
     set_thread_res_gid(own, own, own)?;
     set_thread_res_uid(user, user, user)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_are_made_above_the_one_of_state_can_be_passed() {
+        let root = tempfile::tempdir().unwrap();
+        let state = root.path().join("var/lib/evenkeel");
+        make(&state).unwrap();
+        own(&state, 65532).unwrap();
+        let mode = |path: &str| root.path().join(path).metadata().unwrap().mode() & 0o777;
+        assert_eq!(["var", "var/lib", "var/lib/evenkeel"].map(mode), [0o755, 0o755, 0o700]);
+        if geteuid().is_root() {
+            assert_eq!(state.metadata().unwrap().uid(), 65532);
+            assert_eq!(state.parent().unwrap().metadata().unwrap().uid(), 0);
+        }
+        make(&state).unwrap();
+    }
 }

@@ -7,11 +7,9 @@ use std::sync::Arc;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use http::Uri;
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use crate::config::mistake::Fault;
-use crate::domain::suggest;
+use crate::domain::{suggest, upstream};
 
 /// What it takes to get certificates from an ACME directory. None is asked
 /// before a pool wants one (`lb.tls=auto`).
@@ -21,7 +19,7 @@ pub struct Acme {
     pub email: Option<Arc<str>>,
     pub directory: Directory,
     /// Who vouches for the directory itself; none: who is trusted anyway.
-    pub authorities: Option<Arc<[CertificateDer<'static>]>>,
+    pub authorities: Option<Arc<RootCertStore>>,
     /// Ties our account to one that the authority knows already.
     pub binding: Option<Binding>,
     pub challenge: ChallengeChoice,
@@ -166,20 +164,10 @@ pub(super) fn binding_key(file: &str) -> Result<Arc<[u8]>, Fault> {
     Ok(key.into())
 }
 
-/// The certificates of a file in PEM form.
-pub(super) fn authorities(file: &str) -> Result<Arc<[CertificateDer<'static>]>, Fault> {
+/// Those whose certificates a file in PEM form holds.
+pub(super) fn authorities(file: &str) -> Result<Arc<RootCertStore>, Fault> {
     let hint = "name a file with the certificates of the authority in PEM form";
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file.as_bytes()).collect();
-    let usable =
-        |it: &CertificateDer<'_>| RootCertStore::empty().add(it.clone().into_owned()).is_ok();
-    match found {
-        Ok(found) if !found.iter().all(usable) => {
-            Err(Fault::new("holds a certificate that cannot be used", hint))
-        }
-        Ok(found) if !found.is_empty() => Ok(found.into()),
-        Ok(_) => Err(Fault::new("holds no certificate", hint)),
-        Err(_) => Err(Fault::new("holds a certificate that cannot be read", hint)),
-    }
+    upstream::authorities(file.as_bytes()).map_err(|why| Fault::new(why.to_string(), hint))
 }
 
 /// Let's Encrypt, as most people expect.
@@ -256,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_file_of_authorities_holds_one_at_least() {
-        assert_eq!(authorities("").unwrap_err().what, "holds no certificate");
+        assert_eq!(authorities("").unwrap_err().what, "holds no certificate in PEM form");
         let broken = "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n";
         assert_eq!(
             authorities(broken).unwrap_err().what,

@@ -179,7 +179,7 @@ pub static SETTINGS: [Setting; 36] = [
                `fullchain.pem` and `privkey.pem`, as certbot lays them out; at most 1000. They are \
                chosen by the names within the certificates: the exact name, then a wildcard for \
                one label, then the default, which is `tls_cert`, else the pair called `default`, \
-               else the first. Of two for one name the one that is good for longer counts. Pairs \
+               else the first. Of several for one name one that is good now counts before others, then one from files before one by ACME, then the one that is good for longest. Pairs \
                may come, change and go while we run.",
         example: r#""/etc/evenkeel/certs""#,
     },

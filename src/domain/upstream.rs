@@ -72,7 +72,7 @@ impl fmt::Display for Scheme {
 }
 
 /// The authorities of a text with their certificates in PEM form (RFC 7468).
-pub(super) fn authorities(text: &[u8]) -> Result<Arc<RootCertStore>, InvalidAuthorities> {
+pub fn authorities(text: &[u8]) -> Result<Arc<RootCertStore>, InvalidAuthorities> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(text) {
         let certificate = certificate.map_err(|_| InvalidAuthorities::Certificate)?;

@@ -23,6 +23,9 @@ pub struct Certificate {
     pub not_before: SystemTime,
     pub not_after: SystemTime,
     pub key: Arc<CertifiedKey>,
+    /// Places of the chain that are not sent, since what stands there is the same
+    /// as another or has issued none of the others.
+    pub strays: Vec<usize>,
 }
 
 /// Why a chain and a key are no certificate to show.
@@ -34,8 +37,6 @@ pub enum Fault {
     NoCertificate,
     #[error("the certificate at place {place} of the chain cannot be read")]
     Unreadable { place: usize },
-    #[error("the certificate at place {place} of the chain has issued none of the others")]
-    Stray { place: usize },
     #[error("the chain has more than {CHAIN_MAX} certificates")]
     LongChain,
     #[error("the key is not in PEM form, or only half of it is there")]
@@ -53,16 +54,17 @@ pub enum Fault {
 impl Certificate {
     /// Checks a chain, whose first certificate is our own, with its key. The
     /// others are put in the order in which they have issued each other, which
-    /// TLS 1.2 demands (RFC 5246, section 7.4.2).
+    /// TLS 1.2 demands (RFC 5246, section 7.4.2); what does not belong to it is
+    /// left out.
     pub fn new(
         chain: &[CertificateDer<'static>],
         key: &PrivateKeyDer<'static>,
     ) -> Result<Self, Fault> {
-        let (chain, (names, not_before, not_after)) = in_order(chain)?;
+        let (chain, strays, (names, not_before, not_after)) = in_order(chain)?;
         let key = any_supported_type(key).map_err(Fault::UnknownKey)?;
         let key = CertifiedKey::new(chain, key);
         key.keys_match().map_err(|_| Fault::Mismatch)?;
-        Ok(Self { names, not_before, not_after, key: Arc::new(key) })
+        Ok(Self { names, not_before, not_after, key: Arc::new(key), strays })
     }
 
     /// Whether it is good at `now`, as far as its dates go.
@@ -85,11 +87,9 @@ impl Fault {
             | Self::EncryptedKey
             | Self::UnknownKey(_)
             | Self::Mismatch => true,
-            Self::ChainNotPem
-            | Self::NoCertificate
-            | Self::Unreadable { .. }
-            | Self::Stray { .. }
-            | Self::LongChain => false,
+            Self::ChainNotPem | Self::NoCertificate | Self::Unreadable { .. } | Self::LongChain => {
+                false
+            }
         }
     }
 
@@ -100,7 +100,7 @@ impl Fault {
                 "write the certificate in PEM form (`-----BEGIN CERTIFICATE-----`), then those \
                  that lead from it to the authority"
             }
-            Self::Stray { .. } | Self::LongChain => {
+            Self::LongChain => {
                 "keep our own certificate and those that lead from it to the authority, nothing \
                  else"
             }
@@ -117,19 +117,14 @@ impl Fault {
     }
 }
 
-/// As in `2026-12-01T10:00:00Z`.
-pub fn date(time: SystemTime) -> String {
-    // The formatter knows the years from 1970 to 9999.
-    let time = time.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + YEARS);
-    humantime::format_rfc3339_seconds(time).to_string()
-}
-
 /// What the first certificate says of itself.
 type Said = (Vec<HostPattern>, SystemTime, SystemTime);
 
+/// The chain in order, the places of those that are not in it, and what the
+/// first says.
 fn in_order(
     chain: &[CertificateDer<'static>],
-) -> Result<(Vec<CertificateDer<'static>>, Said), Fault> {
+) -> Result<(Vec<CertificateDer<'static>>, Vec<usize>, Said), Fault> {
     if chain.len() > CHAIN_MAX {
         return Err(Fault::LongChain);
     }
@@ -144,17 +139,25 @@ fn in_order(
     let mut rest: Vec<_> = rest.collect();
     let mut order = vec![0];
     let mut issuer = own.issuer().as_raw().to_vec();
+    let is_repeated = |index: usize| {
+        let mut before = chain.iter().take(index);
+        before.any(|it| Some(it) == chain.get(index))
+    };
+    let mut strays: Vec<usize> = Vec::new();
     while let Some(at) = rest.iter().position(|(_, it)| it.subject().as_raw() == issuer) {
         let (index, next) = rest.remove(at);
+        if is_repeated(index) {
+            strays.push(index + 1);
+            continue;
+        }
         issuer = next.issuer().as_raw().to_vec();
         order.push(index);
     }
-    if let Some((index, _)) = rest.first() {
-        return Err(Fault::Stray { place: index + 1 });
-    }
+    strays.extend(rest.iter().map(|(index, _)| index + 1));
+    strays.sort_unstable();
     let said = said(&own);
     let ordered = order.into_iter().filter_map(|index| chain.get(index).cloned()).collect();
-    Ok((ordered, said))
+    Ok((ordered, strays, said))
 }
 
 fn said(own: &X509Certificate<'_>) -> Said {
@@ -190,9 +193,6 @@ fn time(time: ASN1Time) -> SystemTime {
         if time.timestamp() < 0 { epoch.checked_sub(seconds) } else { epoch.checked_add(seconds) };
     time.unwrap_or(epoch)
 }
-
-/// Almost 8000 years.
-const YEARS: Duration = Duration::from_secs(250_000_000_000);
 
 /// Clients refuse longer ones, and each costs bytes in every handshake.
 const CHAIN_MAX: usize = 10;

@@ -14,8 +14,8 @@ use rustls::{
 
 use crate::domain::tls::{ClientAuth, Profile, UnknownName};
 use crate::tls::made::{Authority, Made, Term};
-use crate::tls::pem;
 use crate::tls::store::{Filed, Store};
+use crate::tls::{pem, wall_clock};
 
 const HOST: &str = "a.example";
 
@@ -105,7 +105,7 @@ fn a_client_is_known_by_a_good_certificate_alone() {
 #[test]
 fn without_authorities_of_clients_nobody_passes_where_one_is_required() {
     let site = Site::new(Profile::Intermediate);
-    site.store.set_clients(None).unwrap();
+    site.store.set_clients(None, wall_clock()).unwrap();
     let good = site.authority.client("ann", Term::days(1));
     for version in [&TLS12, &TLS13] {
         for shown in [None, Some(&good)] {
@@ -126,7 +126,7 @@ impl Site {
     fn new(profile: Profile) -> Self {
         let authority = Authority::new("a");
         let store = Store::new(profile, UnknownName::default()).unwrap();
-        store.set_clients(Some(&Arc::new(authority.roots()))).unwrap();
+        store.set_clients(Some(&Arc::new(authority.roots())), wall_clock()).unwrap();
         let site = Self { authority, store };
         site.serve(&site.authority.issue(&[HOST]));
         site
@@ -136,7 +136,7 @@ impl Site {
         let certificate = pem::certificate(made.chain.as_bytes(), made.key.as_bytes()).unwrap();
         let filed =
             Filed { path: Path::new("x").into(), certificate: Some(certificate), fault: None };
-        self.store.set_files(vec![filed]).unwrap();
+        self.store.set_files(vec![filed], wall_clock()).unwrap();
     }
 
     /// A client that remembers its sessions.

@@ -3,6 +3,7 @@
 pub mod acme;
 mod certificate;
 mod client;
+mod clock;
 mod files;
 pub mod pem;
 mod roots;
@@ -10,8 +11,9 @@ mod self_signed;
 mod server_config;
 mod store;
 
-pub use certificate::{Certificate, Fault, date};
+pub use certificate::{Certificate, Fault};
 pub use client::{Clients, Offer, speaks_http2};
+pub use clock::{date, wall_clock};
 pub use files::Files;
 pub use roots::roots;
 pub use self_signed::Unmade;

@@ -113,6 +113,31 @@ fn a_challenge_that_fails_is_told_with_the_words_of_the_authority() {
 }
 
 #[test]
+fn an_authority_that_has_begun_anew_gets_one_new_account_for_all_names() {
+    if !is_installed() {
+        return;
+    }
+    let (site, backend) = (Site::new(), backend());
+    let pebble = site.pebble();
+    let balancer = balancer(&site, &backend, &["--acme-challenge", "http-01"]);
+    issued(&site);
+    drop((balancer, pebble));
+
+    // It remembers nobody, and four orders meet that at once.
+    let _pebble = site.pebble();
+    let names = ["a.example.com", "b.example.com", "c.example.com", "d.example.com"];
+    let args = ["--acme-challenge", "http-01"];
+    let balancer = balancer_for(&names.join(","), &site, &site.directory(), &backend, &args);
+    for name in names {
+        eventually(WAIT, || match shown(site.ports.https, name) {
+            Ok(shown) if shown.is_of_pebble() => Ok(()),
+            shown => Err(format!("{shown:?}")),
+        });
+    }
+    assert_eq!(balancer.times_logged("ACME account made"), 1);
+}
+
+#[test]
 fn an_authority_that_is_away_costs_no_request_and_is_asked_again() {
     if !is_installed() {
         return;
@@ -143,11 +168,22 @@ fn balancer(site: &Site, backend: &Backend, args: &[&str]) -> Balancer {
 }
 
 fn balancer_of(site: &Site, directory: &str, backend: &Backend, args: &[&str]) -> Balancer {
+    balancer_for(NAME, site, directory, backend, args)
+}
+
+/// As [`balancer_of`], for several names between commas.
+fn balancer_for(
+    names: &str,
+    site: &Site,
+    directory: &str,
+    backend: &Backend,
+    args: &[&str],
+) -> Balancer {
     let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
     let text = format!(
         "http = [\"127.0.0.1:{}\"]\nhttps = [\"127.0.0.1:{}\"]\nstate = {:?}\nacme_ca = {:?}\n\
          acme_directory = \"{directory}\"\nacme_email = \"ops@example.com\"\n\
-         [pools.web]\nservers = [\"{}\"]\nhost = \"{NAME}\"\ntls = \"auto\"\n",
+         [pools.web]\nservers = [\"{}\"]\nhost = \"{names}\"\ntls = \"auto\"\n",
         site.ports.http,
         site.ports.https,
         site.state(),

@@ -68,6 +68,11 @@ impl Balancer {
         find(&self.log, text).is_some()
     }
 
+    /// How many lines of the log have this by now.
+    pub(crate) fn times_logged(&self, text: &str) -> usize {
+        self.log.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    }
+
     /// The line of the access log that contains `text`, once there is one.
     pub(crate) fn access_logged(&self, text: &str) -> String {
         wait_for(|| find(&self.access, text))

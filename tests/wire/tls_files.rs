@@ -122,14 +122,15 @@ fn a_key_that_only_root_may_read_serves_and_is_told_with_its_remedy() {
     let made = site.authority.issue(&["shop.example"]);
     site.put("site", &made);
     fs::set_permissions(site.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(site.path("site.key"), fs::Permissions::from_mode(0o600)).unwrap();
-    let state = PathBuf::from(site.path("state"));
+    let state = PathBuf::from(site.path("lib/evenkeel"));
     let balancer = site.before_pair(&["--user", "65532", "--state", state.to_str().unwrap()]);
     assert_eq!(site.connect(&balancer, Some("shop.example")).shown(), made.der()[0]);
     let line = balancer.logged("may not be read by user 65532");
     assert!(line.contains(&format!("chown 65532 {}", site.path("site.key"))), "{line}");
     let made = fs::metadata(&state).unwrap();
     assert_eq!((made.uid(), made.mode() & 0o777), (65532, 0o700), "what is kept has a place");
+    let above = fs::metadata(site.path("lib")).unwrap();
+    assert_eq!((above.uid(), above.mode() & 0o777), (0, 0o755), "and it can be reached");
 }
 
 /// A folder of certificates, and who has signed them.
@@ -161,6 +162,8 @@ impl Site {
     fn put_file(&self, name: &str, content: &str) {
         let new = self.path(".new");
         fs::write(&new, content).unwrap();
+        let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).unwrap();
         fs::rename(new, self.path(name)).unwrap();
     }
 

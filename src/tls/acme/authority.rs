@@ -19,7 +19,7 @@ use crate::tls::acme::client::Client;
 use crate::tls::acme::failure::{Failure, clean};
 use crate::tls::acme::order::{Wish, order};
 use crate::tls::acme::schedule::Window;
-use crate::tls::acme::storage::{Kept, Storage};
+use crate::tls::acme::storage::{Kept, Storage, Unread};
 
 /// Who issues certificates.
 pub trait Issuer: Send + Sync + 'static {
@@ -73,7 +73,10 @@ impl Authority {
         let (storage, owner) = (Arc::clone(&self.storage), self.owner());
         let kept = spawn_blocking(move || storage.account(&owner))
             .await
-            .map_err(|error| broken(&error))?;
+            .map_err(|error| broken(&error))?
+            .map_err(|Unread| {
+                Failure::Ours("the account that is kept cannot be read".to_owned())
+            })?;
         let builder = || Account::builder_with_http(Box::new(self.client.clone()));
         if let Some(kept) = kept {
             return Ok(builder().from_credentials(kept).await?);
@@ -100,8 +103,12 @@ impl Authority {
         Ok(account)
     }
 
-    async fn forget(&self) -> Result<(), Failure> {
+    /// Forgets an account, unless another one has taken its place already.
+    async fn forget(&self, lost: &Account) -> Result<(), Failure> {
         let mut account = self.account.lock().await;
+        if account.as_ref().is_none_or(|it| it.id() != lost.id()) {
+            return Ok(());
+        }
         *account = None;
         let (storage, owner) = (Arc::clone(&self.storage), self.owner());
         spawn_blocking(move || storage.forget_account(&owner)).await.map_err(|error| broken(&error))
@@ -113,20 +120,17 @@ impl Authority {
         let key_id = binding.as_ref().map_or("", |it| &it.key_id);
         format!("{}\n{key_id}", email.as_deref().unwrap_or(""))
     }
-
-    async fn order(&self, wish: &Wish) -> Result<Kept, Failure> {
-        order(&self.account().await?, &self.board, wish).await
-    }
 }
 
 impl Issuer for Authority {
     async fn issue(&self, wish: Wish) -> Result<Kept, Failure> {
         let issuing = async {
-            match self.order(&wish).await {
+            let account = self.account().await?;
+            match order(&account, &self.board, &wish).await {
                 // The authority has begun anew, or our account was closed.
                 Err(failure) if failure.is_of_a_lost_account() => {
-                    self.forget().await?;
-                    self.order(&wish).await
+                    self.forget(&account).await?;
+                    order(&self.account().await?, &self.board, &wish).await
                 }
                 issued => issued,
             }

@@ -24,7 +24,7 @@ pub use failure::Failure;
 pub use keeper::{Around, Keeper};
 pub use order::Wish;
 pub use schedule::Window;
-pub use storage::{Kept, Storage};
+pub use storage::{Kept, Storage, Unread};
 
 use crate::config::Acme;
 use crate::domain::world::Report;

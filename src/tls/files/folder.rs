@@ -19,6 +19,13 @@ pub(super) struct Found {
     pub(super) too_many: usize,
 }
 
+impl Found {
+    /// Whether there is not even a key.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.pairs.is_empty() && self.keys_alone.is_empty()
+    }
+}
+
 /// Finds `NAME.crt` with `NAME.key`, and `fullchain.pem` with `privkey.pem` in it
 /// or in a folder `NAME` in it. Hidden names are passed over: Kubernetes keeps what its
 /// links lead to in such folders. So are certificates without a key, which

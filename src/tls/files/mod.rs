@@ -22,6 +22,7 @@ use tracing::error;
 use crate::config::TlsSettings;
 use crate::domain::problem::Problem;
 use crate::domain::world::Report;
+use crate::tls::clock::wall_clock;
 use crate::tls::files::clients::Clients;
 use crate::tls::files::folder::{Found, find};
 use crate::tls::files::pair::Pair;
@@ -78,13 +79,14 @@ impl Files {
         if changed || faults != self.given {
             let filed = self.pairs.values().zip(&faults);
             let filed = filed.map(|(pair, fault)| Filed { fault: fault.clone(), ..pair.filed() });
-            log_failure(self.store.set_files(filed.collect()));
+            log_failure(self.store.set_files(filed.collect(), date));
             self.given = faults;
         }
         problems.extend(told.into_iter().flatten());
+        problems.extend(self.pairs.values().flat_map(Pair::remarks));
         if let Some(clients) = &mut self.clients {
             if clients.look(now) {
-                log_failure(self.store.set_clients(clients.roots()));
+                log_failure(self.store.set_clients(clients.roots(), date));
             }
             problems.extend(clients.problem(now));
         }
@@ -96,7 +98,7 @@ impl Files {
         let mut told = Vec::new();
         loop {
             let look = spawn_blocking(move || {
-                let problems = self.look(Instant::now(), today());
+                let problems = self.look(Instant::now(), wall_clock());
                 (self, problems)
             });
             // It is gone if it panicked, and so is this task then.
@@ -120,8 +122,12 @@ impl Files {
             // Those that were there stay in use.
             Err(failed) => return vec![told::no_folder(folder, &failed)],
         };
-        let problems = told::folder(folder, &found);
-        self.take(found, now);
+        let kept = self.pairs.keys().filter(|place| **place != Place::Setting).count();
+        let problems = told::folder(folder, &found, kept);
+        // Nobody takes every certificate away at once: a volume is not mounted.
+        if !found.is_nothing() {
+            self.take(found, now);
+        }
         problems
     }
 
@@ -149,11 +155,6 @@ fn log_failure(outcome: Result<(), Unusable>) {
     if let Err(failed) = outcome {
         error!(error = %failed, "Cannot put certificates to use");
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "certificates end at a date")]
-fn today() -> SystemTime {
-    SystemTime::now()
 }
 
 /// A change is to be live within 10 s, and counts at the second look at it.

@@ -6,16 +6,17 @@ use std::time::SystemTime;
 
 use rustix::fs::statfs;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::config::PairFiles;
 use crate::domain::problem::Problem;
-use crate::tls::certificate::{Certificate, Fault, date};
+use crate::tls::certificate::{Certificate, Fault};
+use crate::tls::clock::date;
 use crate::tls::files::read::Opened;
 use crate::tls::files::told;
 use crate::tls::files::watched::Watched;
 use crate::tls::store::Filed;
-use crate::tls::{certificate, pem};
+use crate::tls::{clock, pem};
 
 /// The files, and the last good certificate that stood in them.
 #[derive(Debug)]
@@ -24,8 +25,15 @@ pub(super) struct Pair {
     key_path: PathBuf,
     /// The setting by which it is known.
     setting: &'static str,
-    watched: Watched<Certificate, Rejected>,
-    public_key_told: bool,
+    watched: Watched<Read, Rejected>,
+}
+
+/// What stood in the files.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    certificate: Certificate,
+    /// Anybody on this machine may read the key.
+    key_is_public: bool,
 }
 
 /// Why what stands in the files does not count.
@@ -34,8 +42,12 @@ pub(super) enum Rejected {
     #[error(transparent)]
     Fault(#[from] Fault),
     /// While the one before it is good.
-    #[error("the new certificate is good only from {} to {}", date(*from), date(*until))]
-    Untimely { from: SystemTime, until: SystemTime },
+    #[error(
+        "the new certificate is good only from {} to {}",
+        date(.0.certificate.not_before),
+        date(.0.certificate.not_after)
+    )]
+    Untimely(Box<Read>),
 }
 
 impl Pair {
@@ -45,7 +57,6 @@ impl Pair {
             key_path: files.key.clone(),
             setting,
             watched: Watched::new(vec![files.certificate.clone(), files.key.clone()]),
-            public_key_told: false,
         }
     }
 
@@ -55,31 +66,36 @@ impl Pair {
 
     /// Reads it if it has changed. Whether there is a new one.
     pub(super) fn look(&mut self, now: Instant, date: SystemTime) -> bool {
-        let Self { path, key_path, public_key_told, .. } = self;
-        let changed = self.watched.look(now, |contents, opened, before| {
+        let Self { path, key_path, .. } = self;
+        let serves_better = |before: Option<&Read>, new: &Read| {
+            let is_current = |it: &Read| it.certificate.is_current(date);
+            before.is_some_and(is_current) && !is_current(new)
+        };
+        let read = self.watched.look(now, |contents, opened, before| {
             let [chain, key] = contents else { return Err(Fault::NoCertificate.into()) };
             let certificate = pem::certificate(chain, key)?;
-            let serves_better = before.is_some_and(|before| before.is_current(date));
-            if serves_better && !certificate.is_current(date) {
-                let (from, until) = (certificate.not_before, certificate.not_after);
-                return Err(Rejected::Untimely { from, until });
+            let new = Read { certificate, key_is_public: is_public(opened, key_path) };
+            if serves_better(before, &new) {
+                return Err(Rejected::Untimely(Box::new(new)));
             }
-            if is_public(opened, key_path) && !*public_key_told {
-                *public_key_told = true;
-                warn!(key = %key_path.display(), "Every user of the machine may read this private key");
-            }
-            Ok(certificate)
+            Ok(new)
         });
-        if let (true, Some(certificate)) = (changed, self.watched.value()) {
+        let changed = read
+            || self.watched.judge_again(|rejected, before| match rejected {
+                Rejected::Untimely(new) if !serves_better(before, new) => Some(Read::clone(new)),
+                Rejected::Untimely(_) | Rejected::Fault(_) => None,
+            });
+        if let (true, Some(Read { certificate, .. })) = (changed, self.watched.value()) {
             let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
-            let until = certificate::date(certificate.not_after);
+            let until = clock::date(certificate.not_after);
             info!(file = %path.display(), names = names.join(" "), until, "Certificate read");
         }
         changed
     }
 
+    /// What keeps it from serving, or will soon.
     pub(super) fn problem(&self, now: Instant, date: SystemTime) -> Option<Problem> {
-        let value = self.watched.value();
+        let value = self.certificate();
         let problem = match (self.watched.trouble(now), value) {
             (Some(trouble), _) => told::trouble(&self.path, &self.key_path, trouble, value),
             (None, Some(certificate)) => told::age(&self.path, certificate, date)?,
@@ -88,13 +104,25 @@ impl Pair {
         Some(problem.about(self.setting))
     }
 
+    /// What should be mended about the one that serves, and keeps nobody from it.
+    pub(super) fn remarks(&self) -> impl Iterator<Item = Problem> {
+        let value = self.watched.value();
+        let public = value.filter(|it| it.key_is_public).map(|_| told::public_key(&self.key_path));
+        let strays = self.certificate().and_then(|it| told::strays(&self.path, &it.strays));
+        public.into_iter().chain(strays).map(|it| it.about(self.setting))
+    }
+
     /// As the store knows it.
     pub(super) fn filed(&self) -> Filed {
         Filed {
             path: Arc::clone(&self.path),
-            certificate: self.watched.value().cloned(),
+            certificate: self.certificate().cloned(),
             fault: None,
         }
+    }
+
+    fn certificate(&self) -> Option<&Certificate> {
+        self.watched.value().map(|it| &it.certificate)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files that come, change, break and go.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -111,6 +111,49 @@ fn one_that_has_expired_replaces_none_that_is_good() {
 }
 
 #[test]
+fn one_that_is_good_from_tomorrow_on_serves_from_then_on_as_it_lies_there() {
+    let authority = Authority::new("a");
+    let mut site = Site::with_pair(&authority.issue(&["a.example"]));
+    site.look();
+    let start = site.date;
+    let term = Term { from: start + DAY, until: start + 90 * DAY };
+    site.put_pair(&authority.issue_for(&["b.example"], term));
+    let problems = site.wait_for_problems();
+    assert!(problems[0].contains("the new certificate is good only from"), "{problems:?}");
+    site.date = start + DAY - Duration::from_secs(1);
+    site.look();
+    assert_eq!(site.served(), ["a.example"]);
+    site.date = start + DAY;
+    assert_eq!(site.look(), NONE);
+    assert_eq!(site.served(), ["b.example"]);
+}
+
+#[test]
+fn a_key_that_everybody_may_read_is_told_and_serves() {
+    let mut site = Site::with_pair(&Authority::new("a").issue(&["a.example"]));
+    let key = site.path("site.key");
+    fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
+    let problems = site.look();
+    assert!(problems[0].contains("every user of the machine may read the private key"));
+    assert_eq!(site.served(), ["a.example"]);
+    assert_eq!(site.look(), problems, "as long as it is so");
+    fs::set_permissions(&key, PermissionsExt::from_mode(0o640)).unwrap();
+    site.look();
+    assert_eq!(site.look(), NONE);
+}
+
+#[test]
+fn what_does_not_belong_to_a_chain_is_told_and_it_serves_without() {
+    let [authority, other] = ["a", "b"].map(Authority::new);
+    let made = authority.issue(&["a.example"]).with(&other).with(&authority).with(&authority);
+    let mut site = Site::with_pair(&made);
+    let problems = site.look();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("the certificates at places 2, 4 of the chain are not sent"));
+    assert_eq!(site.served(), ["a.example"]);
+}
+
+#[test]
 fn two_weeks_before_the_end_it_is_told() {
     let made = Authority::new("a").issue_for(&["a.example"], Term::days(90));
     let mut site = Site::with_pair(&made);
@@ -178,6 +221,7 @@ fn a_folder_that_is_swapped_by_a_link_is_seen() {
         let folder = site.path(version);
         fs::create_dir(&folder).unwrap();
         authority.issue(&[name]).write(&folder.join("tls.crt"), &folder.join("tls.key"));
+        fs::set_permissions(folder.join("tls.key"), PermissionsExt::from_mode(0o600)).unwrap();
     }
     symlink("..1", site.path("..data")).unwrap();
     for file in ["tls.crt", "tls.key"] {
@@ -201,6 +245,26 @@ fn a_folder_that_is_away_takes_nothing_along() {
     let problems = site.wait_for_problems();
     assert!(problems[0].contains("which cannot be read"), "{problems:?}");
     assert_eq!(site.served(), ["a.example"]);
+}
+
+#[test]
+fn a_folder_that_is_emptied_takes_nothing_along() {
+    let authority = Authority::new("a");
+    let mut site = Site::with_folder();
+    site.put_named("a", &authority.issue(&["a.example"]));
+    site.look();
+    for file in ["a.crt", "a.key"] {
+        fs::remove_file(site.path(file)).unwrap();
+    }
+    let until = site.now + 3 * PATIENCE;
+    while site.now < until {
+        let problems = site.look();
+        assert!(problems[0].contains("holds no certificate with its key; those that were there"));
+        assert_eq!(site.served(), ["a.example"]);
+    }
+    site.put_named("b", &authority.issue(&["b.example"]));
+    assert_eq!(site.look(), NONE);
+    assert_eq!(site.served(), ["b.example"], "it is mounted again, with others");
 }
 
 #[test]
@@ -258,7 +322,7 @@ impl Site {
         let store = Store::new(Profile::default(), UnknownName::default()).unwrap();
         let store = Arc::new(store);
         let files = Files::new(&settings(&folder), Arc::clone(&store));
-        Self { root, files, store, now: Instant::now(), date: today() }
+        Self { root, files, store, now: Instant::now(), date: wall_clock() }
     }
 
     fn with_pair(made: &Made) -> Self {
@@ -282,6 +346,7 @@ impl Site {
     fn put(&self, name: &str, content: &str) {
         let new = self.root.path().join("new");
         fs::write(&new, content).unwrap();
+        fs::set_permissions(&new, PermissionsExt::from_mode(0o600)).unwrap();
         fs::rename(&new, self.path(name)).unwrap();
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::domain::problem::{Problem, Subject};
-use crate::tls::certificate::{Certificate, Fault, date};
+use crate::tls::certificate::{Certificate, Fault};
+use crate::tls::clock::date;
 use crate::tls::files::folder::{Found, PAIRS_MAX};
 use crate::tls::files::pair::Rejected;
 use crate::tls::files::watched::Trouble;
@@ -27,7 +28,7 @@ pub(super) fn trouble(
             };
             (what, fault.hint().to_owned())
         }
-        Trouble::Content(rejected @ Rejected::Untimely { .. }) => {
+        Trouble::Content(rejected @ Rejected::Untimely(_)) => {
             (rejected.to_string(), "renew it, and see that the clock is right".to_owned())
         }
     };
@@ -53,6 +54,27 @@ pub(super) fn age(path: &Path, certificate: &Certificate, today: SystemTime) -> 
     Some(Problem::new(of(path), what, hint))
 }
 
+/// Anybody on this machine may read a private key.
+pub(super) fn public_key(key: &Path) -> Problem {
+    let shown = key.display();
+    let message = format!("every user of the machine may read the private key `{shown}`");
+    Problem::new(of(key), message, format!("run `chmod o-r {shown}` where it is"))
+}
+
+/// Certificates at these places of a chain are not sent to clients.
+pub(super) fn strays(path: &Path, places: &[usize]) -> Option<Problem> {
+    let places: Vec<_> = places.iter().map(ToString::to_string).collect();
+    let message = match &places[..] {
+        [] => return None,
+        [place] => format!("the certificate at place {place} of the chain is not sent"),
+        _ => format!("the certificates at places {} of the chain are not sent", places.join(", ")),
+    };
+    let message =
+        message + ": what stands there twice or has issued none of the others helps nobody";
+    let hint = "take it out: keep our own certificate and those that lead from it to the authority";
+    Some(Problem::new(of(path), message, hint))
+}
+
 /// What keeps the authorities of clients from counting.
 pub(super) fn clients(path: &Path, trouble: &Trouble<Fault>, before: bool) -> Problem {
     let (what, hint) = match trouble {
@@ -76,7 +98,7 @@ pub(super) fn no_folder(folder: &Path, failed: &io::Error) -> Problem {
 }
 
 /// What is odd about a folder of pairs.
-pub(super) fn folder(folder: &Path, found: &Found) -> Vec<Problem> {
+pub(super) fn folder(folder: &Path, found: &Found, kept: usize) -> Vec<Problem> {
     let shown = folder.display();
     let problem = |message: String, hint: &str| {
         Problem::new(Subject::Setting, message, hint).about("tls_dir")
@@ -93,10 +115,14 @@ pub(super) fn folder(folder: &Path, found: &Found) -> Vec<Problem> {
             format!("`{shown}` has more than {PAIRS_MAX} pairs: {left} of them are left out");
         problems.push(problem(message, "take out those that are not served"));
     }
-    if found.pairs.is_empty() && found.keys_alone.is_empty() {
-        let message = format!("`{shown}` holds no certificate with its key");
+    if found.is_nothing() {
+        let meanwhile = match kept {
+            0 => "",
+            _ => "; those that were there stay in use",
+        };
+        let message = format!("`{shown}` holds no certificate with its key{meanwhile}");
         let hint = "put `NAME.crt` and `NAME.key` there, or `NAME/fullchain.pem` and \
-                    `NAME/privkey.pem`";
+                    `NAME/privkey.pem`; if it is a volume, see that it is mounted";
         problems.push(problem(message, hint));
     }
     problems

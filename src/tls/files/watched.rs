@@ -88,6 +88,16 @@ impl<T, F> Watched<T, F> {
         }
     }
 
+    /// Judges what was rejected once more, though the files are the same: it may
+    /// be its time now. Whether there is a new one.
+    pub(super) fn judge_again(&mut self, judge: impl FnOnce(&F, Option<&T>) -> Option<T>) -> bool {
+        let Some((Trouble::Content(fault), _)) = &self.trouble else { return false };
+        let Some(value) = judge(fault, self.value.as_ref()) else { return false };
+        self.value = Some(value);
+        self.trouble = None;
+        true
+    }
+
     /// Whether they are as at the last look, or have not come to rest for so
     /// long that they are taken as they are.
     fn is_still(&mut self, stamps: &[Stamp], now: Instant) -> bool {

@@ -126,7 +126,7 @@ impl Store {
             issued: Vec::new(),
         };
         Ok(Self {
-            table: ArcSwap::from_pointee(Table::build(&sources, None)?),
+            table: ArcSwap::from_pointee(Table::build(&sources, None, SystemTime::UNIX_EPOCH)?),
             challenges: ArcSwap::default(),
             sources: Mutex::new(sources),
         })
@@ -159,11 +159,12 @@ impl Store {
         self.table.load().standings().to_vec()
     }
 
-    /// Replaces all certificates that authorities have issued.
-    pub fn set_issued(&self, issued: Vec<Issued>) -> Result<(), Unusable> {
+    /// Replaces all certificates that authorities have issued; which of several
+    /// for a name counts is decided as of `date`.
+    pub fn set_issued(&self, issued: Vec<Issued>, date: SystemTime) -> Result<(), Unusable> {
         let mut sources = self.sources();
         let before = std::mem::replace(&mut sources.issued, issued);
-        self.rebuild(&sources).inspect_err(|_| sources.issued = before)
+        self.rebuild(&sources, date).inspect_err(|_| sources.issued = before)
     }
 
     /// Has those who come to validate `name` see this certificate; none: nobody
@@ -180,23 +181,27 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces all certificates that stand in files.
-    pub(super) fn set_files(&self, files: Vec<Filed>) -> Result<(), Unusable> {
+    /// Replaces all certificates that stand in files, as [`Self::set_issued`].
+    pub(super) fn set_files(&self, files: Vec<Filed>, date: SystemTime) -> Result<(), Unusable> {
         let mut sources = self.sources();
         let before = std::mem::replace(&mut sources.files, files);
-        self.rebuild(&sources).inspect_err(|_| sources.files = before)
+        self.rebuild(&sources, date).inspect_err(|_| sources.files = before)
     }
 
     /// Knows clients by certificates of these authorities from now on.
-    pub(super) fn set_clients(&self, roots: Option<&Arc<RootCertStore>>) -> Result<(), Unusable> {
+    pub(super) fn set_clients(
+        &self,
+        roots: Option<&Arc<RootCertStore>>,
+        date: SystemTime,
+    ) -> Result<(), Unusable> {
         let mut sources = self.sources();
         let terms = Arc::new(Terms::new(sources.profile, roots)?);
         let before = std::mem::replace(&mut sources.terms, terms);
-        self.rebuild(&sources).inspect_err(|_| sources.terms = before)
+        self.rebuild(&sources, date).inspect_err(|_| sources.terms = before)
     }
 
-    fn rebuild(&self, sources: &Sources) -> Result<(), Unusable> {
-        let table = Table::build(sources, Some(&self.table.load()))?;
+    fn rebuild(&self, sources: &Sources, date: SystemTime) -> Result<(), Unusable> {
+        let table = Table::build(sources, Some(&self.table.load()), date)?;
         self.table.store(Arc::new(table));
         Ok(())
     }

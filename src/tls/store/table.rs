@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tracing::debug;
 
@@ -38,9 +39,13 @@ pub(super) struct Entry {
 }
 
 impl Table {
-    /// A certificate that `previous` has too goes on with the sessions that
-    /// were begun with it.
-    pub(super) fn build(sources: &Sources, previous: Option<&Self>) -> Result<Self, rustls::Error> {
+    /// The certificates as they count at `date`. One that `previous` has too goes
+    /// on with the sessions that were begun with it.
+    pub(super) fn build(
+        sources: &Sources,
+        previous: Option<&Self>,
+        date: SystemTime,
+    ) -> Result<Self, rustls::Error> {
         let known = previous.into_iter().flat_map(|it| it.entries.iter().chain([&it.default]));
         let known: Known<'_> = known.map(|it| (&*it.identity.0, it)).collect();
         let entry = |identity, certificate| Entry::new(identity, certificate, sources, &known);
@@ -50,7 +55,7 @@ impl Table {
                 entries.push(entry(format!("file {}", path.display()), certificate)?);
             }
         }
-        let mut default = entries.first().cloned();
+        let (mut default, filed) = (entries.first().cloned(), entries.len());
         let mut awaited = HashSet::new();
         for Issued { names, certificate, .. } in &sources.issued {
             match (names.first(), certificate) {
@@ -64,8 +69,14 @@ impl Table {
             Some(default) => default,
             None => entry("self-signed".to_owned(), &sources.self_signed)?,
         };
-        // Of two for one name the one that is good for longer counts.
-        entries.sort_by_key(|entry| entry.certificate.not_after);
+        // Of several for one name one that is good now counts, then what the operator
+        // has put there himself, then the one that is good for longest.
+        let mut ranked: Vec<_> = entries.into_iter().enumerate().collect();
+        ranked.sort_by_key(|(index, entry)| {
+            let Entry { certificate, .. } = &**entry;
+            (certificate.is_current(date), *index < filed, certificate.not_after)
+        });
+        let entries: Vec<Arc<Entry>> = ranked.into_iter().map(|(_, entry)| entry).collect();
         let (mut exact, mut wildcards) = (HashMap::new(), HashMap::new());
         for entry in &entries {
             for name in &entry.certificate.names {
@@ -76,7 +87,7 @@ impl Table {
                 let other: Option<Arc<Entry>> = names.insert(host.clone(), Arc::clone(entry));
                 if let Some(other) = other.filter(|other| !Arc::ptr_eq(other, entry)) {
                     let (taken, left) = (&*entry.identity.0, &*other.identity.0);
-                    debug!(%name, taken, left, "Several certificates for one name");
+                    debug!(%name, taken, left, "Of several certificates for one name one is not shown for it");
                 }
             }
         }

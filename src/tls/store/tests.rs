@@ -1,8 +1,8 @@
 //! Which certificate a client gets.
 
 use super::*;
-use crate::tls::made::{Authority, Made, Term};
-use crate::tls::pem;
+use crate::tls::made::{Authority, DAY, Made, Term};
+use crate::tls::{pem, wall_clock as now};
 
 #[test]
 fn without_any_certificate_everybody_gets_the_self_signed_one() {
@@ -23,7 +23,7 @@ fn the_exact_name_counts_before_the_wildcard_and_the_default_comes_last() {
     let files = files.map(|(path, names)| filed(path, &authority.issue(names)));
     for unknown in [UnknownName::Default, UnknownName::Refuse] {
         let store = store(unknown);
-        store.set_files(files.to_vec()).unwrap();
+        store.set_files(files.to_vec(), now()).unwrap();
         let default = match unknown {
             UnknownName::Default => "file default",
             UnknownName::Refuse => "refused",
@@ -50,7 +50,7 @@ fn of_two_for_one_name_the_one_that_is_good_for_longer_counts() {
     let authority = Authority::new("a");
     let store = store(UnknownName::Default);
     let made = |path, days| filed(path, &authority.issue_for(&["a.example"], Term::days(days)));
-    store.set_files(vec![made("x", 30), made("y", 60), made("z", 10)]).unwrap();
+    store.set_files(vec![made("x", 30), made("y", 60), made("z", 10)], now()).unwrap();
     assert_eq!(asked(&store, Some("a.example")), "file y");
     assert_eq!(asked(&store, None), "file x");
 }
@@ -65,7 +65,7 @@ fn a_name_that_a_certificate_is_awaited_for_gets_the_default_meanwhile() {
         renews_at: None,
         failure: Some("no answer".into()),
     };
-    store.set_issued(vec![wish.clone()]).unwrap();
+    store.set_issued(vec![wish.clone()], now()).unwrap();
     assert_eq!(asked(&store, Some("a.example")), "self-signed");
     assert_eq!(asked(&store, Some("b.example")), "refused");
     let [awaited, own] = &store.standings()[..] else { panic!("{:?}", store.standings()) };
@@ -77,7 +77,7 @@ fn a_name_that_a_certificate_is_awaited_for_gets_the_default_meanwhile() {
     assert!(own.is_default && !awaited.is_default);
 
     let certificate = certificate(&Authority::new("a").issue(&["a.example"]));
-    store.set_issued(vec![Issued { certificate: Some(certificate), ..wish }]).unwrap();
+    store.set_issued(vec![Issued { certificate: Some(certificate), ..wish }], now()).unwrap();
     assert_eq!(asked(&store, Some("a.example")), "acme a.example");
     assert_eq!(asked(&store, None), "self-signed", "scanners learn no name");
 }
@@ -88,16 +88,16 @@ fn what_is_set_again_keeps_its_sessions_and_what_is_new_begins_others() {
     let store = store(UnknownName::Default);
     let (made, other) = (authority.issue(&["a.example"]), authority.issue(&["b.example"]));
     let config = |name| store.choose(Some(name), ClientAuth::Off).unwrap();
-    store.set_files(vec![filed("x", &made), filed("y", &other)]).unwrap();
+    store.set_files(vec![filed("x", &made), filed("y", &other)], now()).unwrap();
     let before = (config("a.example"), config("b.example"));
     let renewed = authority.issue(&["b.example"]);
-    store.set_files(vec![filed("x", &made), filed("y", &renewed)]).unwrap();
+    store.set_files(vec![filed("x", &made), filed("y", &renewed)], now()).unwrap();
     let after = (config("a.example"), config("b.example"));
     assert!(Arc::ptr_eq(&before.0.config, &after.0.config));
     assert!(!Arc::ptr_eq(&before.1.config, &after.1.config));
     assert_eq!(before.1.identity, after.1.identity, "it is the same certificate to its visitors");
 
-    store.set_clients(Some(&Arc::new(authority.roots()))).unwrap();
+    store.set_clients(Some(&Arc::new(authority.roots())), now()).unwrap();
     assert!(!Arc::ptr_eq(&after.0.config, &config("a.example").config));
 }
 
@@ -113,6 +113,30 @@ fn a_challenge_is_there_until_it_is_taken_away() {
     assert!(store.challenge("b.example").is_none());
     store.set_challenge(&host, None).unwrap();
     assert!(store.challenge("a.example").is_none());
+}
+
+#[test]
+fn one_that_is_good_now_counts_then_the_operators_own_then_the_one_that_is_good_for_longest() {
+    let authority = Authority::new("a");
+    let store = store(UnknownName::Default);
+    let now = now();
+    let term = |from, until| Term { from: now + DAY * from, until: now + DAY * until };
+    let made = |term| authority.issue_for(&["a.example"], term);
+    let files = vec![filed("x", &made(term(0, 10))), filed("y", &made(term(5, 90)))];
+    store.set_files(files, now).unwrap();
+    assert_eq!(asked(&store, Some("a.example")), "file x", "the other is not good yet");
+    let issued = Issued {
+        names: vec!["a.example".parse().unwrap()],
+        certificate: Some(certificate(&made(term(0, 60)))),
+        renews_at: None,
+        failure: None,
+    };
+    for (days, expected) in [(1, "file x"), (6, "file y"), (91, "file y")] {
+        store.set_issued(vec![issued.clone()], now + DAY * days).unwrap();
+        assert_eq!(asked(&store, Some("a.example")), expected, "after {days} days");
+    }
+    store.set_files(vec![filed("x", &made(term(0, 10)))], now + DAY * 11).unwrap();
+    assert_eq!(asked(&store, Some("a.example")), "acme a.example", "that of the file is over");
 }
 
 /// The identity of the certificate that a client gets.

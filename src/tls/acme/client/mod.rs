@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
@@ -26,13 +26,13 @@ use tokio_rustls::TlsConnector;
 
 use crate::config::Directory;
 use crate::tls::acme::failure::{clean, words};
-use crate::tls::roots;
+use crate::tls::{roots, wall_clock};
 
 /// Speaks to one directory, and to nobody without TLS unless the directory
 /// itself is asked without.
 #[derive(Clone)]
 pub(super) struct Client {
-    authorities: Option<Arc<[CertificateDer<'static>]>>,
+    authorities: Option<Arc<RootCertStore>>,
     /// Made by the first who needs it.
     tls: Arc<OnceCell<TlsConnector>>,
     /// The directory has no TLS, which the settings allow only nearby.
@@ -72,10 +72,7 @@ pub(super) enum Trouble {
 impl Client {
     /// Trusts `authorities`, else those that the system trusts. Asks and reads
     /// nothing yet.
-    pub(super) fn new(
-        directory: &Directory,
-        authorities: Option<Arc<[CertificateDer<'static>]>>,
-    ) -> Self {
+    pub(super) fn new(directory: &Directory, authorities: Option<Arc<RootCertStore>>) -> Self {
         let is_clear = directory.as_str().starts_with("http://");
         Self { authorities, tls: Arc::default(), is_clear }
     }
@@ -83,7 +80,7 @@ impl Client {
     async fn tls(&self) -> Result<&TlsConnector, Trouble> {
         let authorities = self.authorities.clone();
         let making = || async {
-            let made = spawn_blocking(move || connector(authorities.as_deref())).await;
+            let made = spawn_blocking(move || connector(authorities)).await;
             made.unwrap_or_else(|_| Err(rustls::Error::General("broke off".to_owned())))
         };
         self.tls.get_or_try_init(making).await.map_err(Trouble::Trust)
@@ -134,19 +131,8 @@ impl HttpClient for Client {
     }
 }
 
-fn connector(
-    authorities: Option<&[CertificateDer<'static>]>,
-) -> Result<TlsConnector, rustls::Error> {
-    let roots = match authorities {
-        None => roots(),
-        Some(authorities) => {
-            let mut roots = RootCertStore::empty();
-            for authority in authorities {
-                roots.add(authority.clone())?;
-            }
-            Arc::new(roots)
-        }
-    };
+fn connector(authorities: Option<Arc<RootCertStore>>) -> Result<TlsConnector, rustls::Error> {
+    let roots = authorities.unwrap_or_else(roots);
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
@@ -230,11 +216,6 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
-}
-
-#[expect(clippy::disallowed_methods, reason = "a date in an answer is one of the wall's clock")]
-fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }
 
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";

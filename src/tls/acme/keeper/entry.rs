@@ -13,8 +13,12 @@ use crate::tls::acme::storage::Kept;
 pub(super) struct Entry {
     /// Whether a pool wants it now.
     pub(super) wanted: bool,
+    /// Whether the bound of names has room for orders of it.
+    pub(super) has_room: bool,
     /// Whether it was looked for among those that are kept.
     pub(super) loaded: bool,
+    /// Whether what is kept could not be read, and is looked at again later.
+    pub(super) unread: bool,
     /// Whether the authority is being asked.
     pub(super) busy: bool,
     pub(super) held: Option<Held>,
@@ -57,9 +61,18 @@ pub(super) enum Due {
 }
 
 impl Entry {
+    /// Who gets room before others: the lower ones.
+    pub(super) fn rank(&self) -> u8 {
+        match (&self.held, self.has_room) {
+            (Some(_), _) => 0,
+            (None, true) => 1,
+            (None, false) => RANK_OF_NEW,
+        }
+    }
+
     /// What is to be done now.
     pub(super) fn due(&self, now: Instant, time: SystemTime) -> Option<Due> {
-        if !self.wanted || !self.loaded || self.busy {
+        if !self.may_ask() {
             return None;
         }
         let may_order = self.failure.as_ref().is_none_or(|failed| failed.until <= now);
@@ -72,7 +85,7 @@ impl Entry {
 
     /// Until something may be due.
     pub(super) fn rests(&self, now: Instant, time: SystemTime) -> Option<Duration> {
-        if !self.wanted || !self.loaded || self.busy {
+        if !self.may_ask() {
             return None;
         }
         let failed = self.failure.as_ref().map(|failed| failed.until.duration_since(now));
@@ -85,6 +98,10 @@ impl Entry {
             None => order,
             Some(held) => order.min(held.ask_at.duration_since(now)),
         })
+    }
+
+    fn may_ask(&self) -> bool {
+        self.wanted && self.has_room && self.loaded && !self.busy
     }
 
     /// Has a certificate from now on, about which the authority is asked at once.
@@ -149,6 +166,8 @@ impl Entry {
 fn life(kept: &Kept) -> Life {
     Life { from: kept.certificate.not_before, until: kept.certificate.not_after }
 }
+
+pub(super) const RANK_OF_NEW: u8 = 2;
 
 /// Between two orders of a name that nobody hurries, at least.
 const RENEWAL_MIN: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@ use crate::tls::acme::failure::{self, Failure};
 use crate::tls::acme::keeper::entry::Due;
 use crate::tls::acme::keeper::{Keeper, LOOK_EVERY};
 use crate::tls::acme::order::Wish;
-use crate::tls::acme::storage::{Kept, Storage};
+use crate::tls::acme::storage::{Kept, Storage, Unread};
 
 /// What a job has come to.
 pub(super) enum Done {
@@ -35,7 +35,7 @@ pub(super) enum Done {
 /// What was found among the certificates that are kept.
 pub(super) struct Look {
     pub(super) leads: bool,
-    pub(super) found: Vec<(Host, Option<Kept>)>,
+    pub(super) found: Vec<(Host, Result<Option<Kept>, Unread>)>,
     pub(super) saved: Vec<Host>,
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::config::ChallengeChoice;
 use crate::domain::names::{Host, HostPattern};
@@ -24,7 +24,7 @@ use crate::domain::world::Report;
 use crate::tls::Store;
 use crate::tls::acme::authority::{Advice, Issuer};
 use crate::tls::acme::failure::Failure;
-use crate::tls::acme::keeper::entry::{Due, Entry, Failed};
+use crate::tls::acme::keeper::entry::{Due, Entry, Failed, RANK_OF_NEW};
 use crate::tls::acme::keeper::jobs::{Done, Look};
 use crate::tls::acme::schedule;
 use crate::tls::acme::storage::{Kept, Storage};
@@ -38,8 +38,8 @@ pub struct Keeper<I> {
     reports: mpsc::Sender<Report>,
     around: Around,
     entries: BTreeMap<Host, Entry>,
-    /// Wanted names that are beyond the bound.
-    surplus: usize,
+    /// Wanted names that are not even looked for.
+    beyond: usize,
     jobs: JoinSet<Done>,
     /// Those of `jobs` that ask the authority.
     asking: usize,
@@ -83,7 +83,7 @@ impl<I: Issuer> Keeper<I> {
             reports,
             around,
             entries: BTreeMap::new(),
-            surplus: 0,
+            beyond: 0,
             jobs: JoinSet::new(),
             asking: 0,
             looking: false,
@@ -125,14 +125,16 @@ impl<I: Issuer> Keeper<I> {
     /// Takes up new names. Those that nobody wants any longer are not renewed;
     /// what they failed is remembered while it counts.
     fn want(&mut self, names: &BTreeSet<Arc<str>>) {
-        let hosts: Vec<Host> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        self.surplus = hosts.len().saturating_sub(NAMES_MAX);
+        let mut hosts: Vec<Host> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        hosts.sort_by_key(|host| self.entries.get(host).map_or(RANK_OF_NEW, Entry::rank));
+        self.beyond = hosts.len().saturating_sub(KNOWN_MAX);
         for entry in self.entries.values_mut() {
             entry.wanted = false;
         }
-        for host in hosts.into_iter().take(NAMES_MAX) {
+        for host in hosts.into_iter().take(KNOWN_MAX) {
             self.entries.entry(host).or_default().wanted = true;
         }
+        self.give_room();
         let (now, mut room) = (Instant::now(), NAMES_MAX);
         self.entries.retain(|_, entry| {
             let failing = entry.failure.as_ref().is_some_and(|failed| failed.until > now);
@@ -144,6 +146,20 @@ impl<I: Issuer> Keeper<I> {
             remembered
         });
         self.is_news = true;
+    }
+
+    /// Says for whom there may be orders. Who comes later pushes out nobody who has
+    /// a certificate, or has been given room before.
+    fn give_room(&mut self) {
+        let (mut wanted, others): (Vec<_>, Vec<_>) =
+            self.entries.values_mut().partition(|entry| entry.wanted);
+        wanted.sort_by_key(|entry| entry.rank());
+        for (index, entry) in wanted.into_iter().enumerate() {
+            entry.has_room = index < NAMES_MAX;
+        }
+        for entry in others {
+            entry.has_room = false;
+        }
     }
 
     /// Begins whatever is due and has room.
@@ -167,14 +183,15 @@ impl<I: Issuer> Keeper<I> {
 
     fn must_look(&self, now: Instant) -> bool {
         let mut wanted = self.entries.values().filter(|entry| entry.wanted);
-        wanted.any(|entry| !entry.loaded)
+        wanted.any(|entry| !entry.loaded && !entry.unread)
             || (self.needs_looks() && self.look_at.is_none_or(|at| at <= now))
     }
 
-    /// Whether what is kept may change under us, or could not be written.
+    /// Whether what is kept may change under us, or could not be read or written.
     fn needs_looks(&self) -> bool {
         let mut wanted = self.entries.values().filter(|entry| entry.wanted).peekable();
-        wanted.peek().is_some() && (!self.leads || wanted.any(|entry| entry.unsaved))
+        wanted.peek().is_some()
+            && (!self.leads || wanted.any(|entry| entry.unsaved || entry.unread))
     }
 
     /// Takes in what a job has come to.
@@ -204,6 +221,9 @@ impl<I: Issuer> Keeper<I> {
         for (name, kept) in look.found {
             let chance = (self.around.chance)();
             let Some(entry) = self.entries.get_mut(&name) else { continue };
+            entry.unread = kept.is_err();
+            // What may be there is neither ordered anew nor written over.
+            let Ok(kept) = kept else { continue };
             entry.loaded = true;
             let own = HostPattern::Exact(name);
             let until = entry.held.as_ref().map(|held| held.kept.certificate.not_after);
@@ -219,19 +239,21 @@ impl<I: Issuer> Keeper<I> {
                 entry.unsaved = false;
             }
         }
+        self.give_room();
     }
 
     fn take_issued(&mut self, name: &Host, hurried: bool, issued: Result<(Kept, bool), Failure>) {
         let (now, time) = (Instant::now(), (self.around.clock)());
         let chance = (self.around.chance)();
-        if let Err(failure) = &issued {
-            self.heed(failure);
+        match &issued {
+            Ok((kept, _)) if time < kept.certificate.not_after => self.resume(),
+            Ok(_) => {}
+            Err(failure) => self.heed(failure),
         }
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.busy = false;
         match issued {
             Ok((kept, saved)) if time < kept.certificate.not_after => {
-                (self.quiet, self.refusals) = (None, 0);
                 entry.succeed();
                 entry.unsaved = !saved;
                 entry.hurried = if hurried { Some(time) } else { entry.hurried };
@@ -246,11 +268,12 @@ impl<I: Issuer> Keeper<I> {
         }
     }
 
+    /// Advice is a courtesy: where there is none, nothing else waits for it.
     fn take_advice(&mut self, name: &Host, advised: &Result<Option<Advice>, Failure>) {
         let chance = (self.around.chance)();
         match advised {
-            Ok(_) => (self.quiet, self.refusals) = (None, 0),
-            Err(failure) => self.heed(failure),
+            Ok(_) => self.resume(),
+            Err(failure) => debug!(name = name.as_str(), "No advice on the renewal: {failure}"),
         }
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.busy = false;
@@ -263,6 +286,18 @@ impl<I: Issuer> Keeper<I> {
                     held.ask_at = ask_at;
                 }
             }
+        }
+    }
+
+    /// The authority does what it is asked. A limit is over when its time is: what
+    /// was asked before it says nothing of it.
+    fn resume(&mut self) {
+        let now = Instant::now();
+        let limited = self.quiet.as_ref().is_some_and(|quiet| {
+            matches!(quiet.failure, Failure::Limited { .. }) && quiet.until > now
+        });
+        if !limited {
+            (self.quiet, self.refusals) = (None, 0);
         }
     }
 
@@ -313,6 +348,9 @@ const ASKING_MAX: usize = 4;
 /// As many as a balancer for people's services ever has; each costs a file and
 /// a place in the table of certificates.
 const NAMES_MAX: usize = 1000;
+
+/// With those that are shown if a certificate is kept for them, and not renewed.
+const KNOWN_MAX: usize = 2 * NAMES_MAX;
 
 /// How soon a certificate that another balancer has got is shown here too, and
 /// one that could not be kept is tried again.

@@ -28,6 +28,10 @@ struct State {
     /// For whom the first that fits is given, and gone then.
     failures: VecDeque<(&'static str, Failure)>,
     advice: Option<Window>,
+    /// Whether it fails when it is asked for advice.
+    has_no_advice: bool,
+    /// How long the orders of a name take, if not as long as others.
+    slow: Option<(&'static str, Duration)>,
     /// How long an order takes.
     takes: Duration,
     orders: Vec<(Instant, String, Kind)>,
@@ -43,7 +47,8 @@ impl Issuer for Model {
             state.orders.push((Instant::now(), wish.name.to_string(), wish.challenge));
             state.under_way += 1;
             state.most_under_way = state.most_under_way.max(state.under_way);
-            state.takes
+            let slow = state.slow.filter(|(name, _)| *name == wish.name.as_str());
+            slow.map_or(state.takes, |(_, takes)| takes)
         };
         sleep(takes).await;
         let mut state = self.0.lock().unwrap();
@@ -60,6 +65,9 @@ impl Issuer for Model {
     async fn advice(&self, _: Certificate) -> Result<Option<Advice>, Failure> {
         let mut state = self.0.lock().unwrap();
         state.questions += 1;
+        if state.has_no_advice {
+            return Err(Failure::Unreachable("it answers 500".to_owned()));
+        }
         let ask_in = Duration::from_secs(6 * 3600);
         Ok(state.advice.map(|window| Advice { window, ask_in }))
     }
@@ -215,9 +223,102 @@ async fn a_few_orders_are_under_way_at_once_and_no_more_names_than_the_bound_hav
     assert_eq!(running.orders().len(), ASKING_MAX);
     assert_eq!(running.model.0.lock().unwrap().most_under_way, ASKING_MAX);
     let problems = running.problems();
-    assert!(problems[0].contains("1001 names") && problems[0].contains("the last 1"));
+    assert!(problems[0].contains("1001 names"), "{problems:?}");
+    assert!(problems[0].contains("none is ordered for `n1000.example`"), "{problems:?}");
     running.want(&names[1..]);
     pass(60).await;
+    assert_eq!(running.problems(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_come_beyond_the_bound_push_out_none_that_is_held_or_waits() {
+    let mut running = Running::start(Model::default(), &["z.example"]);
+    pass(10).await;
+    running.model.0.lock().unwrap().takes = Duration::from_secs(1_000_000);
+    let names: Vec<String> = (0..NAMES_MAX - 1).map(|it| format!("n{it:04}.example")).collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.push("z.example");
+    running.want(&names);
+    pass(10).await;
+    assert_eq!(running.problems(), [""; 0]);
+    names.push("a.example");
+    running.want(&names);
+    pass(60).await;
+    assert!(running.has("z.example"));
+    assert!(running.orders().iter().all(|(_, name)| name != "a.example"));
+    let problems = running.problems();
+    assert!(problems[0].contains("none is ordered for `a.example`"), "{problems:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_of_names_beyond_the_bound_is_shown_after_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let storage = Storage::new(state.path(), &Acme::default().directory);
+    let last = "z.example";
+    assert!(storage.keep_certificate(&last.parse().unwrap(), &kept(last, Term::days(90))));
+    drop(storage);
+    let model = Model::default();
+    model.0.lock().unwrap().takes = Duration::from_secs(1_000_000);
+    let names: Vec<String> = (0..NAMES_MAX).map(|it| format!("n{it:04}.example")).collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.push(last);
+    let mut running = Running::start_in(state, model, &names);
+    pass(10).await;
+    assert!(running.has(last));
+    let problems = running.problems();
+    assert!(problems[0].contains("none is ordered for `n0999.example`"), "{problems:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_no_advice_keeps_no_order_back() {
+    let model = Model::default();
+    model.0.lock().unwrap().has_no_advice = true;
+    let mut running = Running::start(model, &["a.example"]);
+    pass(1).await;
+    running.want(&["a.example", "b.example"]);
+    pass(10).await;
+    let orders = running.orders();
+    assert_eq!(orders, [(0, "a.example".to_owned()), (1, "b.example".to_owned())]);
+    assert_eq!(running.problems(), [""; 0]);
+    pass(5 * HOUR).await;
+    assert_eq!(running.model.0.lock().unwrap().questions, 2, "hours later once more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_began_before_a_limit_and_succeeds_does_not_end_it() {
+    let limited = Failure::Limited { words: "slowly".to_owned(), retry_after: None };
+    let model = model([("a.example", limited)]);
+    model.0.lock().unwrap().slow = Some(("b.example", Duration::from_secs(10)));
+    let running = Running::start(model, &["a.example", "b.example"]);
+    pass(20).await;
+    assert!(running.has("b.example"));
+    running.want(&["a.example", "b.example", "c.example"]);
+    pass(30).await;
+    assert_eq!(running.orders().len(), 2, "it is quiet for a minute");
+    pass(30).await;
+    assert!(running.has("c.example"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_read_is_read_later_and_not_ordered_anew() {
+    let state = tempfile::tempdir().unwrap();
+    let storage = Storage::new(state.path(), &Acme::default().directory);
+    let name: Host = "a.example".parse().unwrap();
+    assert!(storage.keep_certificate(&name, &kept("a.example", Term::days(90))));
+    let path = storage.folder().join("a.example.pem");
+    drop(storage);
+    std::fs::rename(&path, path.with_extension("away")).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let mut running = Running::start_in(state, Model::default(), &["a.example"]);
+    pass(2 * LOOK_EVERY.as_secs()).await;
+    let problems = running.problems();
+    assert!(problems[0].contains("a.example.pem` cannot be read"), "{problems:?}");
+    assert!(!running.has("a.example"));
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(path.with_extension("away"), &path).unwrap();
+    pass(2 * LOOK_EVERY.as_secs()).await;
+    assert!(running.has("a.example"));
+    assert_eq!(running.orders(), [], "it was there");
     assert_eq!(running.problems(), [""; 0]);
 }
 

@@ -1,17 +1,16 @@
 //! What a keeper tells of its certificates.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tracing::warn;
 
 use crate::domain::names::Host;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::world::Report;
-use crate::tls::Issued;
 use crate::tls::acme::authority::Issuer;
 use crate::tls::acme::keeper::entry::{Entry, Failed};
 use crate::tls::acme::keeper::{Keeper, NAMES_MAX};
+use crate::tls::{Issued, date};
 
 impl<I: Issuer> Keeper<I> {
     /// Puts certificates to use, and tells what is wrong, where there is news.
@@ -19,9 +18,10 @@ impl<I: Issuer> Keeper<I> {
         if !std::mem::take(&mut self.is_news) {
             return;
         }
-        let wanted = self.entries.iter().filter(|(_, entry)| entry.wanted);
+        let is_shown = |entry: &Entry| entry.wanted && (entry.has_room || entry.held.is_some());
+        let wanted = self.entries.iter().filter(|(_, entry)| is_shown(entry));
         let issued = wanted.map(|(name, entry)| self.issued(name, entry)).collect();
-        if let Err(error) = self.store.set_issued(issued) {
+        if let Err(error) = self.store.set_issued(issued, (self.around.clock)()) {
             warn!("Cannot use the newest certificates: {error}");
         }
         let problems = self.problems();
@@ -56,16 +56,7 @@ impl<I: Issuer> Keeper<I> {
             let without = wanted().filter(|(_, entry)| entry.held.is_none()).count();
             problems.push(of_all(quiet, without));
         }
-        if self.surplus > 0 {
-            let message = format!(
-                "{} names want certificates by ACME; the last {} of them, by the alphabet, get none",
-                NAMES_MAX + self.surplus,
-                self.surplus
-            );
-            let hint = "give those certificates by files (`--tls-dir`), or split them between \
-                        balancers (`--constraint`)";
-            problems.push(Problem::new(Subject::Setting, message, hint).about("tls"));
-        }
+        problems.extend(self.left_out());
         if is_any {
             problems.extend(self.storage.problems());
         }
@@ -73,15 +64,38 @@ impl<I: Issuer> Keeper<I> {
     }
 }
 
+impl<I> Keeper<I> {
+    /// What is wrong with names for which there are no orders.
+    fn left_out(&self) -> Option<Problem> {
+        let mut left_out = self.entries.iter().filter(|(_, it)| it.wanted && !it.has_room);
+        let shown = left_out.by_ref().take(LEFT_OUT_TOLD_MAX).map(|(name, _)| format!("`{name}`"));
+        let shown: Vec<_> = shown.collect();
+        let more = left_out.count() + self.beyond;
+        if shown.is_empty() {
+            return None;
+        }
+        let wanting = NAMES_MAX + shown.len() + more;
+        let shown = shown.join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let message = format!(
+            "{wanting} names want certificates by ACME, of which {NAMES_MAX} get one: none is \
+             ordered for {shown}{more}"
+        );
+        let hint = "give those certificates by files (`--tls-dir`), or split them between \
+                    balancers (`--constraint`)";
+        Some(Problem::new(Subject::Setting, message, hint).about("tls"))
+    }
+}
+
 fn of_name(name: &Host, entry: &Entry, failed: &Failed) -> Problem {
     let meanwhile = match &entry.held {
         Some(held) => {
-            format!("the one in use is good until {}", shown(held.kept.certificate.not_after))
+            format!("the one in use is good until {}", date(held.kept.certificate.not_after))
         }
         None => "clients are shown another one meanwhile".to_owned(),
     };
     let message =
-        format!("{}; next try at {}; {meanwhile}", failed.failure, shown(failed.until_time));
+        format!("{}; next try at {}; {meanwhile}", failed.failure, date(failed.until_time));
     Problem::new(Subject::Certificate(Arc::from(name.as_str())), message, failed.failure.hint())
 }
 
@@ -96,11 +110,10 @@ fn of_all(quiet: &Failed, without: usize) -> Problem {
     Problem::new(Subject::Setting, message, quiet.failure.hint()).about("acme_directory")
 }
 
-fn shown(time: SystemTime) -> humantime::Rfc3339Timestamp {
-    humantime::format_rfc3339_seconds(time)
-}
-
 const TOPIC: &str = "acme";
 
 /// What is wrong with so many is wrong with all.
 const PROBLEMS_MAX: usize = 50;
+
+/// As many as one sees at a glance.
+const LEFT_OUT_TOLD_MAX: usize = 10;

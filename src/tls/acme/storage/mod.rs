@@ -38,7 +38,13 @@ struct State {
     lock: Option<File>,
     /// What is wrong, by the file or folder with which it is.
     problems: BTreeMap<PathBuf, Problem>,
+    /// Of those that are there and could not be read.
+    unread: BTreeMap<PathBuf, Problem>,
 }
+
+/// Something is there that cannot be read now, and that stays as it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unread;
 
 /// A certificate as it is kept.
 #[derive(Clone, Debug)]
@@ -85,11 +91,12 @@ impl Storage {
 
     /// What is wrong with what is kept.
     pub fn problems(&self) -> Vec<Problem> {
-        self.state().problems.values().cloned().collect()
+        let state = self.state();
+        state.problems.values().chain(state.unread.values()).cloned().collect()
     }
 
     /// The certificate that is kept for `name`, however old it is.
-    pub fn certificate(&self, name: &Host) -> Option<Kept> {
+    pub fn certificate(&self, name: &Host) -> Result<Option<Kept>, Unread> {
         self.read(&self.path_of(name), |text| {
             let certificate = pem::certificate(text.as_bytes(), text.as_bytes());
             let certificate = certificate.map_err(|fault| fault.to_string())?;
@@ -97,13 +104,13 @@ impl Storage {
         })
     }
 
-    /// Whether it is kept now.
+    /// Whether it is kept now. It is not written over one that cannot be read.
     pub fn keep_certificate(&self, name: &Host, kept: &Kept) -> bool {
         self.write(&self.path_of(name), &kept.text)
     }
 
     /// The account that `owner` has with the directory.
-    pub(super) fn account(&self, owner: &str) -> Option<AccountCredentials> {
+    pub(super) fn account(&self, owner: &str) -> Result<Option<AccountCredentials>, Unread> {
         self.read(&self.path_of_account(owner), |text| {
             serde_json::from_str(text).map_err(|error| format!("its line {}", error.line()))
         })
@@ -129,35 +136,61 @@ impl Storage {
         self.folder.join(format!("account-{}.json", mark(owner)))
     }
 
-    fn read<T>(&self, path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let bytes = match file::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => {
-                let message = format!("`{}` cannot be read: {error}", path.display());
-                let hint = "make it ours to read (`chown`), or take it away: another is asked for";
-                self.note(path, message, hint);
-                return None;
-            }
-        };
+    fn read<T>(
+        &self,
+        path: &Path,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Unread> {
+        let Some(bytes) = self.bytes(path)? else { return Ok(None) };
         let parsed = String::from_utf8(bytes)
             .map_err(|_| "it is no text".to_owned())
             .and_then(|text| parse(&text));
         match parsed {
-            Ok(parsed) => Some(parsed),
+            Ok(parsed) => Ok(Some(parsed)),
             Err(why) => {
                 // Whoever wants to know what happened finds it beside its place.
                 let aside = path.with_added_extension("damaged");
                 let _ = std::fs::rename(path, &aside);
                 let (path_shown, aside, why) = (path.display(), aside.display(), clean(&why));
                 let message = format!("`{path_shown}` is damaged: {why}; it is now `{aside}`");
-                self.note(path, message, "nothing: another is asked for, and takes its place");
-                None
+                let hint = "nothing: another is asked for, and takes its place";
+                self.state().problems.insert(path.to_owned(), problem(message, hint));
+                Ok(None)
+            }
+        }
+    }
+
+    /// What stands in a file, if it is there.
+    fn bytes(&self, path: &Path) -> Result<Option<Vec<u8>>, Unread> {
+        let read = file::read(path);
+        let mut state = self.state();
+        match read {
+            Err(error) if !is_missing(&error) => {
+                // Of a folder that is not ours at all we know nothing, and keep nothing.
+                if state.lock.is_none() && state.problems.contains_key(&self.folder) {
+                    return Ok(None);
+                }
+                let message = format!(
+                    "`{}` cannot be read: {error}; nothing is asked for in its place, and it is \
+                     read again every minute",
+                    path.display()
+                );
+                let hint = "make it ours to read (`chown`), or take it away: another is asked for \
+                            then";
+                state.unread.insert(path.to_owned(), problem(message, hint));
+                Err(Unread)
+            }
+            read => {
+                state.unread.remove(path);
+                Ok(read.ok())
             }
         }
     }
 
     fn write(&self, path: &Path, text: &str) -> bool {
+        if self.bytes(path).is_err() {
+            return false;
+        }
         let written =
             file::make_folder(&self.folder).and_then(|()| file::replace(path, text.as_bytes()));
         let mut state = self.state();
@@ -179,18 +212,21 @@ impl Storage {
         let hint = "mount a volume there that the balancer may write to, or give the folder to its \
                     user (`chown`). Without it every restart asks for new certificates, of which \
                     authorities give few";
-        let problem = Problem::new(Subject::Setting, message, hint).about("state");
-        state.problems.insert(self.folder.clone(), problem);
-    }
-
-    fn note(&self, path: &Path, message: String, hint: &str) {
-        let problem = Problem::new(Subject::Setting, message, hint).about("state");
-        self.state().problems.insert(path.to_owned(), problem);
+        state.problems.insert(self.folder.clone(), problem(message, hint));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn problem(message: String, hint: &str) -> Problem {
+    Problem::new(Subject::Setting, message, hint).about("state")
+}
+
+/// Whether there is no such file, be it that something else is in its way.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// What of a name may stand in a file's name.

@@ -34,10 +34,10 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn a_certificate_is_found_again_with_its_key_and_nobody_else_may_read_it() {
     let (_state, storage) = storage();
-    assert!(storage.certificate(&name()).is_none());
+    assert!(storage.certificate(&name()).unwrap().is_none());
     let kept = kept();
     assert!(storage.keep_certificate(&name(), &kept));
-    let found = storage.certificate(&name()).unwrap();
+    let found = storage.certificate(&name()).unwrap().unwrap();
     assert_eq!(found.certificate.key.cert, kept.certificate.key.cert);
     let path = storage.folder().join("shop.example.com.pem");
     assert_eq!(mode(&path), 0o600);
@@ -69,11 +69,11 @@ fn a_crash_between_write_and_rename_leaves_the_old_one_whole() {
     assert!(storage.keep_certificate(&name(), &old));
     let beside = storage.folder().join("shop.example.com.pem.new");
     fs::write(&beside, "-----BEGIN PRIV").unwrap();
-    let found = storage.certificate(&name()).unwrap();
+    let found = storage.certificate(&name()).unwrap().unwrap();
     assert_eq!(found.text, old.text);
     let new = kept();
     assert!(storage.keep_certificate(&name(), &new));
-    assert_eq!(storage.certificate(&name()).unwrap().text, new.text);
+    assert_eq!(storage.certificate(&name()).unwrap().unwrap().text, new.text);
     assert!(!beside.exists());
 }
 
@@ -90,14 +90,42 @@ fn a_damaged_file_is_set_aside_and_is_told() {
         assert!(storage.keep_certificate(&name(), &one));
         assert_eq!(storage.problems(), []);
         fs::write(&path, &damaged).unwrap();
-        assert!(storage.certificate(&name()).is_none());
+        assert!(storage.certificate(&name()).unwrap().is_none());
         let problem = storage.problems().remove(0).to_string();
         assert!(problem.contains("shop.example.com.pem` is damaged"), "{problem}");
         assert!(!problem.contains('\u{1b}'), "{problem}");
         let aside = fs::read_to_string(path.with_added_extension("damaged")).unwrap();
         assert_eq!(aside, damaged);
-        assert!(storage.certificate(&name()).is_none());
+        assert!(storage.certificate(&name()).unwrap().is_none());
     }
+}
+
+#[test]
+fn what_is_there_and_cannot_be_read_is_told_and_stays() {
+    let (_state, storage) = storage();
+    assert!(storage.lead());
+    let path = storage.folder().join("shop.example.com.pem");
+    fs::create_dir(&path).unwrap();
+    assert_eq!(storage.certificate(&name()).err(), Some(Unread));
+    assert!(!storage.keep_certificate(&name(), &kept()));
+    let problems = storage.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].message.contains("shop.example.com.pem` cannot be read"), "{problems:?}");
+    assert!(path.is_dir());
+
+    fs::remove_dir(&path).unwrap();
+    assert!(storage.certificate(&name()).unwrap().is_none());
+    assert_eq!(storage.problems(), []);
+    assert!(storage.keep_certificate(&name(), &kept()));
+}
+
+#[test]
+fn an_account_that_cannot_be_read_is_not_taken_for_none() {
+    let (_state, storage) = storage();
+    assert!(storage.lead());
+    assert!(storage.account("ops").unwrap().is_none());
+    fs::create_dir(storage.path_of_account("ops")).unwrap();
+    assert_eq!(storage.account("ops").err(), Some(Unread));
 }
 
 #[test]
@@ -130,5 +158,5 @@ fn the_longest_name_has_a_file_too() {
     let label = "a".repeat(63);
     let long: Host = format!("{label}.{label}.{label}.{}", "b".repeat(61)).parse().unwrap();
     assert!(storage.keep_certificate(&long, &kept()));
-    assert!(storage.certificate(&long).is_some());
+    assert!(storage.certificate(&long).unwrap().is_some());
 }
