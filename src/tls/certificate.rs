@@ -124,6 +124,12 @@ pub fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
+/// Until when a certificate is good; none if it cannot be read.
+pub fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, read) = parse_x509_certificate(certificate).ok()?;
+    Some(time(read.validity().not_after))
+}
+
 /// What the first certificate says of itself.
 type Said = (Vec<HostPattern>, SystemTime, SystemTime);
 
