@@ -13,19 +13,23 @@ use crate::domain::pressure::{Gauge, Level, Memory};
 /// Sets `gauge` for ever, by what is left of `limit`, in bytes, or of what we are
 /// granted.
 pub(super) async fn watch(limit: Option<u64>, gauge: Arc<Gauge>) {
-    let source = Source::find(limit);
+    let source = Source { limit, root: PathBuf::from("/") };
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut level = Level::None;
+    let mut is_first = true;
     loop {
         tick.tick().await;
         // Small files of the kernel's, which never block.
-        let Some(memory) = source.read() else { continue };
+        let memory = source.read();
         let next = level.after(memory);
+        let (used, limit) = memory.map(|memory| (memory.used, memory.limit)).unzip();
+        if std::mem::take(&mut is_first) {
+            info!(used, limit, "Memory is watched");
+        }
         if next == level {
             continue;
         }
-        let Memory { used, limit } = memory;
         let from = level.as_str();
         level = next;
         gauge.set(level);
@@ -46,17 +50,15 @@ pub(super) async fn watch(limit: Option<u64>, gauge: Arc<Gauge>) {
     }
 }
 
-/// What tells of our memory.
+/// What tells of our memory: the limit that was asked for counts, else that of
+/// our control group, else the machine's memory. Nothing of it is remembered,
+/// since limits are set, changed and lifted while we run.
 #[derive(Debug)]
-enum Source {
-    /// Our own process alone, against this limit in bytes.
-    Process(u64),
-    /// The folder of a control group.
-    Group {
-        folder: PathBuf,
-        names: &'static Names,
-    },
-    Nothing,
+struct Source {
+    /// For our own process alone, in bytes.
+    limit: Option<u64>,
+    /// Where the kernel's files begin.
+    root: PathBuf,
 }
 
 /// How the files of a control group are called.
@@ -67,45 +69,54 @@ struct Names {
     /// Lines of `memory.stat`: pages of files, which are given back before
     /// anybody is ended.
     cache: [&'static str; 2],
+    /// What the kernel holds for connections, which is ours as much as what we
+    /// hold for them ourselves.
+    sockets: &'static [&'static str],
 }
 
 impl Source {
-    /// The limit that was asked for, else that of our control group, else the
-    /// machine's memory.
-    fn find(limit: Option<u64>) -> Self {
-        if let Some(limit) = limit {
-            return Self::Process(limit);
+    /// None where it cannot be read, or nothing limits us.
+    fn read(&self) -> Option<Memory> {
+        let own = kibibytes(&self.text("proc/self/status")?, "VmRSS:")?;
+        if let Some(limit) = self.limit {
+            return Some(Memory { used: own, limit });
         }
-        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let machine = text(Path::new("/proc/meminfo")).and_then(|it| field(&it, "MemTotal:"));
-        let machine = machine.and_then(|kibibytes| kibibytes.checked_mul(1024));
-        for (folder, names) in folders(&groups) {
-            let granted = number(&folder.join(names.limit));
-            if granted.is_some_and(|granted| machine.is_none_or(|machine| granted < machine)) {
-                return Self::Group { folder, names };
-            }
-        }
-        machine.map_or(Self::Nothing, Self::Process)
+        let machine = self.text("proc/meminfo").and_then(|it| machine(&it));
+        self.group(own, machine).or_else(|| blamed(machine?, own))
     }
 
-    /// None where it cannot be read, or where we are not to blame: what others in
-    /// our group hold cannot be given back by us.
-    fn read(&self) -> Option<Memory> {
-        let own = || text(Path::new("/proc/self/status")).and_then(|it| field(&it, "VmRSS:"));
-        let own = || own().and_then(|kibibytes| kibibytes.checked_mul(1024));
-        match self {
-            Self::Process(limit) => Some(Memory { used: own()?, limit: *limit }),
-            Self::Group { folder, names } => {
-                let limit = number(&folder.join(names.limit))?;
-                let stat = text(&folder.join("memory.stat"))?;
-                let cache = names.cache.iter().filter_map(|name| field(&stat, name)).sum();
-                let used = number(&folder.join(names.used))?.saturating_sub(cache);
-                let is_ours = own()?.saturating_mul(SHARE_LEAST) >= limit;
-                Some(Memory { used: if is_ours { used } else { 0 }, limit })
+    /// Of the narrowest control group that grants us less than `machine` has.
+    fn group(&self, own: u64, machine: Option<Memory>) -> Option<Memory> {
+        let groups = self.text("proc/self/cgroup")?;
+        folders(&groups).into_iter().find_map(|(folder, names)| {
+            let folder = self.root.join(folder);
+            let limit = number(&folder.join(names.limit))?;
+            if machine.is_some_and(|machine| limit >= machine.limit) {
+                return None;
             }
-            Self::Nothing => None,
-        }
+            let stat = text(&folder.join("memory.stat"))?;
+            let sum = |names: &[&str]| names.iter().filter_map(|name| field(&stat, name)).sum();
+            let used = number(&folder.join(names.used))?.saturating_sub(sum(&names.cache));
+            blamed(Memory { used, limit }, own.saturating_add(sum(names.sockets)))
+        })
     }
+
+    fn text(&self, file: &str) -> Option<String> {
+        text(&self.root.join(file))
+    }
+}
+
+/// What others hold cannot be given back by us, who hold `own`.
+fn blamed(memory: Memory, own: u64) -> Option<Memory> {
+    let is_ours = own.saturating_mul(SHARE_LEAST) >= memory.limit;
+    Some(if is_ours { memory } else { Memory { used: 0, ..memory } })
+}
+
+/// By `/proc/meminfo`.
+fn machine(text: &str) -> Option<Memory> {
+    let limit = kibibytes(text, "MemTotal:")?;
+    let used = limit.saturating_sub(kibibytes(text, "MemAvailable:")?);
+    Some(Memory { used, limit })
 }
 
 /// Where the control group may be found that `groups`, the content of
@@ -116,9 +127,9 @@ fn folders(groups: &str) -> Vec<(PathBuf, &'static Names)> {
         let mut parts = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
         let (root, names) = match controllers {
-            "" => ("/sys/fs/cgroup", &SECOND),
+            "" => ("sys/fs/cgroup", &SECOND),
             _ if controllers.split(',').any(|it| it == "memory") => {
-                ("/sys/fs/cgroup/memory", &FIRST)
+                ("sys/fs/cgroup/memory", &FIRST)
             }
             _ => continue,
         };
@@ -137,6 +148,11 @@ fn number(file: &Path) -> Option<u64> {
     text(file)?.trim().parse().ok()
 }
 
+/// In bytes.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    field(text, name)?.checked_mul(1024)
+}
+
 /// The number after `name` at the begin of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
@@ -146,14 +162,20 @@ fn field(text: &str, name: &str) -> Option<u64> {
 }
 
 /// Of the second version (the kernel's admin-guide/cgroup-v2).
-static SECOND: Names =
-    Names { used: "memory.current", limit: "memory.max", cache: ["inactive_file", "active_file"] };
+static SECOND: Names = Names {
+    used: "memory.current",
+    limit: "memory.max",
+    cache: ["inactive_file", "active_file"],
+    sockets: &["sock", "kernel"],
+};
 
-/// Of the first version, in which the groups below count too.
+/// Of the first version, in which the groups below count too. It does not tell
+/// what sockets take.
 static FIRST: Names = Names {
     used: "memory.usage_in_bytes",
     limit: "memory.limit_in_bytes",
     cache: ["total_inactive_file", "total_active_file"],
+    sockets: &[],
 };
 
 /// A flood of requests fills no memory in less.
@@ -175,15 +197,15 @@ mod tests {
         assert_eq!(
             shown("0::/system.slice/lb.service\n"),
             [
-                ("/sys/fs/cgroup/system.slice/lb.service".to_owned(), "memory.max"),
-                ("/sys/fs/cgroup".to_owned(), "memory.max")
+                ("sys/fs/cgroup/system.slice/lb.service".to_owned(), "memory.max"),
+                ("sys/fs/cgroup".to_owned(), "memory.max")
             ]
         );
         assert_eq!(
             shown("3:cpu:/x\n4:hugetlb,memory:/docker/ab:c\nnonsense\n"),
             [
-                ("/sys/fs/cgroup/memory/docker/ab:c".to_owned(), "memory.limit_in_bytes"),
-                ("/sys/fs/cgroup/memory".to_owned(), "memory.limit_in_bytes")
+                ("sys/fs/cgroup/memory/docker/ab:c".to_owned(), "memory.limit_in_bytes"),
+                ("sys/fs/cgroup/memory".to_owned(), "memory.limit_in_bytes")
             ]
         );
     }
@@ -199,19 +221,81 @@ mod tests {
 
     #[test]
     fn page_cache_and_what_others_hold_are_not_our_pressure() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        write("memory.current", "1000000");
-        write("memory.stat", "anon 1\ninactive_file 300000\nactive_file 100000\n");
-        let source = Source::Group { folder: folder.path().to_owned(), names: &SECOND };
-        write("memory.max", "2000000");
-        assert_eq!(source.read(), Some(Memory { used: 600_000, limit: 2_000_000 }));
+        let kernel = Kernel::new();
+        kernel.grants("2000000");
+        kernel.write(STAT, "anon 1\ninactive_file 300000\nactive_file 100000\n");
+        assert_eq!(kernel.read(None), Some(Memory { used: 600_000, limit: 2_000_000 }));
         // All that we hold is next to nothing of this.
-        write("memory.max", "9000000000000");
-        assert_eq!(source.read(), Some(Memory { used: 0, limit: 9_000_000_000_000 }));
-        write("memory.max", "max\n");
-        assert_eq!(source.read(), None);
-        let own = Source::Process(1 << 40).read().unwrap();
-        assert!(own.used > 100_000 && own.limit == 1 << 40);
+        kernel.grants("3000000");
+        assert_eq!(kernel.read(None), Some(Memory { used: 0, limit: 3_000_000 }));
+        // What the kernel holds for us is ours.
+        kernel.write(STAT, "sock 200000\nkernel 100000\n");
+        assert_eq!(kernel.read(None), Some(Memory { used: 1_000_000, limit: 3_000_000 }));
     }
+
+    #[test]
+    fn a_limit_counts_from_when_it_is_set_until_it_is_lifted() {
+        let kernel = Kernel::new();
+        let machine = Memory { used: 0, limit: 8 << 20 };
+        kernel.grants("max\n");
+        assert_eq!(kernel.read(None), Some(machine));
+        kernel.grants("1000000");
+        let full = kernel.read(None);
+        assert_eq!(full, Some(Memory { used: 1_000_000, limit: 1_000_000 }));
+        assert_eq!(Level::None.after(full), Level::Critical);
+        kernel.grants("max\n");
+        assert_eq!(Level::Critical.after(kernel.read(None)), Level::None);
+        kernel.write("proc/meminfo", "");
+        assert_eq!(kernel.read(None), None);
+    }
+
+    #[test]
+    fn without_a_limit_the_machines_memory_counts_once_much_of_it_is_ours() {
+        let kernel = Kernel::new();
+        let used = 7 << 20;
+        assert_eq!(kernel.read(None), Some(Memory { used: 0, limit: 8 << 20 }));
+        kernel.write("proc/self/status", "VmRSS: 2048 kB\n");
+        assert_eq!(kernel.read(None), Some(Memory { used, limit: 8 << 20 }));
+        assert_eq!(kernel.read(Some(1 << 40)), Some(Memory { used: 2 << 20, limit: 1 << 40 }));
+    }
+
+    #[test]
+    fn the_real_kernel_tells_something() {
+        let source = Source { limit: Some(1 << 40), root: PathBuf::from("/") };
+        assert!(source.read().unwrap().used > 100_000);
+        let source = Source { limit: None, root: PathBuf::from("/") };
+        assert!(source.read().unwrap().limit > 100_000);
+    }
+
+    /// Its files, as a test has them.
+    struct Kernel(tempfile::TempDir);
+
+    impl Kernel {
+        /// A machine with 8 MiB, of which 1 MiB is left and 512 KiB are ours.
+        fn new() -> Self {
+            let kernel = Self(tempfile::tempdir().unwrap());
+            kernel.write("proc/meminfo", "MemTotal: 8192 kB\nMemAvailable: 1024 kB\n");
+            kernel.write("proc/self/status", "Name:\tx\nVmRSS:\t  512 kB\n");
+            kernel.write("proc/self/cgroup", "0::/\n");
+            kernel.write("sys/fs/cgroup/memory.current", "1000000");
+            kernel.write(STAT, "anon 1\n");
+            kernel
+        }
+
+        fn grants(&self, limit: &str) {
+            self.write("sys/fs/cgroup/memory.max", limit);
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let file = self.0.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+
+        fn read(&self, limit: Option<u64>) -> Option<Memory> {
+            Source { limit, root: self.0.path().to_owned() }.read()
+        }
+    }
+
+    const STAT: &str = "sys/fs/cgroup/memory.stat";
 }

@@ -28,9 +28,10 @@ impl Level {
 
     /// The level from now on, after this one. A level is left only well below
     /// where it begins, so that what was freed by it does not end it at once.
+    /// Without a limit that is known there is no pressure.
     #[must_use]
-    pub fn after(self, memory: Memory) -> Self {
-        let Memory { used, limit } = memory;
+    pub fn after(self, memory: Option<Memory>) -> Self {
+        let Some(Memory { used, limit }) = memory else { return Self::None };
         let share = u128::from(used) * 100 / u128::from(limit.max(1));
         let reached = |level: &Self| {
             let relief = if self >= *level { RELIEF } else { 0 };
@@ -106,7 +107,14 @@ mod tests {
             (Critical, 79, None),
         ] {
             let memory = Memory { used: percent * 1000, limit: 100_000 };
-            assert_eq!(before.after(memory), after, "{before:?} at {percent} %");
+            assert_eq!(before.after(Some(memory)), after, "{before:?} at {percent} %");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_is_lifted_ends_any_level() {
+        for level in Level::ALL {
+            assert_eq!(level.after(Option::None), None);
         }
     }
 
@@ -122,7 +130,7 @@ mod tests {
 
     #[test]
     fn no_number_is_too_large_or_too_small() {
-        let after = |used, limit| None.after(Memory { used, limit });
+        let after = |used, limit| None.after(Some(Memory { used, limit }));
         assert_eq!(after(u64::MAX, u64::MAX), Critical);
         assert_eq!(after(u64::MAX / 2, u64::MAX), None);
         assert_eq!(after(1, 0), Critical);

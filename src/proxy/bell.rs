@@ -111,8 +111,7 @@ impl Bell {
         self.ring_connections();
     }
 
-    /// Has every connection act as if we stopped while memory is short: it ends
-    /// when it would only wait for a next request.
+    /// Asks connections that carry nothing to end, for as long as memory is short.
     pub(super) fn press(&self, short: bool) {
         if self.pressed.replace(short) != short && short {
             self.ring_connections();
@@ -179,28 +178,42 @@ impl Drop for Watch {
 }
 
 impl Listener {
-    /// Whether we stop, or memory is short; if not, the task of `context` is woken
-    /// when we do, or it is.
+    /// Whether we stop; if not, the task of `context` is woken when we do.
     pub(super) fn hears_stop(&self, context: &Context<'_>) -> bool {
-        if self.bell.is_stopping() || self.bell.pressed.get() {
-            return true;
+        self.bell.is_stopping() || self.waits(context)
+    }
+
+    /// Whether memory is short now, so that whoever carries nothing should leave;
+    /// if not, the task of `context` is woken when it is, or when we stop.
+    pub(super) fn hears_press(&self, context: &Context<'_>) -> bool {
+        self.bell.pressed.get() || self.waits(context)
+    }
+
+    /// Waits until we have been stopping for `patience`.
+    pub(super) async fn stopped_for(&self, patience: Duration) {
+        poll_fn(|context| ready_if(self.hears_stop(context))).await;
+        sleep(patience).await;
+    }
+
+    /// Waits until we have been stopping, or memory has been short, for
+    /// `patience`: what has not carried anything yet has no longer.
+    pub(super) async fn unwanted_for(&self, patience: Duration) {
+        let is_unwanted = || self.bell.is_stopping() || self.bell.pressed.get();
+        loop {
+            poll_fn(|context| ready_if(is_unwanted() || self.waits(context))).await;
+            sleep(patience).await;
+            if is_unwanted() {
+                return;
+            }
         }
+    }
+
+    /// Has the task of `context` woken when something is asked of connections.
+    fn waits(&self, context: &Context<'_>) -> bool {
         if let Some(waker) = self.bell.connections.borrow_mut().get_mut(self.seat) {
             note(waker, context);
         }
         false
-    }
-}
-
-impl Listener {
-    /// Waits until we have been stopping for `patience`.
-    pub(super) async fn stopped_for(&self, patience: Duration) {
-        poll_fn(|context| match self.hears_stop(context) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
-        sleep(patience).await;
     }
 }
 
@@ -243,6 +256,10 @@ impl fmt::Debug for Watch {
     }
 }
 
+fn ready_if(is_so: bool) -> Poll<()> {
+    if is_so { Poll::Ready(()) } else { Poll::Pending }
+}
+
 fn note(place: &mut Option<Waker>, context: &Context<'_>) {
     if !place.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
         *place = Some(context.waker().clone());
@@ -255,6 +272,7 @@ mod tests {
     use crate::domain::lifecycle::State;
     use std::sync::Mutex;
     use std::task::Wake;
+    use tokio::time::Instant;
 
     #[test]
     fn only_attempts_whose_endpoint_leaves_are_woken() {
@@ -302,18 +320,34 @@ mod tests {
     }
 
     #[test]
-    fn connections_end_as_if_we_stopped_while_memory_is_short() {
+    fn short_memory_is_heard_while_it_lasts_and_is_no_stop() {
         let (bell, woken) = (Rc::new(Bell::default()), Arc::new(Mutex::new(Vec::new())));
         let connection = bell.listen();
         let waker = called(7, &woken);
-        let hears = || connection.hears_stop(&Context::from_waker(&waker));
+        let hears = || connection.hears_press(&Context::from_waker(&waker));
+        let hears_stop = || connection.hears_stop(&Context::from_waker(&waker));
         assert!(!hears());
         bell.press(true);
         bell.press(true);
         assert_eq!(*woken.lock().unwrap(), [7]);
-        assert!(hears() && !bell.is_stopping());
+        assert!(hears() && !hears_stop());
         bell.press(false);
         assert!(!hears());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_carries_nothing_is_unwanted_once_memory_has_stayed_short() {
+        let (bell, second) = (Rc::new(Bell::default()), Duration::from_secs(1));
+        let (connection, began) = (bell.listen(), Instant::now());
+        let press = async {
+            bell.press(true);
+            sleep(second / 2).await;
+            bell.press(false);
+            sleep(second * 9).await;
+            bell.press(true);
+        };
+        tokio::join!(connection.unwanted_for(second), press);
+        assert_eq!(began.elapsed(), second * 21 / 2);
     }
 
     #[test]

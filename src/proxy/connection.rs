@@ -1,15 +1,17 @@
 //! One client connection: who is on the line, and what serves it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::domain::http::forwarded::{self, Scheme};
+use crate::proxy::complaints::{Kind, complain};
+use crate::proxy::crowd::Member;
 use crate::proxy::http1::{self, Limits};
 use crate::proxy::http2;
 use crate::proxy::introduction::{Introduced, NotIntroduced};
@@ -18,6 +20,7 @@ use crate::proxy::request::Visitor;
 use crate::proxy::resources::Resources;
 use crate::proxy::secure::{self, NotSecured};
 use crate::proxy::sniff::{Speech, sniff};
+use crate::telemetry::metrics::Refused;
 
 /// Serves a connection until either side ends it, or we stop.
 pub(super) async fn serve(
@@ -40,6 +43,14 @@ pub(super) async fn serve(
     };
     let Introduced { ends, is_known, rest } = introduced;
     let trusted = is_known && resources.trusts(ends.source.ip());
+    // Whoever speaks for itself was counted when it was accepted.
+    let speaks_for_another = is_known && ends.source != peer;
+    let _member = if speaks_for_another && !trusted {
+        let Ok(member) = join(&resources, ends.source.ip()) else { return };
+        member
+    } else {
+        None
+    };
     let from = |scheme| forwarded::Downstream::new(ends.source.ip(), trusted, scheme);
     // Each is boxed, so that a connection holds no more than its own protocol
     // needs.
@@ -57,7 +68,8 @@ pub(super) async fn serve(
         };
     }
     let deadline = accepted + HANDSHAKE_TIMEOUT;
-    match Box::pin(secure::shake_hands(&resources, stream, rest, deadline)).await {
+    match Box::pin(secure::shake_hands(&resources, ends.source.ip(), stream, rest, deadline)).await
+    {
         Ok(Some(secured)) => {
             let is_http2 = secured.is_http2();
             let session = Some(secured.session);
@@ -72,6 +84,23 @@ pub(super) async fn serve(
         Err(error) => unsecured(&resources, ends.source, &error),
     }
 }
+
+/// Counts a connection among its client's, where they are limited. An error if it
+/// has as many as it may.
+pub(super) fn join(resources: &Resources, client: IpAddr) -> Result<Option<Member>, Crowded> {
+    let Some(crowd) = &resources.parts.crowd else { return Ok(None) };
+    let member = crowd.join(client);
+    if member.is_none() {
+        resources.parts.counters.connection_refused(Refused::Client);
+        complain(resources, Kind::Crowd, client, &Crowded);
+    }
+    member.map(Some).ok_or(Crowded)
+}
+
+/// Why a client has no more connections.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("this client holds as many as --connections-per-client lets it")]
+pub(super) struct Crowded;
 
 /// Who is on the line: whoever connected, unless it must say so itself.
 async fn introduce(
@@ -108,10 +137,7 @@ fn refused(resources: &Resources, peer: SocketAddr, error: &NotIntroduced) {
 fn unsecured(resources: &Resources, client: SocketAddr, error: &NotSecured) {
     debug!(%client, %error, "A TLS handshake failed");
     resources.parts.counters.handshake_failed(error.reason());
-    if let Some(count) = resources.complaints().note(client.ip(), Instant::now()) {
-        let client = client.ip();
-        info!(%client, count, "TLS handshakes fail: {error}. This is told once a minute at the most");
-    }
+    complain(resources, Kind::Handshake, client.ip(), error);
 }
 
 /// From the connection's begin to the end of its handshake, a PROXY header

@@ -303,12 +303,18 @@ impl ProxyError {
         }
     }
 
-    /// Whether the connection must end, since what follows on it cannot be
-    /// trusted to be where it seems.
+    /// Whether a connection of HTTP/1 must end: what follows on it cannot be
+    /// trusted to be where it seems, or only another handshake helps its client.
+    /// One of HTTP/2 goes on, where other hosts may be served as they should.
     fn closes(&self) -> bool {
         matches!(
             self,
-            Self::Refused(_) | Self::ClientBroke(_) | Self::BodyTooLarge { .. } | Self::Overloaded
+            Self::Refused(_)
+                | Self::ClientBroke(_)
+                | Self::BodyTooLarge { .. }
+                | Self::Overloaded
+                | Self::Misdirected
+                | Self::NoClientCertificate
         )
     }
 }

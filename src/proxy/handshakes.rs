@@ -1,18 +1,29 @@
 //! The handshakes that are under way in a worker.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-/// By their arrival. The oldest gives way when there are too many: whoever means
-/// well is done within a few round trips, and whoever does not must not keep
-/// others out.
+use crate::domain::limit::client_network;
+
+/// When there are too many, the oldest gives way of the client that has the most:
+/// whoever means well has few and is done within a few round trips, and whoever
+/// does not must not keep others out.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
-    under_way: RefCell<BTreeMap<u64, Rc<Notify>>>,
+    /// By their arrival.
+    under_way: RefCell<BTreeMap<u64, UnderWay>>,
     arrivals: Cell<u64>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    client: IpAddr,
+    gives_way: Rc<Notify>,
 }
 
 /// A handshake's place among them.
@@ -24,19 +35,31 @@ pub(super) struct Place<'a> {
 }
 
 impl Handshakes {
-    pub(super) fn begin(&self) -> Place<'_> {
+    /// Whoever shares a network with `client` counts as the same.
+    pub(super) fn begin(&self, client: IpAddr) -> Place<'_> {
         let arrival = self.arrivals.get();
         self.arrivals.set(arrival + 1);
         let gives_way = Rc::<Notify>::default();
         let mut under_way = self.under_way.borrow_mut();
-        if under_way.len() >= UNDER_WAY_MAX
-            && let Some((_, oldest)) = under_way.pop_first()
+        let client = client_network(client);
+        under_way.insert(arrival, UnderWay { client, gives_way: Rc::clone(&gives_way) });
+        if under_way.len() > UNDER_WAY_MAX
+            && let Some(last) = oldest_of_most(&under_way)
+            && let Some(last) = under_way.remove(&last)
         {
-            oldest.notify_one();
+            last.gives_way.notify_one();
         }
-        under_way.insert(arrival, Rc::clone(&gives_way));
         Place { handshakes: self, arrival, gives_way }
     }
+}
+
+/// Of clients with equally many, the one that came first has to do.
+fn oldest_of_most(under_way: &BTreeMap<u64, UnderWay>) -> Option<u64> {
+    let mut clients = HashMap::new();
+    for (&arrival, it) in under_way {
+        clients.entry(it.client).or_insert((0, Reverse(arrival))).0 += 1;
+    }
+    clients.into_values().max().map(|(_, Reverse(oldest))| oldest)
 }
 
 impl Place<'_> {
@@ -63,16 +86,29 @@ mod tests {
     use std::task::{Context, Waker};
 
     #[test]
-    fn the_oldest_gives_way_when_there_are_too_many() {
+    fn the_oldest_of_the_client_with_the_most_gives_way_when_there_are_too_many() {
         let handshakes = Handshakes::default();
-        let mut places: Vec<_> = (0..UNDER_WAY_MAX).map(|_| handshakes.begin()).collect();
-        assert!(!is_lost(&places[0]));
-        let newest = handshakes.begin();
-        assert!(is_lost(&places[0]));
-        assert!(!is_lost(&places[1]) && !is_lost(&newest));
-        places.clear();
-        drop(newest);
+        let begin = |client: &str| handshakes.begin(client.parse().unwrap());
+        let (first, second) = (begin("192.0.2.1"), begin("192.0.2.2"));
+        // One network of many addresses.
+        let flood: Vec<_> =
+            (2..UNDER_WAY_MAX).map(|at| begin(&format!("2001:db8::{at:x}"))).collect();
+        assert!(!is_lost(&flood[0]));
+        let third = begin("192.0.2.1");
+        assert!(is_lost(&flood[0]) && !is_lost(&flood[1]));
+        let another = begin("2001:db8::1");
+        assert!(is_lost(&flood[1]) && !is_lost(&flood[2]));
+        assert!([&first, &second, &third, &another].iter().all(|place| !is_lost(place)));
+        drop((flood, first, second, third, another));
         assert!(handshakes.under_way.borrow().is_empty());
+    }
+
+    #[test]
+    fn among_many_clients_the_oldest_gives_way() {
+        let handshakes = Handshakes::default();
+        let client = |at: u32| IpAddr::from((at + (10 << 24)).to_be_bytes());
+        let places: Vec<_> = (0..=1024).map(|at| handshakes.begin(client(at))).collect();
+        assert!(is_lost(&places[0]) && !is_lost(&places[1]));
     }
 
     fn is_lost(place: &Place<'_>) -> bool {

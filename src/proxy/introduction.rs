@@ -57,7 +57,7 @@ impl Introduced {
             received = timeout(limit, receive(stream)) => {
                 received.map_err(|_| NotIntroduced::Late(limit))??
             }
-            () = stops.stopped_for(patience) => return Err(NotIntroduced::Stopping),
+            () = stops.unwanted_for(patience) => return Err(NotIntroduced::Stopping),
         };
         let ends = match header {
             Header::Forwarded(ends) => ends,

@@ -1,7 +1,9 @@
 //! TLS with a client: the handshake, and what it settles.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use base64ct::{Base64, Encoding};
 use http::HeaderValue;
@@ -9,18 +11,20 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::{Acceptor, ClientHello};
 use tokio_rustls::rustls::{self, ServerConfig, ServerConnection};
 use tokio_rustls::server::TlsStream;
 
 use crate::domain::names::host_key;
 use crate::domain::tls::ClientAuth;
+use crate::proxy::complaints::{Kind, complain};
 use crate::proxy::connection::FIRST_HEAD;
 use crate::proxy::http1::Limits;
 use crate::proxy::http1::linger::linger;
 use crate::proxy::prefixed::Prefixed;
 use crate::proxy::resources::Resources;
-use crate::tls::{Identity, Store, Unrecognised};
+use crate::tls::{Authorities, Choice, Identity, Store, Unrecognised, not_after};
 
 /// A connection whose handshake is done.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(super) struct Session {
     /// The certificate that it was shown.
     pub(super) identity: Identity,
     pub(super) auth: ClientAuth,
+    /// By which clients were known then.
+    pub(super) authorities: Authorities,
     /// The verified certificate of the client, as replicas are told of it
     /// (RFC 9440, section 2.1).
     pub(super) client: Option<ClientCert>,
@@ -46,8 +52,8 @@ pub(super) struct Session {
 /// A verified certificate.
 #[derive(Debug)]
 pub(super) struct ClientCert {
-    /// None of one that is too large to be passed on.
-    pub(super) value: Option<HeaderValue>,
+    pub(super) value: HeaderValue,
+    not_after: SystemTime,
 }
 
 /// Why there is no connection.
@@ -74,6 +80,23 @@ pub(super) enum NotSecured {
 impl Secured {
     pub(super) fn is_http2(&self) -> bool {
         self.stream.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+}
+
+impl Session {
+    /// Whether a handshake at `now` might end otherwise, where `authorities` are
+    /// those by which clients are known.
+    pub(super) fn is_outdated(&self, now: SystemTime, authorities: &Authorities) -> bool {
+        let is_over = |client: &ClientCert| now > client.not_after;
+        self.auth != ClientAuth::Off
+            && (self.authorities != *authorities || self.client.as_ref().is_some_and(is_over))
+    }
+}
+
+impl ClientCert {
+    /// None of one that is too large to be passed on.
+    fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
+        Some(Self { value: value(certificate)?, not_after: not_after(certificate)? })
     }
 }
 
@@ -104,40 +127,47 @@ impl From<io::Error> for NotSecured {
     }
 }
 
-/// Shakes hands with the client, who has already sent `before`, until `deadline`.
+/// Shakes hands with `client`, who has already sent `before`, until `deadline`.
 /// None where nothing is left to be served: it left again, only looked at a
 /// challenge, or we stop.
 pub(super) async fn shake_hands(
     resources: &Resources,
+    client: IpAddr,
     stream: TcpStream,
     before: Vec<u8>,
     deadline: Instant,
 ) -> Result<Option<Secured>, NotSecured> {
     let store = resources.parts.tls.as_ref().ok_or(NotSecured::NoStore)?;
-    let place = resources.handshakes().begin();
     let stops = resources.bell().listen();
-    tokio::select! {
-        secured = timeout_at(deadline, negotiate(resources, store, stream, before)) => {
-            secured.map_err(|_| NotSecured::Late)?
+    let secured = async {
+        let first = match before.first() {
+            Some(&first) => first,
+            None => match first_byte(&stream).await? {
+                Some(first) => first,
+                // Who only looks whether we listen is no trouble.
+                None => return Ok(None),
+            },
+        };
+        // Those who say nothing hold next to nothing, and take nobody's place.
+        let place = resources.handshakes().begin(client);
+        tokio::select! {
+            secured = negotiate(resources, store, client, stream, (first, before)) => secured,
+            () = place.lost() => Err(NotSecured::Crowded),
         }
-        () = place.lost() => Err(NotSecured::Crowded),
-        () = stops.stopped_for(FIRST_HEAD) => Ok(None),
+    };
+    tokio::select! {
+        secured = timeout_at(deadline, secured) => secured.map_err(|_| NotSecured::Late)?,
+        () = stops.unwanted_for(FIRST_HEAD) => Ok(None),
     }
 }
 
 async fn negotiate(
     resources: &Resources,
     store: &Store,
+    client: IpAddr,
     mut stream: TcpStream,
-    before: Vec<u8>,
+    (first, before): (u8, Vec<u8>),
 ) -> Result<Option<Secured>, NotSecured> {
-    let mut first = [0];
-    let first = match before.first() {
-        Some(&first) => first,
-        // Who only looks whether we listen is no trouble.
-        None if stream.peek(&mut first).await? == 0 => return Ok(None),
-        None => first[0],
-    };
     match first {
         HANDSHAKE => {}
         letter if letter.is_ascii_uppercase() => {
@@ -179,10 +209,22 @@ async fn negotiate(
         }
     };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let client = certificates.first().filter(|_| auth != ClientAuth::Off);
-    let client = client.map(|certificate| ClientCert { value: value(certificate) });
-    let session = Session { name, identity: choice.identity, auth, client };
+    let shown = certificates.first().filter(|_| auth != ClientAuth::Off);
+    let known = shown.and_then(ClientCert::read);
+    if shown.is_some() && known.is_none() {
+        // Replicas could not be told of it, so it counts as not shown.
+        complain(resources, Kind::Certificate, client, &"it is too large to be passed on");
+    }
+    let Choice { identity, authorities, .. } = choice;
+    let session = Session { name, identity, auth, authorities, client: known };
     Ok(Some(Secured { stream: Box::new(stream), session }))
+}
+
+/// None of a connection that has ended.
+async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
+    let mut first = [0];
+    let count = stream.peek(&mut first).await?;
+    Ok(first.first().copied().filter(|_| count > 0))
 }
 
 /// What somebody gets who comes to validate a name for which we have asked for a
@@ -237,12 +279,39 @@ pub const FAILURES: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::tls::{Profile, UnknownName};
+    use std::time::Duration;
 
     #[test]
     fn a_certificate_is_told_as_a_byte_sequence_up_to_its_bound() {
         assert_eq!(value(b"\x30\x82\xff").unwrap(), ":MIL/:");
         assert!(value(&[0; CERTIFICATE_BYTES_MAX]).is_some());
         assert!(value(&[0; CERTIFICATE_BYTES_MAX + 1]).is_none());
+    }
+
+    #[test]
+    fn what_was_shown_counts_until_it_is_over_or_the_authorities_change() {
+        let store = || Store::new(Profile::default(), UnknownName::default()).unwrap();
+        let (store, replaced) = (store(), store());
+        let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let session = |auth, shows: bool| {
+            let Choice { identity, authorities, .. } = store.choose(None, auth).unwrap();
+            let value = HeaderValue::from_static(":AA==:");
+            let client = shows.then_some(ClientCert { value, not_after: until });
+            Session { name: None, identity, auth, authorities, client }
+        };
+        let (now, later) = (until, until + Duration::from_secs(1));
+        for (auth, shows, over, changed) in [
+            (ClientAuth::Off, false, false, false),
+            (ClientAuth::Optional, false, false, true),
+            (ClientAuth::Optional, true, true, true),
+            (ClientAuth::Required, true, true, true),
+        ] {
+            let session = session(auth, shows);
+            assert!(!session.is_outdated(now, &store.authorities()), "{auth:?}");
+            assert_eq!(session.is_outdated(later, &store.authorities()), over, "{auth:?}");
+            assert_eq!(session.is_outdated(now, &replaced.authorities()), changed, "{auth:?}");
+        }
     }
 
     #[test]

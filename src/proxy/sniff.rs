@@ -48,7 +48,7 @@ pub(super) async fn sniff(
             }
             if before.starts_with(PREFACE) { Speech::Http2(before) } else { Speech::Http1(before) }
         } => speech,
-        () = stops.stopped_for(patience) => Speech::Nothing,
+        () = stops.unwanted_for(patience) => Speech::Nothing,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A thread of the data plane: its runtime, its listeners, its connections.
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -35,6 +36,8 @@ pub struct Workers {
 struct Worker {
     resources: Rc<Resources>,
     open: Cell<usize>,
+    /// When it was last told that none can be accepted.
+    told_at: Cell<Option<Instant>>,
     /// Told when one of them ends.
     closed: Notify,
 }
@@ -73,6 +76,22 @@ impl Workers {
     }
 }
 
+impl Worker {
+    /// Clients notice nothing but that they wait: whoever runs us must see more.
+    fn cannot_accept(&self, reason: Refused, why: &dyn Display) {
+        self.resources.parts.counters.connection_refused(reason);
+        let now = Instant::now();
+        if self.told_at.get().is_none_or(|at| now.duration_since(at) >= TELL_EVERY) {
+            self.told_at.set(Some(now));
+            warn!(
+                reason = reason.as_str(),
+                "Cannot accept connections: {why}. Those who connect wait. This is told once a \
+                 minute at the most"
+            );
+        }
+    }
+}
+
 fn run(
     listeners: Vec<Listening>,
     parts: Parts,
@@ -89,6 +108,7 @@ fn run(
     let worker = Rc::new(Worker {
         resources: Rc::new(Resources::new(parts)),
         open: Cell::new(0),
+        told_at: Cell::new(None),
         closed: Notify::new(),
     });
     let served = runtime.block_on(local.run_until(async {
@@ -148,7 +168,7 @@ async fn accept(
                 if is_shortage(&failed) {
                     // It passes when connections end, and asking again at once
                     // would only burn the processor.
-                    warn!("Cannot accept a connection: {failed}");
+                    worker.cannot_accept(Refused::Shortage, &failed);
                     sleep(ACCEPT_PAUSE).await;
                 } else {
                     debug!("A connection was gone before it was accepted: {failed}");
@@ -188,7 +208,12 @@ async fn take(
     worker: &Worker,
     listener: &tokio::net::TcpListener,
 ) -> io::Result<(TcpStream, SocketAddr)> {
-    while worker.open.get() >= worker.resources.parts.connections_max {
+    let most = worker.resources.parts.connections_max;
+    if worker.open.get() >= most {
+        let why = format_args!("this worker has {most}, as many as our limit of open files allows");
+        worker.cannot_accept(Refused::Full, &why);
+    }
+    while worker.open.get() >= most {
         worker.closed.notified().await;
     }
     listener.accept().await
@@ -215,33 +240,19 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, entry: &Arc<E
     });
 }
 
-/// Whether a connection may be served, and if its client's are counted, that of
-/// this one.
+/// Whether a connection may be served, and if its client's are counted by now,
+/// that of this one.
 fn enter(resources: &Resources, peer: SocketAddr) -> Option<Option<Member>> {
     let parts = &resources.parts;
     if parts.pressure.level() >= Level::High {
         parts.counters.connection_refused(Refused::Memory);
         return None;
     }
-    // A proxy speaks for many.
-    let crowd = parts.crowd.as_ref();
-    let counted =
-        crowd.filter(|_| !resources.trusts(peer.ip()) && !resources.is_introduced(peer.ip()));
-    let Some(crowd) = counted else { return Some(None) };
-    let member = crowd.join(peer.ip());
-    if member.is_none() {
-        parts.counters.connection_refused(Refused::Client);
-        if let Some(count) = resources.complaints().note(peer.ip(), Instant::now()) {
-            let client = peer.ip();
-            warn!(
-                %client,
-                count,
-                "Connections refused: this client holds as many as --connections-per-client lets \
-                 it. This is told once a minute at the most"
-            );
-        }
+    // A proxy speaks for many, of whom it may tell in a header.
+    if resources.trusts(peer.ip()) || resources.is_introduced(peer.ip()) {
+        return Some(None);
     }
-    member.map(Some)
+    connection::join(resources, peer.ip()).ok()
 }
 
 /// Counts a connection while it is open, also if its task panics.
@@ -292,6 +303,9 @@ async fn keep_house(resources: Rc<Resources>, mut stopping: watch::Receiver<bool
         resources.complaints().sweep(Instant::now());
     }
 }
+
+/// A line for each failure would fill the log.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);

@@ -117,6 +117,12 @@ impl Fault {
     }
 }
 
+/// Until when a certificate is good; none if it cannot be read.
+pub fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, read) = parse_x509_certificate(certificate).ok()?;
+    Some(time(read.validity().not_after))
+}
+
 /// What the first certificate says of itself.
 type Said = (Vec<HostPattern>, SystemTime, SystemTime);
 

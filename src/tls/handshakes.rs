@@ -1,7 +1,11 @@
 //! Handshakes of real clients with the configurations of the store, in memory.
 
+#![expect(clippy::disallowed_methods, reason = "certificates are judged by the real clock")]
+
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -13,7 +17,7 @@ use rustls::{
 };
 
 use crate::domain::tls::{ClientAuth, Profile, UnknownName};
-use crate::tls::made::{Authority, Made, Term};
+use crate::tls::made::{Authority, DAY, Made, Term};
 use crate::tls::store::{Filed, Store};
 use crate::tls::{pem, wall_clock};
 
@@ -41,7 +45,29 @@ fn no_session_goes_on_under_another_policy_for_clients() {
             let client = site.client(version, Some(&identity));
             assert_eq!(site.shake(&client, first), Ok(HandshakeKind::Full));
             assert_eq!(site.shake(&client, then), Ok(HandshakeKind::Full), "{first:?} {then:?}");
-            assert_eq!(site.shake(&client, then), Ok(HandshakeKind::Resumed));
+            let next = if then == Off { HandshakeKind::Resumed } else { HandshakeKind::Full };
+            assert_eq!(site.shake(&client, then), Ok(next), "{first:?} {then:?}");
+        }
+    }
+}
+
+#[test]
+fn whoever_is_asked_for_a_certificate_shows_it_in_every_handshake() {
+    for version in [&TLS12, &TLS13] {
+        for auth in [ClientAuth::Optional, ClientAuth::Required] {
+            let site = Site::new(Profile::Intermediate);
+            let term = Term { from: SystemTime::now() - DAY, until: SystemTime::now() + SOON };
+            let client = site.client(version, Some(&site.authority.client("ann", term)));
+            assert_eq!(site.shake(&client, auth), Ok(HandshakeKind::Full), "{auth:?}");
+            let others = Authority::new("others");
+            site.store.set_clients(Some(&Arc::new(others.roots())), wall_clock()).unwrap();
+            assert!(site.shake(&client, auth).is_err(), "{version:?} {auth:?}");
+            site.store.set_clients(Some(&Arc::new(site.authority.roots())), wall_clock()).unwrap();
+            assert_eq!(site.shake(&client, auth), Ok(HandshakeKind::Full), "{auth:?}");
+            while SystemTime::now() <= term.until + Duration::from_secs(1) {
+                thread::sleep(Duration::from_millis(50));
+            }
+            assert!(site.shake(&client, auth).is_err(), "{version:?} {auth:?} when it is over");
         }
     }
 }
@@ -192,3 +218,6 @@ fn feed(wire: &[u8], mut read: impl FnMut(&mut &[u8]) -> std::io::Result<usize>)
 }
 
 const ROUNDS: usize = 5;
+
+/// Enough for a handshake; certificates know whole seconds.
+const SOON: Duration = Duration::from_secs(2);

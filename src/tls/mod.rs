@@ -11,13 +11,15 @@ mod self_signed;
 mod server_config;
 mod store;
 
-pub use certificate::{Certificate, Fault};
+pub use certificate::{Certificate, Fault, not_after};
 pub use client::{Clients, Offer, speaks_http2};
 pub use clock::{date, wall_clock};
 pub use files::Files;
 pub use roots::roots;
 pub use self_signed::Unmade;
-pub use store::{Choice, Identity, Issued, Origin, Standing, Store, Unrecognised, Unusable};
+pub use store::{
+    Authorities, Choice, Identity, Issued, Origin, Standing, Store, Unrecognised, Unusable,
+};
 
 /// The certificates of our tests.
 #[cfg(test)]

@@ -30,9 +30,10 @@ pub(super) struct Terms {
 
 /// The ways to shake hands with one certificate.
 ///
-/// Each has ticket keys and a memory of sessions of its own. A session that was
-/// begun under one certificate or one policy for clients can thus never go on
-/// under another, where its client would pass unchecked (CVE-2025-23419).
+/// Sessions go on only where clients are not asked for certificates, and each of
+/// those has ticket keys and a memory of its own. A session can thus never go on
+/// under another certificate or policy, where its client would pass unchecked
+/// (CVE-2025-23419).
 #[derive(Debug)]
 pub(super) struct Configs {
     off: Arc<ServerConfig>,
@@ -84,6 +85,11 @@ impl Terms {
     ) -> Result<ServerConfig, Error> {
         let mut config = self.bare(key, clients)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        if clients.is_some() {
+            // A session that goes on brings the certificate of its client along,
+            // at whose dates nobody would look again.
+            return Ok(config);
+        }
         // It renews its keys every six hours.
         config.ticketer = Ticketer::new()?;
         // A client that has used it up gets the next one with that handshake.

@@ -82,6 +82,11 @@ impl Client {
         self.buffer.clear();
     }
 
+    /// Waits until something has come; false if the balancer closes the connection.
+    pub(crate) fn has_more(&mut self) -> bool {
+        !self.buffer.is_empty() || self.read_more()
+    }
+
     /// Exactly `count` bytes.
     pub(crate) fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {

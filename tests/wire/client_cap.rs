@@ -34,6 +34,27 @@ fn who_speaks_for_many_holds_any_number() {
 }
 
 #[test]
+fn whom_a_proxy_announces_is_counted_by_its_own_address() {
+    let backend = Backend::answering(|_| ok(""));
+    let balancer = limited(&backend, &["--proxy-protocol", "127.0.0.0/8"]);
+    let announced = |client: &str| {
+        let mut connection = Client::connect(balancer.http);
+        connection.try_send(format!("PROXY TCP4 {client} 192.0.2.9 1 80\r\n{}", get("/")));
+        connection
+    };
+    let mut open: Vec<_> = (0..3).map(|_| announced("192.0.2.1")).collect();
+    assert!(open.iter_mut().all(|it| it.answer().status == 200));
+    assert!(announced("192.0.2.1").rest().is_empty());
+    assert!(balancer.logged("holds as many as").contains("client=192.0.2.1"));
+    assert_eq!(announced("192.0.2.2").answer().status, 200);
+    open.pop();
+    wait_for(|| {
+        let answer = announced("192.0.2.1").rest_within(SOON);
+        answer.starts_with(b"HTTP/1.1 200").then_some(())
+    });
+}
+
+#[test]
 fn the_admin_port_answers_whatever_clients_hold() {
     let backend = Backend::answering(|_| ok(""));
     let balancer = limited(&backend, &[]);

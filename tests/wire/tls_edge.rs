@@ -125,9 +125,65 @@ fn only_clients_with_a_good_certificate_reach_a_pool_that_requires_one() {
     let mut clear = Client::connect(balancer.http);
     assert_eq!(clear.send(get("/")).answer().status, 403);
     let mut other = Secure::connect(https, Some("other.example"));
-    assert!(other.ask("shop.example", "").starts_with("HTTP/1.1 421"));
+    let misdirected = other.ask("shop.example", "");
+    assert!(misdirected.starts_with("HTTP/1.1 421"));
+    assert!(misdirected.to_lowercase().contains("\r\nconnection: close\r\n"), "{misdirected}");
     assert!(known.ask("other.example", "").starts_with("HTTP/1.1 404"));
     assert_eq!(backends[0].seen().len(), 1);
+}
+
+#[test]
+fn a_pool_that_requires_certificates_shuts_nobody_out_of_its_neighbours() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("clients");
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let (inner, outer) = ([teller()], [teller()]);
+    let pools: [(&str, &[Backend], &str); 2] = [
+        (
+            "inner",
+            &inner,
+            "host = \"shop.example\"\npath = \"/inner\"\ntls = \"file\"\n'tls.client' = 'required'",
+        ),
+        ("outer", &outer, "tls = \"file\""),
+    ];
+    let flags = [HTTPS, &["--tls-client-ca", ca.to_str().unwrap()]].concat();
+    let balancer = before_pools(&pools, &flags);
+    let mut nobody = Secure::connect(balancer.https(), Some("shop.example"));
+    assert!(nobody.ask("shop.example", "").starts_with("HTTP/1.1 200"));
+    let refused = nobody.ask_at("/inner", "shop.example", "");
+    assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+    let made = authority.client("ann", Term::days(9));
+    let mut known = Secure::showing(balancer.https(), "shop.example", Some(&made));
+    assert!(known.ask_at("/inner", "shop.example", "").starts_with("HTTP/1.1 200"));
+    // Whom we knew by authorities that are no more must come again.
+    std::fs::write(&ca, Authority::new("others").pem()).unwrap();
+    wait_for(|| {
+        let mut again = Secure::showing(balancer.https(), "shop.example", Some(&made));
+        again.try_ask("shop.example").is_err().then_some(())
+    });
+    let outdated = known.ask_at("/inner", "shop.example", "");
+    assert!(outdated.starts_with("HTTP/1.1 421"), "{outdated}");
+    assert_eq!(inner[0].seen().len(), 1);
+}
+
+#[test]
+fn the_certificate_of_a_trusted_proxy_is_not_its_clients() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, backends) = (Authority::new("clients"), [teller()]);
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let labels = "tls = \"file\"\n'tls.client' = 'required'";
+    let flags =
+        [HTTPS, &["--tls-client-ca", ca.to_str().unwrap(), "--trusted-proxies", "127.0.0.0/8"]];
+    let balancer = before_pools(&[("web", &backends, labels)], &flags.concat());
+    let made = authority.client("proxy", Term::days(9));
+    let mut proxy = Secure::showing(balancer.https(), "shop.example", Some(&made));
+    for (fields, told) in [("", None), ("Client-Cert: :AAAA:\r\n", Some(":AAAA:"))] {
+        assert!(proxy.ask("shop.example", fields).starts_with("HTTP/1.1 200"));
+        let seen = backends[0].seen().pop().unwrap();
+        assert_eq!(seen.field("client-cert").as_deref(), told);
+    }
 }
 
 #[test]
@@ -195,15 +251,19 @@ impl Secure {
 
     /// The answer to a GET for `host`, up to its head's end.
     fn ask(&mut self, host: &str, fields: &str) -> String {
-        self.try_ask_with(host, fields).unwrap()
+        self.ask_at("/", host, fields)
+    }
+
+    fn ask_at(&mut self, path: &str, host: &str, fields: &str) -> String {
+        self.try_ask_with(path, host, fields).unwrap()
     }
 
     fn try_ask(&mut self, host: &str) -> io::Result<String> {
-        self.try_ask_with(host, "")
+        self.try_ask_with("/", host, "")
     }
 
-    fn try_ask_with(&mut self, host: &str, fields: &str) -> io::Result<String> {
-        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
+    fn try_ask_with(&mut self, path: &str, host: &str, fields: &str) -> io::Result<String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
         self.0.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         let mut byte = [0];

@@ -36,6 +36,11 @@ impl Downstream {
         self.peer
     }
 
+    /// Whether the peer is a proxy whose word about the client is believed.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
     /// The client of a request with these fields: the peer, or whom it speaks for
     /// if it is believed.
     pub fn client(&self, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> IpAddr {

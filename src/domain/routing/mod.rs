@@ -129,16 +129,10 @@ impl RoutingTable {
     }
 
     /// How clients of `host`, in its lookup form, show who they are in a
-    /// handshake: as the strictest of the pools whose rules name it wants it, or
-    /// where none does of those for any host. It is empty for a client that says
-    /// no name.
+    /// handshake: they must only where every pool requires it that a request for
+    /// it may reach. It is empty for a client that says no name.
     pub fn client_auth(&self, host: &str) -> ClientAuth {
         self.policies.of(host)
-    }
-
-    /// Whether any pool wants certificates of clients.
-    pub fn has_client_auth(&self) -> bool {
-        self.policies.any()
     }
 
     /// The names for which an authority is to be asked.
@@ -304,7 +298,10 @@ impl RoutingTable {
     }
 
     fn settle_policies(&mut self) {
-        let pools = self.compiled.values().map(|it| (it, it.pool.settings.client_auth));
+        // A closed pool, as one without an authority for clients is, serves nobody,
+        // whatever is shown.
+        let open = self.compiled.values().filter(|it| matches!(it.plan.access, Access::Open(_)));
+        let pools = open.map(|it| (it, it.pool.settings.client_auth));
         if pools.clone().all(|(_, auth)| auth == ClientAuth::Off) {
             return;
         }

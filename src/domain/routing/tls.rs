@@ -6,24 +6,32 @@ use crate::domain::names::{Host, HostPattern};
 use crate::domain::routing::host::suffixes;
 use crate::domain::tls::ClientAuth;
 
-/// The policy of every host that some rule names. Empty where no pool has any.
+/// What the pools want that clients of a host may reach. Empty where no pool
+/// wants anything.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
-    exact: HashMap<Host, ClientAuth>,
+    exact: HashMap<Host, Wishes>,
     /// By what follows `*.`.
-    wildcard: HashMap<Host, ClientAuth>,
-    /// Of the hosts that no rule names.
-    rest: ClientAuth,
-    /// Some pool has a policy.
-    any: bool,
+    wildcard: HashMap<Host, Wishes>,
+    /// Of pools for any host.
+    any: Wishes,
+}
+
+/// What some pools want together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wishes {
+    /// One of them asks for certificates, or requires them.
+    asks: bool,
+    /// One of them serves clients that show none.
+    is_open: bool,
 }
 
 impl Policies {
     /// Adds what a pool wants of clients of `hosts`; none are any.
     pub(super) fn add(&mut self, hosts: &[HostPattern], auth: ClientAuth) {
-        self.any |= auth != ClientAuth::Off;
+        let wishes = Wishes::of(auth);
         if hosts.is_empty() {
-            self.rest = self.rest.max(auth);
+            self.any = self.any.and(wishes);
         }
         for host in hosts {
             let known = match host {
@@ -31,33 +39,43 @@ impl Policies {
                 HostPattern::Wildcard(suffix) => self.wildcard.entry(suffix.clone()),
             };
             let known = known.or_default();
-            *known = auth.max(*known);
+            *known = known.and(wishes);
         }
     }
 
-    /// Makes each entry as strict as the wildcards that take its host too, so
-    /// that one entry is all that a handshake looks at.
+    /// Joins to each entry those that a request for its host may fall through to,
+    /// so that one entry is all that a handshake looks at.
     pub(super) fn settle(&mut self) {
         let given = self.wildcard.clone();
-        let above = |host: &Host| {
+        for (host, wishes) in self.exact.iter_mut().chain(&mut self.wildcard) {
             let wider = suffixes(host.as_str()).filter_map(|suffix| given.get(suffix));
-            wider.copied().max().unwrap_or_default()
-        };
-        for (host, auth) in self.exact.iter_mut().chain(&mut self.wildcard) {
-            *auth = above(host).max(*auth);
+            *wishes = wider.fold(wishes.and(self.any), |all, &wider| all.and(wider));
         }
     }
 
+    /// A handshake must not shut anybody out of a pool that would serve him: each
+    /// pool refuses for itself who has shown no certificate.
     pub(super) fn of(&self, host: &str) -> ClientAuth {
-        if let Some(&auth) = self.exact.get(host) {
-            return auth;
-        }
-        let wider = suffixes(host).find_map(|suffix| self.wildcard.get(suffix));
-        wider.copied().unwrap_or(self.rest)
+        let wider = || suffixes(host).find_map(|suffix| self.wildcard.get(suffix));
+        self.exact.get(host).or_else(wider).unwrap_or(&self.any).policy()
+    }
+}
+
+impl Wishes {
+    fn of(auth: ClientAuth) -> Self {
+        Self { asks: auth != ClientAuth::Off, is_open: auth != ClientAuth::Required }
     }
 
-    pub(super) fn any(&self) -> bool {
-        self.any
+    fn and(self, other: Self) -> Self {
+        Self { asks: self.asks || other.asks, is_open: self.is_open || other.is_open }
+    }
+
+    fn policy(self) -> ClientAuth {
+        match self {
+            Self { asks: false, .. } => ClientAuth::Off,
+            Self { is_open: true, .. } => ClientAuth::Optional,
+            Self { .. } => ClientAuth::Required,
+        }
     }
 }
 
@@ -67,36 +85,49 @@ mod tests {
     use ClientAuth::{Off, Optional, Required};
 
     #[test]
-    fn a_host_is_as_strict_as_the_strictest_rule_that_names_it() {
-        let mut policies = Policies::default();
-        for (host, auth) in [
-            ("shop.example", Off),
+    fn one_is_required_only_where_every_pool_in_reach_requires_it() {
+        let rules = [
             ("shop.example", Required),
-            ("shop.example", Optional),
+            ("both.example", Required),
+            ("both.example", Off),
+            ("asks.example", Off),
+            ("asks.example", Optional),
             ("open.example", Off),
-            ("a.team.example", Off),
-            ("*.team.example", Optional),
-            ("*.b.team.example", Off),
-            ("c.b.team.example", Required),
+            ("*.team.example", Required),
+            ("a.team.example", Required),
+            ("b.team.example", Off),
+            ("*.deep.team.example", Optional),
+            ("*.free.example", Off),
+            ("x.free.example", Required),
+        ];
+        // By what pools for any host want: none, off, required.
+        for (host, without, off, required) in [
+            ("shop.example", Required, Optional, Required),
+            ("both.example", Optional, Optional, Optional),
+            ("asks.example", Optional, Optional, Optional),
+            ("open.example", Off, Off, Optional),
+            ("a.team.example", Required, Optional, Required),
+            ("b.team.example", Optional, Optional, Optional),
+            ("c.team.example", Required, Optional, Required),
+            ("c.deep.team.example", Optional, Optional, Optional),
+            ("x.free.example", Optional, Optional, Optional),
+            ("y.free.example", Off, Off, Optional),
+            ("team.example", Off, Off, Required),
+            ("unknown.example", Off, Off, Required),
+            ("", Off, Off, Required),
         ] {
-            policies.add(&[host.parse().unwrap()], auth);
+            for (any, expected) in [(None, without), (Some(Off), off), (Some(Required), required)] {
+                let mut policies = Policies::default();
+                for (host, auth) in rules {
+                    policies.add(&[host.parse().unwrap()], auth);
+                }
+                if let Some(auth) = any {
+                    policies.add(&[], auth);
+                }
+                policies.settle();
+                assert_eq!(policies.of(host), expected, "{host} beside {any:?}");
+            }
         }
-        policies.add(&[], Required);
-        policies.settle();
-        for (host, auth) in [
-            ("shop.example", Required),
-            ("open.example", Off),
-            ("a.team.example", Optional),
-            ("x.team.example", Optional),
-            ("x.b.team.example", Optional),
-            ("c.b.team.example", Required),
-            ("team.example", Required),
-            ("unknown.example", Required),
-            ("", Required),
-        ] {
-            assert_eq!(policies.of(host), auth, "{host}");
-        }
-        assert!(policies.any());
     }
 
     #[test]
@@ -104,7 +135,7 @@ mod tests {
         let mut policies = Policies::default();
         policies.add(&["shop.example".parse().unwrap()], Off);
         policies.settle();
-        assert!(!policies.any());
         assert_eq!(policies.of("shop.example"), Off);
+        assert_eq!(Policies::default().of(""), Off);
     }
 }

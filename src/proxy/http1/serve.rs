@@ -99,11 +99,13 @@ struct Stopping {
     /// For a first request that may have been sent before we stopped, which
     /// hyper would close unread.
     patience: Option<Pin<Box<Sleep>>>,
+    /// The same while memory is short, which may pass again.
+    short: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stopping {
     fn new(resources: &Resources) -> Self {
-        Self { listener: resources.bell().listen(), told: false, patience: None }
+        Self { listener: resources.bell().listen(), told: false, patience: None, short: None }
     }
 
     /// True once, when a connection that was used has to end.
@@ -134,11 +136,22 @@ impl Stopping {
         downstream: &Downstream,
     ) -> Poll<bool> {
         if gate.poll_rest(context).is_ready() {
+            self.short = None;
             return Poll::Ready(true);
         }
-        if self.is_due(context, downstream) || self.patience_ends(context) {
-            return Poll::Ready(false);
+        let ends = self.is_due(context, downstream)
+            || self.patience_ends(context)
+            || self.is_in_the_way(context, downstream);
+        if ends { Poll::Ready(false) } else { Poll::Pending }
+    }
+
+    /// Whether memory is too short to keep a connection that rests.
+    fn is_in_the_way(&mut self, context: &mut Context<'_>, downstream: &Downstream) -> bool {
+        if !self.listener.hears_press(context) {
+            self.short = None;
+            return false;
         }
-        Poll::Pending
+        let short = self.short.get_or_insert_with(|| Box::pin(sleep(FIRST_HEAD)));
+        downstream.was_used() || short.as_mut().poll(context).is_ready()
     }
 }

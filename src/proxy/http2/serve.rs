@@ -51,8 +51,8 @@ pub(in crate::proxy) async fn serve<S>(
     let ended = match watch.begin(gate, &limits, started).await {
         Ok(Some(connection)) => watch.drive(connection, &shared, started).await,
         Ok(None) => {
-            let abuse = (!resources.bell().is_stopping()).then_some(Abuse::Preface);
-            wire.abuse.set(abuse);
+            let is_abuse = started.elapsed() >= limits.preface;
+            wire.abuse.set(is_abuse.then_some(Abuse::Preface));
             Ok(())
         }
         Err(error) => Err(error),
@@ -115,8 +115,8 @@ impl Watch {
             if let Poll::Ready(connection) = handshake.as_mut().poll(context) {
                 return Poll::Ready(connection.map(Some));
             }
-            let stops = self.bell.hears_stop(context);
-            let patience = if stops { FIRST_HEAD } else { limits.preface };
+            let hurries = self.bell.hears_stop(context) || self.bell.hears_press(context);
+            let patience = if hurries { FIRST_HEAD } else { limits.preface };
             if self.clock.has_passed(context, started + patience) {
                 return Poll::Ready(Ok(None));
             }
@@ -158,7 +158,9 @@ impl Watch {
                 if served && streams.is_empty() {
                     idle_since = Instant::now();
                 }
-                if farewell.is_none() && self.bell.hears_stop(context) {
+                let is_unwanted = self.bell.hears_stop(context)
+                    || (streams.is_empty() && self.bell.hears_press(context));
+                if farewell.is_none() && is_unwanted {
                     connection.graceful_shutdown();
                     farewell = Some(Farewell::Leaving(Instant::now()));
                     continue;

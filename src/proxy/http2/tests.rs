@@ -127,6 +127,33 @@ fn a_connection_that_rests_ends_when_we_stop() {
     });
 }
 
+#[test]
+fn short_memory_ends_a_connection_that_rests_and_no_other() {
+    run(async {
+        let (idle, served) = speaking(&Builder::new()).await;
+        let (busy, busy_served) = speaking(&Builder::new()).await;
+        // It waits for a table.
+        let waiting = Request::get("https://a/").body(()).unwrap();
+        let (waiting, _) = busy.clone().send_request(waiting, true).unwrap();
+        sleep(Duration::from_millis(100)).await;
+        for resources in [&served.resources, &busy_served.resources] {
+            resources.bell().press(true);
+        }
+        let began = Instant::now();
+        assert_eq!(served.end().await, None);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(idle.ready().await.is_err());
+        sleep(Duration::from_secs(1)).await;
+        let mut busy = busy.ready().await.expect("it may send another request");
+        let (answer, _) = busy.send_request(refused(), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), StatusCode::BAD_REQUEST);
+        let began = Instant::now();
+        drop(waiting);
+        assert_eq!(busy_served.end().await, None);
+        assert_eq!(began.elapsed(), Duration::ZERO, "it has nothing left to carry");
+    });
+}
+
 /// A connection as it is served beside a test.
 struct Served {
     resources: Rc<Resources>,

@@ -1,5 +1,7 @@
 //! Whether a request may come by the connection that brought it.
 
+use std::time::SystemTime;
+
 use crate::domain::http::forwarded::Scheme;
 use crate::domain::middleware::Middleware;
 use crate::domain::pool::Pool;
@@ -13,12 +15,17 @@ use crate::proxy::resources::Resources;
 /// about certificates of clients, than the handshake was made for: its client
 /// must come by a connection of its own (RFC 9110, section 15.5.20). Browsers
 /// send requests for several hosts by one connection (RFC 9113, section 9.1.1).
+/// The same goes for one whose handshake is outdated.
 pub(super) fn check(
     resources: &Resources,
     table: &RoutingTable,
     prepared: &Prepared,
 ) -> Result<(), ProxyError> {
     let Some(session) = prepared.session() else { return Ok(()) };
+    let authorities = resources.parts.tls.as_ref().map(|store| store.authorities());
+    if authorities.is_some_and(|authorities| session.is_outdated(now(), &authorities)) {
+        return Err(ProxyError::Misdirected);
+    }
     let host = &*prepared.host;
     let auth = table.client_auth(host);
     if session.name.as_deref() == Some(host) {
@@ -35,6 +42,11 @@ pub(super) fn check(
         return Err(ProxyError::Misdirected);
     }
     Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "certificates end by the time of day")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Whether `pool` wants a certificate of its clients that this one has not

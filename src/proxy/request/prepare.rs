@@ -202,15 +202,14 @@ impl Prepared {
     }
 }
 
-/// Passes on the certificate that the client has shown (RFC 9440). Where a
-/// trusted proxy tells of its own client's, that counts.
+/// Passes on the certificate that the client has shown (RFC 9440). That of a
+/// trusted proxy is not its client's, of whose it tells itself or not.
 fn tell_of_client(downstream: &Downstream, headers: &mut HeaderMap) {
-    let session = downstream.visitor.session.as_ref();
-    let certificate = session.and_then(|session| session.client.as_ref()?.value.as_ref());
-    if let Some(certificate) = certificate
-        && !headers.contains_key(CLIENT_CERT)
+    if let Some(session) = &downstream.visitor.session
+        && let Some(client) = &session.client
+        && !downstream.visitor.from.is_trusted()
     {
-        headers.insert(CLIENT_CERT, certificate.clone());
+        headers.insert(CLIENT_CERT, client.value.clone());
     }
 }
 

@@ -29,13 +29,18 @@ pub enum Listener {
     Admin,
 }
 
-/// Why a connection was closed as soon as it was accepted.
+/// Why a connection was closed as soon as it was accepted, or has to wait for
+/// that.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refused {
     /// Its client had as many as it may.
     Client,
     /// Memory ran short.
     Memory,
+    /// A worker had as many as it takes at once: it waits.
+    Full,
+    /// We were out of descriptors or buffers: it waits.
+    Shortage,
 }
 
 /// Counts one connection as open until it is dropped.
@@ -149,12 +154,14 @@ impl Listener {
 }
 
 impl Refused {
-    pub const ALL: [Self; 2] = [Self::Client, Self::Memory];
+    pub const ALL: [Self; 4] = [Self::Client, Self::Memory, Self::Full, Self::Shortage];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
             Self::Memory => "memory",
+            Self::Full => "full",
+            Self::Shortage => "shortage",
         }
     }
 }

@@ -208,8 +208,10 @@ pub(super) const METRICS: &[Metric] = &[
             }
         }),
         labels: &["reason"],
-        help: "Client connections closed as soon as they were accepted: the client had as many as \
-               it may, or memory ran short.",
+        help: "Client connections closed as soon as they were accepted, since the client had as \
+               many as it may (`client`) or memory ran short (`memory`); and how often none could \
+               be accepted, since a worker had as many as it takes (`full`) or the process has no \
+               more descriptors (`shortage`): those wait.",
     },
     Metric {
         name: "evenkeel_memory_pressure",

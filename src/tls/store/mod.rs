@@ -33,11 +33,16 @@ pub struct Store {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Identity(Arc<str>);
 
+/// By which authorities clients were known at some time.
+#[derive(Clone, Debug)]
+pub struct Authorities(Arc<Terms>);
+
 /// What a handshake goes on with.
 #[derive(Clone, Debug)]
 pub struct Choice {
     pub config: Arc<ServerConfig>,
     pub identity: Identity,
+    pub authorities: Authorities,
 }
 
 /// There is no certificate for this name, and no other is to be shown.
@@ -114,6 +119,15 @@ pub enum Unusable {
     Clients(#[from] VerifierBuilderError),
 }
 
+impl PartialEq for Authorities {
+    /// Whether none has been replaced in between.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Authorities {}
+
 impl Store {
     /// A store with nothing but a self-signed certificate.
     pub fn new(profile: Profile, unknown_name: UnknownName) -> Result<Self, Unmade> {
@@ -152,6 +166,11 @@ impl Store {
     /// The certificate that stands for `name`.
     pub fn identity(&self, name: &str) -> Option<Identity> {
         self.table.load().find(&host_key(name)).map(|entry| entry.identity().clone())
+    }
+
+    /// By which clients are known now.
+    pub fn authorities(&self) -> Authorities {
+        self.table.load().default().authorities()
     }
 
     /// Every certificate there is, and those that should be there.

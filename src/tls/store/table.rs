@@ -10,7 +10,7 @@ use crate::domain::names::{Host, HostPattern};
 use crate::domain::tls::{ClientAuth, UnknownName};
 use crate::tls::certificate::Certificate;
 use crate::tls::server_config::{Configs, Terms};
-use crate::tls::store::{Choice, Filed, Identity, Issued, Origin, Sources, Standing};
+use crate::tls::store::{Authorities, Choice, Filed, Identity, Issued, Origin, Sources, Standing};
 
 /// It is never changed, only replaced.
 #[derive(Debug)]
@@ -152,8 +152,16 @@ impl Entry {
         &self.identity
     }
 
+    pub(super) fn authorities(&self) -> Authorities {
+        Authorities(Arc::clone(&self.terms))
+    }
+
     pub(super) fn choice(&self, auth: ClientAuth) -> Choice {
-        Choice { config: Arc::clone(self.configs.under(auth)), identity: self.identity.clone() }
+        Choice {
+            config: Arc::clone(self.configs.under(auth)),
+            identity: self.identity.clone(),
+            authorities: self.authorities(),
+        }
     }
 }
 

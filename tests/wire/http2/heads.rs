@@ -3,7 +3,8 @@
 use http::{Method, Request, Version};
 
 use super::{ask, before, client, get, run, whole};
-use crate::wire::{Backend, ok};
+use crate::support::certificates::Authority;
+use crate::wire::{Backend, before_pools, ok};
 
 #[test]
 fn a_replica_gets_the_request_as_http1_has_it() {
@@ -122,4 +123,27 @@ fn what_could_be_read_in_two_ways_is_refused() {
         assert_eq!(response.status(), 431);
     });
     assert!(backend.seen().is_empty());
+}
+
+#[test]
+fn a_misdirected_request_leaves_the_connection_to_those_that_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, Authority::new("clients").pem()).unwrap();
+    let (guarded, open) = ([Backend::answering(|_| ok(""))], [Backend::answering(|_| ok(""))]);
+    let labels = "host = \"other.example\"\ntls = \"file\"\n'tls.client' = 'required'";
+    let balancer = before_pools(
+        &[("guarded", &guarded, labels), ("open", &open, "tls = \"file\"")],
+        &["--https", "127.0.0.1:0", "--tls-client-ca", ca.to_str().unwrap()],
+    );
+    run(async {
+        let client = client(&balancer).await;
+        for (host, status) in [("shop", 200), ("other", 421), ("shop", 200), ("other", 421)] {
+            let request = Request::get(format!("https://{host}.example/")).body(()).unwrap();
+            let response = ask(&client, request).await.await.unwrap();
+            assert_eq!(response.status(), status, "{host}");
+            assert!(!response.headers().contains_key("connection"));
+        }
+    });
+    assert!(guarded[0].seen().is_empty());
 }

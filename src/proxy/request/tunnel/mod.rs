@@ -15,13 +15,13 @@ use http::{HeaderMap, HeaderValue, Response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use crate::domain::http::websocket;
 use crate::domain::lifecycle::State;
 use crate::domain::pool::Vitals;
-use crate::proxy::bell::{Listener, Ongoing, Watch};
+use crate::proxy::bell::{Ongoing, Watch};
 use crate::proxy::request::GONE_SILENCE;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::tunnel::flow::Flow;
@@ -99,7 +99,7 @@ impl Tunnel {
                 () = gone(watch, &last) => "upstream_gone",
                 () = watch.until(Vitals::is_cut) => "drain_over",
                 () = watch.until(Vitals::says_goodbye), if self.is_websocket => "replica_stopping",
-                () = stopping(&listener), if self.is_websocket => "balancer_stopping",
+                () = listener.stopped_for(WEBSOCKETS_END), if self.is_websocket => "balancer_stopping",
             }
         };
         let end = tokio::select! {
@@ -181,13 +181,6 @@ async fn gone(watch: &Watch, last: &Cell<Instant>) {
     silent(last, GONE_SILENCE).await;
 }
 
-/// Waits until we have been stopping for as long as tunnels are left alone.
-async fn stopping(listener: &Listener) {
-    poll_fn(|context| if listener.hears_stop(context) { Poll::Ready(()) } else { Poll::Pending })
-        .await;
-    sleep(WEBSOCKETS_END).await;
-}
-
 /// For the client's answer to a close frame.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -199,6 +192,7 @@ pub const WEBSOCKETS_END: Duration = Duration::from_secs(7);
 mod tests {
     use super::*;
     use std::future::pending;
+    use tokio::time::sleep;
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_measured_from_the_last_byte_either_way() {
