@@ -66,9 +66,12 @@ pub(super) async fn check(
 }
 
 async fn answer(asked: Asked<'_>, check: &HealthCheck) -> Result<(), Fault> {
-    let Asked { scheme, clients, .. } = asked;
+    let Asked { clients, .. } = asked;
     let ip = asked.address.ip();
     let address = SocketAddr::new(ip, check.port.unwrap_or(asked.address.port()));
+    // A port for checks alone is one for people too, and curl speaks HTTP/1.1.
+    let is_aside = address != asked.address && asked.scheme == Scheme::H2c;
+    let scheme = if is_aside { Scheme::Http } else { asked.scheme };
     let mut stream = open(address).await?;
     if let Some(version) = check.proxy_protocol.filter(|_| address == asked.address) {
         let greeting = Header::Local.to_bytes(version);

@@ -51,7 +51,7 @@ impl Clients {
             Some(name) => ServerName::try_from(name.to_string()).map_err(io::Error::other)?,
             None => ServerName::from(address),
         };
-        if tls.trust == Trust::System {
+        if tls.trust == Trust::System && !roots::are_read() {
             // The first call reads files.
             tokio::task::spawn_blocking(roots).await?;
         }

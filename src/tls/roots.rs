@@ -11,9 +11,15 @@ use tracing::{debug, info};
 ///
 /// The first call reads files, so it is none for a worker.
 pub fn roots() -> Arc<RootCertStore> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     Arc::clone(ROOTS.get_or_init(|| Arc::new(load())))
 }
+
+/// Whether they have been read.
+pub(super) fn are_read() -> bool {
+    ROOTS.get().is_some()
+}
+
+static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
 
 fn load() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
@@ -39,6 +45,6 @@ mod tests {
     #[test]
     fn there_are_always_authorities_to_trust_and_they_are_read_once() {
         assert!(!roots().is_empty());
-        assert!(Arc::ptr_eq(&roots(), &roots()));
+        assert!(Arc::ptr_eq(&roots(), &roots()) && are_read());
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn plan(plan: &Plan) -> String {
         for line in settings(&pool.settings) {
             writeln!(text, "  {line}").unwrap();
         }
-        for line in pool.members.iter().map(member) {
+        for line in pool.members.iter().map(|it| member(it, &pool.settings)) {
             writeln!(text, "  {line}").unwrap();
         }
     }
@@ -107,7 +107,7 @@ fn check(check: &HealthCheck) -> String {
         port,
         host,
         proxy_protocol,
-        // As the pool's.
+        // It is shown with the member where it is not the pool's.
         tls: _,
     } = check;
     let mut text = match asks {
@@ -130,7 +130,7 @@ fn check(check: &HealthCheck) -> String {
     text
 }
 
-fn member(member: &Member) -> String {
+fn member(member: &Member, settings: &PoolSettings) -> String {
     let Member {
         workload,
         name,
@@ -144,7 +144,7 @@ fn member(member: &Member) -> String {
         weight,
         backup,
         max_conns,
-        check: _,
+        check,
     } = member;
     let mut text = format!("- {name}");
     if workload.life > 0 {
@@ -172,6 +172,11 @@ fn member(member: &Member) -> String {
     }
     if let Some(most) = max_conns {
         write!(text, ", max_conns {most}").unwrap();
+    }
+    if let Some(tls) = check.as_ref().and_then(|check| check.tls.as_ref())
+        && Some(tls) != settings.upstream_tls.as_ref()
+    {
+        write!(text, ", asked by {tls:?}").unwrap();
     }
     text
 }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -29,6 +30,8 @@ pub(crate) struct Http2Backend {
 pub(crate) struct Speech {
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) http2: Builder,
+    /// In HTTP/1.1 it takes a while for each answer, and keeps its connections.
+    pub(crate) keeps: bool,
 }
 
 /// One call, with whatever a script may do to it.
@@ -144,7 +147,7 @@ async fn accept(
     let Some(config) = speech.tls else {
         return serve(stream, speech.http2, notes, script).await;
     };
-    let Ok(stream) = TlsAcceptor::from(config).accept(stream).await else { return };
+    let Ok(mut stream) = TlsAcceptor::from(config).accept(stream).await else { return };
     let session = stream.get_ref().1;
     let protocol = session.alpn_protocol().map(|it| String::from_utf8_lossy(it).into_owned());
     let shaken = Shaken {
@@ -156,7 +159,7 @@ async fn accept(
     if protocol.as_deref() == Some("h2") {
         serve(stream, speech.http2, notes, script).await;
     } else {
-        serve_http1(stream).await;
+        while serve_http1(&mut stream, speech.keeps).await.is_some() {}
     }
 }
 
@@ -181,23 +184,27 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// One answer in HTTP/1.1, which becomes an echo if that is asked for, and the
-/// end.
-async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+/// end unless it keeps its connections.
+async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, keeps: bool) -> Option<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else { return };
-        head.push(byte);
+        head.push(stream.read_u8().await.ok()?);
+    }
+    if keeps {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        return stream.write_all(b"HTTP/1.1 200 x\r\nContent-Length: 4\r\n\r\nkept").await.ok();
     }
     if String::from_utf8(head).unwrap().to_lowercase().contains("\r\nupgrade: echo\r\n") {
         let switch = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
         let _ = stream.write_all(switch).await;
         let (mut reads, mut writes) = tokio::io::split(stream);
         let _ = tokio::io::copy(&mut reads, &mut writes).await;
-        return;
+        return None;
     }
     let answer = b"HTTP/1.1 200 x\r\nContent-Length: 4\r\nConnection: close\r\n\r\nold!";
     let _ = stream.write_all(answer).await;
     let _ = stream.shutdown().await;
+    None
 }
 
 /// A server in the clear that shakes hands and answers each head of a request

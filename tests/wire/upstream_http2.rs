@@ -212,17 +212,118 @@ fn a_client_that_leaves_resets_its_stream_and_no_other() {
 
 #[test]
 fn an_answer_that_breaks_off_is_cut_for_the_client() {
-    let backend = Http2Backend::start(Speech::default(), |mut call| async move {
-        let mut body = call.respond.send_response(Response::new(()), false).unwrap();
-        body.send_data(Bytes::from_static(b"begun"), false).unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        body.send_reset(h2::Reason::CANCEL);
+    // The second one says that nothing is wrong, and yet does not end its answer.
+    for reason in [h2::Reason::CANCEL, h2::Reason::NO_ERROR] {
+        let backend = Http2Backend::start(Speech::default(), move |mut call| async move {
+            let mut body = call.respond.send_response(Response::new(()), false).unwrap();
+            body.send_data(Bytes::from_static(b"begun"), false).unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            body.send_reset(reason);
+        });
+        let balancer = before_servers(&[backend.address], H2C);
+        let heard = Client::connect(balancer.http).send(get("/")).rest();
+        let heard = String::from_utf8(heard).unwrap();
+        assert!(heard.contains("begun") && !heard.ends_with("0\r\n\r\n"), "{heard}");
+        assert!(balancer.access_logged("GET /").contains("upstream_broke_off"));
+    }
+}
+
+#[test]
+fn clients_that_take_nothing_hold_up_no_others_of_the_same_connection() {
+    let said = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&said);
+    let backend = Http2Backend::start(Speech::default(), move |mut call| {
+        let counted = Arc::clone(&counted);
+        async move {
+            if call.request.uri().path() != "/endless" {
+                return call.say(200, "small");
+            }
+            let mut body = call.respond.send_response(Response::new(()), false).unwrap();
+            loop {
+                body.reserve_capacity(PIECE.len());
+                let room = std::future::poll_fn(|context| body.poll_capacity(context)).await;
+                let Some(Ok(room)) = room else { return };
+                let piece = Bytes::from_static(&PIECE[..room.min(PIECE.len())]);
+                counted.fetch_add(piece.len(), Ordering::SeqCst);
+                if body.send_data(piece, false).is_err() {
+                    return;
+                }
+            }
+        }
     });
     let balancer = before_servers(&[backend.address], H2C);
-    let heard = Client::connect(balancer.http).send(get("/")).rest();
-    let heard = String::from_utf8(heard).unwrap();
-    assert!(heard.contains("begun") && !heard.ends_with("0\r\n\r\n"), "{heard}");
-    assert!(balancer.access_logged("GET /").contains("upstream_broke_off"));
+    let mut stalled: Vec<_> = (0..16).map(|_| Client::connect(balancer.http)).collect();
+    for client in &mut stalled {
+        client.send(get("/endless"));
+        client.until("200");
+    }
+    let mut before = (0, Instant::now());
+    wait_for(|| {
+        let now = said.load(Ordering::SeqCst);
+        if now != before.0 {
+            before = (now, Instant::now());
+        }
+        (before.1.elapsed() > Duration::from_millis(500)).then_some(())
+    });
+    for _ in 0..16 {
+        let mut client = Client::connect(balancer.http);
+        client.send(get("/"));
+        client.until("small");
+    }
+    assert!(backend.connections() <= 2, "they share it");
+}
+
+static PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
+
+#[test]
+fn a_replica_that_resets_requests_is_ejected_for_it() {
+    let (ill, heads) = rude(FAILED, false);
+    let well = Http2Backend::saying(Speech::default(), "well");
+    let balancer = before_servers(&[ill, well.address], "scheme = \"h2c\"\nmax_fails = 3\n");
+    let mut client = Client::connect(balancer.http);
+    let told = wait_for(|| {
+        assert_eq!(client.send(get("/")).answer().status, 200);
+        balancer.has_logged("Replica ejected").then(|| balancer.logged("Replica ejected"))
+    });
+    assert!(told.contains("reason=\"reset\"") && told.contains(&ill.to_string()), "{told}");
+    assert_eq!(heads.load(Ordering::Relaxed), 3, "each request went there once");
+}
+
+#[test]
+fn a_replica_whose_streams_are_all_in_use_is_waited_for() {
+    let mut speech = Speech::default();
+    speech.http2.max_concurrent_streams(1);
+    let (backend, waiting, go) = held(speech);
+    let balancer = before_servers(&[backend.address], H2C);
+    // More than both workers may have connections to it.
+    let mut clients = asking(&balancer, 180);
+    wait_for(|| (waiting.load(Ordering::SeqCst) >= 128).then_some(()));
+    wait_for(|| {
+        go.notify_waiters();
+        (waiting.load(Ordering::SeqCst) == 180).then_some(())
+    });
+    go.notify_waiters();
+    assert!(clients.iter_mut().all(|client| client.answer().status == 200));
+}
+
+#[test]
+fn the_end_of_an_upload_needs_no_window() {
+    let mut speech = Speech::default();
+    speech.http2.initial_window_size(4);
+    let backend = Http2Backend::start(speech, |mut call| async move {
+        let body = call.request.body_mut();
+        let mut heard = 0;
+        // It gives no window back.
+        while let Some(Ok(data)) = body.data().await {
+            heard += data.len();
+        }
+        call.say(if heard == 4 { 200 } else { 500 }, "all of it");
+    });
+    let balancer = before_servers(&[backend.address], H2C);
+    let mut client = Client::connect(balancer.http);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsum!\r\n");
+    wait_for(|| (!backend.heads().is_empty()).then_some(()));
+    assert_eq!(client.send("0\r\n\r\n").answer().status, 200);
 }
 
 #[test]
@@ -246,6 +347,21 @@ fn who_does_not_speak_http_2_is_sent_nothing_of_a_request() {
         assert_eq!((answer.status, answer.text().contains("well")), (200, true));
     }
     assert!(backend.seen().iter().all(|seen| !seen.head.contains("POST")));
+    let told = balancer.logged("does not begin as HTTP/2 does");
+    assert!(told.contains("lb.scheme") && told.contains(&backend.address.to_string()), "{told}");
+}
+
+#[test]
+fn a_port_for_checks_alone_is_asked_in_http_1_1() {
+    let backend = Http2Backend::saying(Speech::default(), "hi");
+    let checks = super::Backend::answering(|_| super::ok("up"));
+    let labels = "health.path = \"/up\"\nhealth.interval = \"100ms\"\n";
+    let labels = format!("{H2C}{labels}health.port = {}\n", checks.address.port());
+    let balancer = before_servers(&[backend.address], &labels);
+    wait_for(|| {
+        (Client::connect(balancer.http).send(get("/")).answer().status == 200).then_some(())
+    });
+    assert!(checks.seen().iter().any(|seen| seen.head.starts_with("GET /up HTTP/1.1\r\n")));
 }
 
 #[test]

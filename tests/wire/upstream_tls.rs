@@ -87,6 +87,31 @@ fn a_replica_may_choose_http_1_1() {
     }
 }
 
+/// It is known to choose that for longer than a sweep takes.
+#[test]
+fn many_requests_share_the_connections_of_one_that_chooses_http_1_1() {
+    let trusted = Trusted::new();
+    let made = trusted.authority.issue(&["shop.example"]);
+    let mut speech = by_tls(&made, BOTH.get(1..).unwrap());
+    speech.keeps = true;
+    let backend = Http2Backend::saying(speech, "hi");
+    let balancer = trusted.before(&[backend.address], NAMED);
+    let mut clients: Vec<_> = (0..50).map(|_| Client::connect(balancer.http)).collect();
+    for _ in 0..3 {
+        for client in &mut clients {
+            client.send(get("/"));
+        }
+        for client in &mut clients {
+            let answer = client.answer();
+            assert_eq!((answer.status, answer.text().as_str()), (200, "kept"));
+        }
+        let (shaken, swept) = (backend.shaken().len(), Instant::now());
+        assert!(shaken <= 50, "{shaken} connections");
+        // Each worker sweeps once a second.
+        wait_for(|| (swept.elapsed() > Duration::from_millis(1_500)).then_some(()));
+    }
+}
+
 #[test]
 fn sessions_are_resumed() {
     let trusted = Trusted::new();

@@ -341,7 +341,7 @@ labels! {
     Pool plain HealthRise "health.rise" "passes in a row until it serves" "1";
     Pool plain HealthFall "health.fall" "failures in a row until it serves no more" "3";
     Pool plain HealthStatus "health.status" "statuses that pass" "200-399";
-    Pool plain HealthPort "health.port" "another port to ask" "the one that takes requests";
+    Pool plain HealthPort "health.port" "another port to ask: by TLS with `scheme=https`, else in plain HTTP/1.1 unless it is asked by gRPC" "the one that takes requests";
     Pool plain HealthHost "health.host" "the `Host` to ask for" "the first name of `host`, else the address";
     Pool plain SlowStart "slow_start" "how long a new replica's share grows, from a tenth to all of it; not with a hash or `sticky=ip`" "0s";
     Pool plain Retries "retries" "attempts after a replica failed one; those where it could not be reached, or was stopping, are not counted" "2";

@@ -67,6 +67,12 @@ impl UpstreamTls {
         voice: &mut Voice,
     ) -> Option<Arc<Tls>> {
         if scheme == Some(Scheme::Https) {
+            let is_ca = |known: &&Known<'_>| known.label.setting == Some(Setting::UpstreamTlsCa);
+            if self.insecure
+                && let Some(known) = group.labels.iter().find(is_ca)
+            {
+                voice.beside_insecure(known, &group.stem);
+            }
             let trust = if self.insecure { Trust::Anyone } else { self.trust };
             let tls = Tls { name: self.name, trust };
             // The scheme is each container's own, and no disagreement of a pool.

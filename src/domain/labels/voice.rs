@@ -158,6 +158,13 @@ impl Voice {
         self.tell(known.own, &format!("has no effect without `{stem}.{other}`"), hint);
     }
 
+    /// Authorities, where nothing is verified.
+    pub(super) fn beside_insecure(&mut self, known: &Known<'_>, stem: &str) {
+        let other = format!("`{}.upstream.tls.insecure`", shown(stem));
+        let hint = format!("remove {other}, so that replicas must prove who they are, or this one");
+        self.tell(known.own, &format!("has no effect beside {other}"), hint);
+    }
+
     /// Browsers ask by OPTIONS first, which the rule does not take.
     pub(super) fn without_preflights(&mut self, known: &Known<'_>, stem: &str) {
         let stem = shown(stem);

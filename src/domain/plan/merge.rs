@@ -42,15 +42,21 @@ pub(super) fn merge(
     settings.client_auth = guards.client_auth;
     problems.extend(disagreement(name, decides, &ranked));
     let stem = decides.membership.stem.clone();
-    let mut members = members(name, candidates, problems);
-    settings.upstream_tls =
-        tls(name, &stem, settings.upstream_tls.take(), &access, &members, problems);
+    let members = members(name, candidates, problems);
+    let is_by_tls = members.iter().any(|(member, _)| member.scheme == Scheme::Https);
+    let asked = settings.upstream_tls.take();
+    settings.upstream_tls = is_by_tls.then(|| tls(name, &stem, asked.as_ref(), &access, problems));
     settings.health =
         settings.health.map(|check| named(check, &access, settings.upstream_tls.as_ref()));
-    for member in &mut members {
-        member.check =
-            member.check.take().map(|check| named(check, &access, settings.upstream_tls.as_ref()));
-    }
+    // Each is asked by what its own labels say, as with the rest of its check: else
+    // a newcomer that proves itself in another way would never become ready.
+    let members = members.into_iter().map(|(mut member, asked)| {
+        let by_tls = member.scheme == Scheme::Https;
+        let tls = by_tls.then(|| completed(asked.as_ref(), &access));
+        member.check = member.check.take().map(|check| named(check, &access, tls.as_ref()));
+        member
+    });
+    let members = members.collect();
     Some(PoolPlan { access, settings, members })
 }
 
@@ -70,16 +76,11 @@ fn named(check: Arc<HealthCheck>, access: &Access, tls: Option<&Arc<Tls>>) -> Ar
 fn tls(
     name: &PoolName,
     stem: &str,
-    asked: Option<Arc<Tls>>,
+    asked: Option<&Arc<Tls>>,
     access: &Access,
-    members: &[Member],
     problems: &mut Vec<Problem>,
-) -> Option<Arc<Tls>> {
-    if !members.iter().any(|member| member.scheme == Scheme::Https) {
-        return None;
-    }
-    let mut tls = asked.map_or_else(Tls::default, |asked| (*asked).clone());
-    tls.name = tls.name.or_else(|| first_host(access));
+) -> Arc<Tls> {
+    let tls = completed(asked, access);
     if tls.name.is_none() && tls.trust != Trust::Anyone {
         problems.push(Problem::new(
             Subject::Pool(name.to_string().into()),
@@ -89,7 +90,13 @@ fn tls(
             format!("add the label `{stem}.upstream.tls.name` with the name in them"),
         ));
     }
-    Some(Arc::new(tls))
+    tls
+}
+
+/// What is asked for, with the first host name of the rule where it names none.
+fn completed(asked: Option<&Arc<Tls>>, access: &Access) -> Arc<Tls> {
+    let Tls { name, trust } = asked.map(|asked| (**asked).clone()).unwrap_or_default();
+    Arc::new(Tls { name: name.or_else(|| first_host(access)), trust })
 }
 
 /// The first name of the rule that is no pattern.
@@ -246,19 +253,20 @@ fn disagreement(
     (!shown.is_empty()).then(|| Problem::new(Subject::Pool(name.to_string().into()), message, hint))
 }
 
-/// Two members at one address would be one endpoint with twice its share.
+/// Each with what its own labels say of how it proves who it is. Two at one
+/// address would be one endpoint with twice its share.
 fn members(
     name: &PoolName,
     candidates: Vec<Candidate<'_>>,
     problems: &mut Vec<Problem>,
-) -> Vec<Member> {
+) -> Vec<(Member, Option<Arc<Tls>>)> {
     let mut places = BTreeSet::new();
     let mut members = Vec::with_capacity(candidates.len());
     // The newest first, so that of one container the default group stays.
     for candidate in candidates.into_iter().rev() {
         let Candidate { membership, member, .. } = candidate;
         if member.address.is_none() || places.insert((member.workload.clone(), member.address)) {
-            members.push(member);
+            members.push((member, membership.settings.upstream_tls));
             continue;
         }
         let subject = Subject::Container(member.name);

@@ -20,6 +20,9 @@ pub enum Cause {
     Refused,
     /// The connection ended before a byte of the answer came.
     Unanswered,
+    /// The replica has ended the request before a byte of the answer came, and not
+    /// the connection: it is no matter of age.
+    Reset,
     /// The endpoint is gone or paused, and no byte of an answer has come.
     Left,
     /// The answer had begun.
@@ -79,9 +82,11 @@ impl Failed {
             Cause::Unsent if self.reused => Again::Fresh,
             Cause::Unsent => Again::Another,
             Cause::Unanswered if repeatable && self.reused => Again::Fresh,
-            Cause::Unanswered if repeatable => Again::Charged,
+            Cause::Unanswered | Cause::Reset if repeatable => Again::Charged,
             Cause::Left if repeatable => Again::Another,
-            Cause::Unanswered | Cause::Left | Cause::AnswerBroken | Cause::Other => Again::Never,
+            Cause::Unanswered | Cause::Reset | Cause::Left | Cause::AnswerBroken | Cause::Other => {
+                Again::Never
+            }
         }
     }
 }
@@ -113,7 +118,7 @@ mod tests {
     fn what_may_follow_a_failure_is_by_the_table() {
         use Again::{Another, Any, Charged, Elsewhere, Fresh, Never};
         use Cause::{
-            AnswerBroken, Left, NoConnection, Other, Refused, Unanswered, Unsent, Untrusted,
+            AnswerBroken, Left, NoConnection, Other, Refused, Reset, Unanswered, Unsent, Untrusted,
         };
         // The cause, and what follows for: GET fresh, GET reused, POST fresh, POST reused.
         let table = [
@@ -122,6 +127,7 @@ mod tests {
             (Unsent, [Another, Fresh, Another, Fresh]),
             (Refused, [Any, Any, Any, Any]),
             (Unanswered, [Charged, Fresh, Never, Never]),
+            (Reset, [Charged, Charged, Never, Never]),
             (Left, [Another, Another, Never, Never]),
             (AnswerBroken, [Never, Never, Never, Never]),
             (Other, [Never, Never, Never, Never]),
@@ -167,10 +173,19 @@ mod tests {
 
     fn any_cause() -> impl Strategy<Value = Cause> {
         use Cause::{
-            AnswerBroken, Left, NoConnection, Other, Refused, Unanswered, Unsent, Untrusted,
+            AnswerBroken, Left, NoConnection, Other, Refused, Reset, Unanswered, Unsent, Untrusted,
         };
-        let causes =
-            [NoConnection, Untrusted, Unsent, Refused, Unanswered, Left, AnswerBroken, Other];
+        let causes = [
+            NoConnection,
+            Untrusted,
+            Unsent,
+            Refused,
+            Unanswered,
+            Reset,
+            Left,
+            AnswerBroken,
+            Other,
+        ];
         proptest::sample::select(causes.to_vec())
     }
 }

@@ -95,7 +95,7 @@ impl Attempt<'_> {
             let approach = self.approach(reuse, greeting.as_deref(), upgrade);
             let connected = self.connect(approach, &ongoing, exchange).await;
             let mut connection = connected.map_err(|error| {
-                let again = failed(unconnected(&error), false);
+                let again = failed(cause_of(&error), false);
                 (error, again)
             })?;
             let terms = Terms {
@@ -120,10 +120,10 @@ impl Attempt<'_> {
                     let answered = self.answered(prepared, response, lease);
                     return answered.map_err(|error| (error, Again::Never));
                 }
-                Err(Failure { cause, error }) => {
-                    let fresh = connection.reused && !exchange.refreshed;
+                Err(Failure { cause, error, aged, counted }) => {
+                    let fresh = aged && !exchange.refreshed;
                     let upload = prepared.upload();
-                    self.note(cause, &error, connection.reused, upload, &ongoing);
+                    self.note(cause, &error, aged || counted, upload, &ongoing);
                     match failed(cause, fresh) {
                         Again::Fresh if self.leaves() => return Err((error, Again::Another)),
                         Again::Fresh => exchange.refreshed = true,
@@ -164,13 +164,7 @@ impl Attempt<'_> {
         let connection = carriers.connect(approach);
         let connected = tokio::select! {
             biased;
-            connected = connection => {
-                connected.map_err(|unconnected| match unconnected {
-                    Unconnected::Unreached(source) => ProxyError::Connect { endpoint, source },
-                    Unconnected::Untrusted(source) => ProxyError::Untrusted { endpoint, source },
-                    Unconnected::NoUpgrade => ProxyError::NoUpgrade { endpoint },
-                })
-            }
+            connected = connection => connected.map_err(|why| self.unconnected(why, ongoing)),
             () = ongoing.watch.until(|vitals| is_hopeless(vitals.state(), true)) => {
                 Err(ProxyError::Left { endpoint })
             }
@@ -179,26 +173,46 @@ impl Attempt<'_> {
             *exchange.connecting.get_or_insert_default() += began.elapsed();
         }
         match connected {
-            Err(ProxyError::Connect { source, .. })
-                if is_shortage(&source) || source.kind() == io::ErrorKind::QuotaExceeded =>
-            {
-                Err(ProxyError::Connect { endpoint, source })
-            }
-            Err(ProxyError::Connect { source, .. }) => {
-                self.suspect();
-                let timed_out = source.kind() == io::ErrorKind::TimedOut;
-                self.charge(if timed_out { Trouble::Timeout } else { Trouble::Connect }, ongoing);
-                Err(ProxyError::Connect { endpoint, source })
-            }
-            Err(ProxyError::Untrusted { source, .. }) => {
-                // A look at its port would find nothing wrong.
-                carriers.tell(self.endpoint, &source);
-                self.charge(Trouble::Connect, ongoing);
-                Err(ProxyError::Untrusted { endpoint, source })
-            }
             // Connecting took a while, in which it got its stop signal.
             Ok(_) if served && self.leaves() => Err(ProxyError::Left { endpoint }),
             connected => connected,
+        }
+    }
+
+    /// Why there is no connection. It counts against the replica where it met
+    /// that.
+    fn unconnected(&self, why: Unconnected, ongoing: &Ongoing) -> ProxyError {
+        let (endpoint, carriers) = (self.endpoint.id.address, self.resources.carriers());
+        match why {
+            Unconnected::Unreached(source) if is_shortage(&source) => {
+                ProxyError::Connect { endpoint, source }
+            }
+            Unconnected::Unreached(source) => {
+                if source.kind() == io::ErrorKind::InvalidData {
+                    carriers.tell(self.endpoint, NO_HTTP2, &source);
+                }
+                self.suspect();
+                let timed_out = source.kind() == io::ErrorKind::TimedOut;
+                self.charge(if timed_out { Trouble::Timeout } else { Trouble::Connect }, ongoing);
+                ProxyError::Connect { endpoint, source }
+            }
+            Unconnected::Untrusted(source) => {
+                // A look at its port would find nothing wrong.
+                carriers.tell(self.endpoint, "No TLS with a replica", &source);
+                self.charge(Trouble::Connect, ongoing);
+                ProxyError::Untrusted { endpoint, source }
+            }
+            Unconnected::Alike { error: source, untrusted: true } => {
+                ProxyError::Untrusted { endpoint, source }
+            }
+            Unconnected::Alike { error: source, untrusted: false } => {
+                ProxyError::Connect { endpoint, source }
+            }
+            Unconnected::Full => {
+                let source = io::ErrorKind::QuotaExceeded.into();
+                ProxyError::Connect { endpoint, source }
+            }
+            Unconnected::NoUpgrade => ProxyError::NoUpgrade { endpoint },
         }
     }
 
@@ -224,21 +238,22 @@ impl Attempt<'_> {
         tolerance.retries(status)
     }
 
-    /// A socket that fails under a request speaks before the engine does. An
-    /// idle connection may have ended for its age.
+    /// A socket that fails under a request speaks before the engine does. It is
+    /// excused where the connection may have ended for its age, or where that has
+    /// been counted already.
     fn note(
         &self,
         cause: Cause,
         error: &ProxyError,
-        reused: bool,
+        excused: bool,
         upload: &Upload,
         ongoing: &Ongoing,
     ) {
         match cause {
             // It may break off one request and still take another.
             _ if self.leaves() => {}
-            Cause::Unsent | Cause::Unanswered if reused => {}
-            Cause::Unsent | Cause::Unanswered | Cause::AnswerBroken => {
+            Cause::Unsent | Cause::Unanswered if excused => {}
+            Cause::Unsent | Cause::Unanswered | Cause::Reset | Cause::AnswerBroken => {
                 self.suspect();
                 // It may have refused the rest of the body, which it need not hear
                 // out. On trial it has not passed for all that.
@@ -342,11 +357,15 @@ impl Attempt<'_> {
 }
 
 /// Why there is no connection, as far as it matters for another attempt.
-fn unconnected(error: &ProxyError) -> Cause {
+fn cause_of(error: &ProxyError) -> Cause {
+    // Where it is full it is there, and has taken nothing of the request.
+    let is_full = |source: &io::Error| source.kind() == io::ErrorKind::QuotaExceeded;
     if matches!(error, ProxyError::Untrusted { .. }) {
         Cause::Untrusted
     } else if matches!(error, ProxyError::NoUpgrade { .. }) {
         Cause::Other
+    } else if matches!(error, ProxyError::Connect { source, .. } if is_full(source)) {
+        Cause::Refused
     } else {
         Cause::NoConnection
     }
@@ -414,3 +433,6 @@ impl Answered {
         }
     }
 }
+
+/// What is told of a replica of h2c whose first bytes are of something else.
+const NO_HTTP2: &str = "A replica does not begin as HTTP/2 does: set `lb.scheme` to what it speaks";

@@ -58,6 +58,13 @@ pub(in crate::proxy) enum Unconnected {
     Unreached(io::Error),
     /// It is reached, and does not prove who it is.
     Untrusted(io::Error),
+    /// As another request at the same time has found, which it counts for.
+    Alike {
+        error: io::Error,
+        untrusted: bool,
+    },
+    /// It is reached, and has no place on any connection just now.
+    Full,
     /// Its connections carry no other protocol, which the request asks for.
     NoUpgrade,
 }

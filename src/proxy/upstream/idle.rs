@@ -96,4 +96,4 @@ const PER_ENDPOINT_MAX: usize = 256;
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// No server that keeps connections at all ends one that was idle for less.
-const YOUNG: Duration = Duration::from_secs(1);
+pub(super) const YOUNG: Duration = Duration::from_secs(1);

@@ -43,7 +43,7 @@ pub(super) struct Carriers {
     idle: Idle,
     shared: Shared,
     clients: Clients,
-    /// When it was last told of a replica that it did not prove who it is.
+    /// When it was last told of a replica that it does not speak as it should.
     told: RefCell<HashMap<u64, Instant>>,
 }
 
@@ -86,6 +86,10 @@ pub(super) struct Approach<'a> {
 pub(super) struct Failure {
     pub(super) cause: Cause,
     pub(super) error: ProxyError,
+    /// The replica may have ended the connection for its age.
+    pub(super) aged: bool,
+    /// Another request has met the same end, and it counts once.
+    pub(super) counted: bool,
 }
 
 /// What a request is sent by.
@@ -132,22 +136,23 @@ impl Carriers {
             return Ok(Connection::opened(opened, scheme, false));
         }
         let list = self.shared.list(&endpoint.vitals, tls);
-        if list.is_http1.get() || upgrade {
-            if let Some(line) = self.idle_line(endpoint, tls, reuse, greeting).await {
-                return Ok(Connection::line(line, true, true));
-            }
-            let opened = connect::open(way, &self.clients).await?;
-            if let Opened::Http2(session) = &opened {
-                // It has changed its mind.
-                list.is_http1.set(false);
-                list.add(session);
-            }
-            return Ok(Connection::opened(opened, scheme, true));
-        }
-        let opening = match list.turn(until).await? {
+        let turn = if upgrade { Turn::Http1 } else { list.turn(reuse, until).await? };
+        let opening = match turn {
             Turn::Place(place) => {
                 let carrier = Carrier::Stream(Stream::new(place, scheme));
                 return Ok(Connection { carrier, reused: true, reusable: true });
+            }
+            Turn::Http1 => {
+                if let Some(line) = self.idle_line(endpoint, tls, reuse, greeting).await {
+                    return Ok(Connection::line(line, true, true));
+                }
+                let opened = connect::open(way, &self.clients).await?;
+                if let Opened::Http2(session) = &opened {
+                    // It has changed its mind.
+                    list.is_http1.set(false);
+                    list.add(session);
+                }
+                return Ok(Connection::opened(opened, scheme, true));
             }
             Turn::Open(opening) => opening,
         };
@@ -187,18 +192,18 @@ impl Carriers {
         None
     }
 
-    /// Tells of a replica that does not prove who it is, once a minute.
-    pub(super) fn tell(&self, endpoint: &Endpoint, error: &io::Error) {
+    /// Tells of a replica that does not speak as it should, once a minute.
+    pub(super) fn tell(&self, endpoint: &Endpoint, what: &str, error: &io::Error) {
         let Endpoint { name, id, vitals, .. } = endpoint;
         let now = Instant::now();
         let mut told = self.told.borrow_mut();
         let since = told.entry(vitals.serial());
         let recent = |at: Instant| now.duration_since(at) < TELL_EVERY;
         if matches!(&since, Entry::Occupied(at) if recent(*at.get())) {
-            debug!(replica = %name, address = %id.address, %error, "No TLS with a replica");
+            debug!(replica = %name, address = %id.address, %error, "{what}");
         } else {
             since.insert_entry(now);
-            warn!(replica = %name, address = %id.address, %error, "No TLS with a replica");
+            warn!(replica = %name, address = %id.address, %error, "{what}");
         }
     }
 
@@ -234,13 +239,13 @@ impl Connection {
         let line = match &mut self.carrier {
             Carrier::Line(line) => line,
             Carrier::Stream(stream) => {
-                let sent = terms.wait(stream.send(request)).await?;
+                let sent = terms.wait(stream.send(request, endpoint)).await?;
                 return match sent {
                     Ok(response) => Ok(response.map(AnswerBody::Http2)),
                     Err(_) if upload.is_broken() => Err(terms.broken()),
-                    Err(Unanswered { cause, error }) => {
-                        let source = Box::new(error);
-                        Err(Failure { cause, error: ProxyError::Reset { endpoint, source } })
+                    Err(Unanswered { cause, error, aged, counted }) => {
+                        let error = ProxyError::Reset { endpoint, source: Box::new(error) };
+                        Err(Failure { cause, error, aged, counted })
                     }
                 };
             }
@@ -269,8 +274,8 @@ impl Connection {
         } else {
             Cause::Unanswered
         };
-        let source = Box::new(failed.into_error());
-        Err(Failure { cause, error: ProxyError::Reset { endpoint, source } })
+        let error = ProxyError::Reset { endpoint, source: Box::new(failed.into_error()) };
+        Err(Failure { cause, error, aged: self.reused, counted: false })
     }
 
     /// Gives the connection back, its answer having been read to the end. Where
@@ -288,13 +293,20 @@ impl Connection {
     }
 }
 
+impl Failure {
+    /// One that says nothing of the connection.
+    fn new(cause: Cause, error: ProxyError) -> Self {
+        Self { cause, error, aged: false, counted: false }
+    }
+}
+
 impl Terms<'_> {
     /// Waits for what `sending` comes to.
     async fn wait<T>(self, sending: impl Future<Output = T>) -> Result<T, Failure> {
         let Terms { endpoint, timeouts, watch, upload, idempotent } = self;
         let began = Instant::now();
         let mut sending = pin!(sending);
-        let left = || Failure { cause: Cause::Left, error: ProxyError::Left { endpoint } };
+        let left = || Failure::new(Cause::Left, ProxyError::Left { endpoint });
         loop {
             let deadline = upload.deadline(began, timeouts);
             let repeatable = || idempotent && upload.is_whole();
@@ -314,7 +326,7 @@ impl Terms<'_> {
                 () = until(deadline) => if deadline == upload.deadline(began, timeouts) {
                     let limit = began.elapsed();
                     let error = ProxyError::ResponseTimeout { endpoint, limit };
-                    return Err(Failure { cause: Cause::Other, error });
+                    return Err(Failure::new(Cause::Other, error));
                 }
             }
         }
@@ -322,7 +334,7 @@ impl Terms<'_> {
 
     /// The client has broken off its request.
     fn broken(self) -> Failure {
-        Failure { cause: Cause::Other, error: self.upload.fault() }
+        Failure::new(Cause::Other, self.upload.fault())
     }
 }
 

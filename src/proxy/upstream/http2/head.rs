@@ -1,5 +1,7 @@
 //! The head of a request, as HTTP/2 has it.
 
+use std::net::SocketAddr;
+
 use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Parts};
 use http::{HeaderName, HeaderValue, Request, Uri, Version};
@@ -8,8 +10,12 @@ use crate::domain::upstream::Scheme;
 
 /// The request that HTTP/1.1 would send, with the fields that are of a
 /// connection left out and `Host` as its `:authority` (RFC 9113, sections 8.2.2
-/// and 8.3.1). None if that host is no authority.
-pub(super) fn of<B>(request: Request<B>, scheme: Scheme) -> Option<(Request<()>, B)> {
+/// and 8.3.1). Where that is none, it asks for `address`. None if it has no path.
+pub(super) fn of<B>(
+    request: Request<B>,
+    scheme: Scheme,
+    address: SocketAddr,
+) -> Option<(Request<()>, B)> {
     let (mut head, body) = request.into_parts();
     for name in OF_A_CONNECTION {
         head.headers.remove(name);
@@ -19,13 +25,14 @@ pub(super) fn of<B>(request: Request<B>, scheme: Scheme) -> Option<(Request<()>,
         head.headers.remove(TE);
     }
     // Nor may the authority name a user.
-    let host = head.headers.remove(HOST).filter(|host| !host.as_bytes().contains(&b'@'))?;
+    let host = head.headers.remove(HOST).filter(|host| !host.as_bytes().contains(&b'@'));
+    let named = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let mut parts = Parts::default();
     parts.scheme = Some(match scheme {
         Scheme::Https => http::uri::Scheme::HTTPS,
         Scheme::Http | Scheme::H2c => http::uri::Scheme::HTTP,
     });
-    parts.authority = Some(Authority::try_from(host.as_bytes()).ok()?);
+    parts.authority = named.or_else(|| address.to_string().parse().ok());
     parts.path_and_query = head.uri.into_parts().path_and_query;
     head.uri = Uri::from_parts(parts).ok()?;
     head.version = Version::HTTP_2;
@@ -46,6 +53,9 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 80);
 
     #[test]
     fn fields_of_a_connection_stay_here_and_host_becomes_the_authority() {
@@ -58,7 +68,7 @@ mod tests {
             .header("Cookie", "a=1; b=2")
             .body(())
             .unwrap();
-        let (head, ()) = of(request, Scheme::H2c).unwrap();
+        let (head, ()) = of(request, Scheme::H2c, ADDRESS).unwrap();
         assert_eq!(head.uri(), "http://shop.example:8080/a?b=1");
         let names: Vec<_> = head.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["te", "cookie"]);
@@ -68,15 +78,18 @@ mod tests {
     fn te_says_trailers_or_nothing() {
         let request =
             Request::get("/").header("Host", "x").header("TE", "trailers, gzip").body(()).unwrap();
-        let (head, ()) = of(request, Scheme::Https).unwrap();
+        let (head, ()) = of(request, Scheme::Https, ADDRESS).unwrap();
         assert_eq!((head.headers().len(), head.uri().scheme_str()), (0, Some("https")));
     }
 
     #[test]
-    fn a_host_that_is_no_authority_is_refused() {
+    fn where_the_host_is_no_authority_the_address_is() {
         for host in ["a b", "", "a@b@c"] {
             let request = Request::get("/").header("Host", host).body(()).unwrap();
-            assert!(of(request, Scheme::H2c).is_none(), "{host:?}");
+            let (head, ()) = of(request, Scheme::H2c, ADDRESS).unwrap();
+            assert_eq!(head.uri(), "http://10.0.0.1:80/", "{host:?}");
         }
+        let (head, ()) = of(Request::get("/").body(()).unwrap(), Scheme::H2c, ADDRESS).unwrap();
+        assert_eq!(head.uri(), "http://10.0.0.1:80/");
     }
 }

@@ -46,10 +46,12 @@ impl Body for Http2Body {
                 }
                 // A complete answer may be followed by this, where the replica
                 // does not want the rest of the request (RFC 9113, section 8.1).
+                // Whether it is complete only its length tells, since it did not
+                // end otherwise.
                 Some(Err(error))
                     if error.is_reset()
                         && error.reason() == Some(Reason::NO_ERROR)
-                        && self.left.unwrap_or(0) == 0 =>
+                        && self.left == Some(0) =>
                 {
                     self.data_ended = true;
                     return Poll::Ready(None);

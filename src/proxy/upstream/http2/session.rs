@@ -1,6 +1,6 @@
 //! One HTTP/2 connection to a replica.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::{pending, poll_fn};
 use std::io;
@@ -28,7 +28,10 @@ use crate::proxy::upstream::meter::{Metered, Traffic};
 pub(in crate::proxy) struct Session {
     pub(super) sender: RefCell<SendRequest<Bytes>>,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) opened_at: Instant,
     signs: Rc<Signs>,
+    /// Who waits for a place on one of those to the same endpoint.
+    pub(super) freed: OnceCell<Rc<Notify>>,
     driver: AbortHandle,
 }
 
@@ -47,6 +50,13 @@ struct Signs {
     over: Cell<bool>,
     /// When its last place became free.
     idle_since: Cell<Instant>,
+    /// Bytes that had been read when a request ended its idleness; none before it
+    /// was idle for the first time.
+    woken_at: Cell<Option<u64>>,
+    /// Bytes that had been read when its silence became long.
+    silent_at: Cell<Option<u64>>,
+    /// Its end has been counted against the replica.
+    charged: Cell<bool>,
     changed: Notify,
 }
 
@@ -78,11 +88,15 @@ impl Session {
             allowed: Cell::new(0),
             over: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
+            woken_at: Cell::new(None),
+            silent_at: Cell::new(None),
+            charged: Cell::new(false),
             changed: Notify::new(),
         });
         let drive = drive(address, connection, sender.clone(), Rc::clone(&signs), traffic.clone());
         let driver = tokio::task::spawn_local(drive).abort_handle();
-        let session = Self { sender: RefCell::new(sender), traffic, signs, driver };
+        let (sender, freed, opened_at) = (RefCell::new(sender), OnceCell::new(), Instant::now());
+        let session = Self { sender, traffic, opened_at, signs, freed, driver };
         let signs = &session.signs;
         signs.until(|signs| signs.allowed.get() > 0 || signs.over.get()).await;
         if signs.over.get() {
@@ -96,7 +110,16 @@ impl Session {
         if self.is_over() {
             return 0;
         }
-        self.signs.allowed.get().min(STREAMS_MAX).saturating_sub(self.signs.taken.get())
+        self.allowed().saturating_sub(self.taken())
+    }
+
+    /// Requests that it takes in all.
+    pub(super) fn allowed(&self) -> usize {
+        self.signs.allowed.get().min(STREAMS_MAX)
+    }
+
+    pub(super) fn taken(&self) -> usize {
+        self.signs.taken.get()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -105,15 +128,39 @@ impl Session {
 
     /// Since when nobody has used it; none while somebody does.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        (self.signs.taken.get() == 0).then(|| self.signs.idle_since.get())
+        (self.taken() == 0).then(|| self.signs.idle_since.get())
+    }
+
+    /// Whether it is waited for and has said nothing for long: it may be dead.
+    pub(super) fn is_silent(&self) -> bool {
+        self.taken() > 0 && self.signs.silent_at.get() == Some(self.read())
+    }
+
+    /// Whether the replica may have ended it for its age: it has said nothing
+    /// since the connection was idle.
+    pub(super) fn died_of_age(&self) -> bool {
+        self.signs.woken_at.get() == Some(self.read())
+    }
+
+    /// Whether its end has not been counted against the replica yet. It counts
+    /// once, however many requests end with it.
+    pub(super) fn charge(&self) -> bool {
+        !self.signs.charged.replace(true)
+    }
+
+    fn read(&self) -> u64 {
+        self.traffic.reading().read
     }
 
     pub(in crate::proxy::upstream) fn place(self: &Rc<Self>) -> Place {
-        let taken = self.signs.taken.get();
-        self.signs.taken.set(taken + 1);
+        let signs = &self.signs;
+        let taken = signs.taken.replace(self.taken() + 1);
         if taken == 0 {
+            // One that was just opened has not been idle.
+            let was_idle = signs.idle_since.get() > self.opened_at;
+            signs.woken_at.set(was_idle.then(|| self.read()));
             // The replica is waited for from now on.
-            self.signs.changed.notify_waiters();
+            signs.changed.notify_waiters();
         }
         Place(Rc::clone(self))
     }
@@ -130,7 +177,12 @@ impl Drop for Place {
         let signs = &self.0.signs;
         signs.taken.set(signs.taken.get().saturating_sub(1));
         signs.idle_since.set(Instant::now());
-        signs.changed.notify_waiters();
+        if signs.taken.get() == 0 && signs.over.get() {
+            signs.changed.notify_waiters();
+        }
+        if let Some(freed) = self.0.freed.get() {
+            freed.notify_one();
+        }
     }
 }
 
@@ -195,26 +247,35 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
 /// to a PING.
 async fn silent(pings: Option<PingPong>, signs: &Signs, traffic: &Traffic) {
     let Some(mut pings) = pings else { return pending().await };
+    // PINGs since the replica has said anything else, and when the next may go.
+    let (mut asked, mut ask_again) = (0, Instant::now());
+    let mut heard = traffic.reading().read;
     loop {
         signs.until(|signs| signs.taken.get() > 0).await;
-        let mut patience = SILENCE_MAX;
-        loop {
-            let heard = traffic.reading().read;
-            sleep_until(Instant::now() + patience).await;
-            if signs.taken.get() == 0 {
-                break;
-            }
-            if traffic.reading().read != heard {
-                patience = SILENCE_MAX;
-                continue;
-            }
-            match timeout(PONG_WAIT, pings.ping(Ping::opaque())).await {
-                Ok(Ok(_)) => patience = PING_AGAIN,
-                // The connection tells why itself.
-                Ok(Err(_)) => return pending().await,
-                Err(_) => return,
-            }
+        let before = traffic.reading().read;
+        if before != heard {
+            asked = 0;
         }
+        sleep_until(Instant::now() + SILENCE_MAX).await;
+        heard = traffic.reading().read;
+        if heard != before {
+            asked = 0;
+            continue;
+        }
+        if signs.taken.get() == 0 {
+            continue;
+        }
+        signs.silent_at.set(Some(heard));
+        if asked >= PINGS_MAX && Instant::now() < ask_again {
+            continue;
+        }
+        match timeout(PONG_WAIT, pings.ping(Ping::opaque())).await {
+            Ok(Ok(_)) => (asked, ask_again) = (asked + 1, Instant::now() + PING_AGAIN),
+            // The connection tells why itself.
+            Ok(Err(_)) => return pending().await,
+            Err(_) => return,
+        }
+        heard = traffic.reading().read;
     }
 }
 
@@ -226,13 +287,15 @@ struct NotHttp2;
 /// Requests that one connection carries at a time, though the replica may allow
 /// more: nginx, HAProxy and Envoy serve no more than that, and what one lost
 /// packet holds up has a bound.
-const STREAMS_MAX: usize = 100;
+pub(super) const STREAMS_MAX: usize = 100;
 
-/// What a replica may send of one answer, and of all on one connection, before
-/// the clients have taken it: enough for a gigabit at a round trip of a few
-/// milliseconds.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What a replica may send of one answer before its client has taken it: enough
+/// for a gigabit at a round trip of half a millisecond.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// What it may send of all answers on one connection: as much as they may have
+/// together, so that clients that take nothing hold up nobody else's.
+const CONNECTION_WINDOW: u32 = STREAMS_MAX as u32 * STREAM_WINDOW;
 
 /// What waits to be written of one upload.
 const SEND_BUFFER_MAX: usize = 128 * 1024;
@@ -247,8 +310,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// A PING is answered at once, whatever the application does.
 const PONG_WAIT: Duration = Duration::from_secs(5);
 
-/// Between two PINGs in one silence: servers of gRPC close a connection that
-/// sends a third one within five minutes in which they had nothing to say.
+/// PINGs that may follow each other in one silence, and the time before another
+/// one: servers of gRPC close a connection that sends more of them within five
+/// minutes in which they had nothing to say.
+const PINGS_MAX: u32 = 2;
 const PING_AGAIN: Duration = Duration::from_secs(330);
 
 #[cfg(test)]
@@ -291,9 +356,45 @@ mod tests {
         let _place = session.place();
         let began = Instant::now();
         session.signs.until(|signs| signs.over.get()).await;
-        assert_eq!(began.elapsed(), SILENCE_MAX + 2 * PING_AGAIN + PONG_WAIT);
-        let expected = [SILENCE_MAX, SILENCE_MAX + PING_AGAIN, SILENCE_MAX + 2 * PING_AGAIN];
-        assert_eq!(*pings.borrow(), expected);
+        let last = 2 * SILENCE_MAX + PING_AGAIN;
+        assert_eq!(began.elapsed(), last + PONG_WAIT);
+        assert_eq!(*pings.borrow(), [SILENCE_MAX, 2 * SILENCE_MAX, last]);
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn who_has_been_silent_for_long_is_found_dead_soon() {
+        let (session, _) = open(0).await;
+        let _place = session.place();
+        let began = Instant::now();
+        tokio::time::sleep(SILENCE_MAX + Duration::from_secs(1)).await;
+        assert!(session.is_silent() && !session.is_over());
+        session.signs.until(|signs| signs.over.get()).await;
+        assert_eq!(began.elapsed(), SILENCE_MAX + PONG_WAIT);
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn who_answers_pings_alone_is_silent_when_no_more_may_be_sent() {
+        let (session, pings) = open(9).await;
+        let _place = session.place();
+        tokio::time::sleep(3 * SILENCE_MAX - Duration::from_secs(1)).await;
+        assert_eq!((session.is_silent(), pings.borrow().len()), (false, 2));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!((session.is_silent(), pings.borrow().len()), (true, 2));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn an_end_is_of_age_only_after_a_rest_and_counts_once_else() {
+        let (session, _) = open(0).await;
+        let first = session.place();
+        assert!(!session.died_of_age(), "it has not rested yet");
+        assert_eq!((session.charge(), session.charge()), (true, false));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let second = session.place();
+        drop((first, second));
+        let _third = session.place();
+        assert!(session.died_of_age());
+        let _fourth = session.place();
+        assert!(session.died_of_age(), "who joins it meets the same end");
     }
 
     #[tokio::test(flavor = "local", start_paused = true)]

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::domain::lifecycle::State;
 use crate::domain::pool::Vitals;
 use crate::domain::upstream::Tls;
 use crate::proxy::upstream::connect::Unconnected;
-use crate::proxy::upstream::http2::session::{Place, Session};
-use crate::proxy::upstream::idle::IDLE_TIMEOUT;
+use crate::proxy::upstream::http2::session::{Place, STREAMS_MAX, Session};
+use crate::proxy::upstream::idle::{IDLE_TIMEOUT, Reuse, YOUNG};
 
 /// The connections, by the serial of their endpoint and by how it has proved who
 /// it is.
@@ -28,14 +29,19 @@ pub(in crate::proxy::upstream) struct List {
     vitals: Arc<Vitals>,
     tls: Option<Arc<Tls>>,
     sessions: RefCell<Vec<Rc<Session>>>,
-    /// Somebody opens one, which the others wait for.
-    opening: Cell<bool>,
-    opened: Notify,
-    /// Why the last one could not be opened.
+    /// Those that are being opened, and the requests that wait for a place.
+    opening: Cell<usize>,
+    waiting: Cell<usize>,
+    /// One has been opened or not, or a place has become free.
+    changed: Rc<Notify>,
+    /// Streams that the one allows that was opened last.
+    allowed: Cell<usize>,
+    /// Why the last one could not be opened, if it could not.
     failed: Cell<Option<Failed>>,
     /// It has chosen HTTP/1.1 when it was asked last, so that nobody waits for a
     /// connection that others could use.
     pub(in crate::proxy::upstream) is_http1: Cell<bool>,
+    used_at: Cell<Instant>,
 }
 
 /// A failure, to be told to others than the one who met it.
@@ -43,6 +49,7 @@ pub(in crate::proxy::upstream) struct List {
 struct Failed {
     kind: io::ErrorKind,
     untrusted: bool,
+    at: Instant,
 }
 
 /// What there is for one request.
@@ -50,10 +57,15 @@ pub(in crate::proxy::upstream) enum Turn<'a> {
     Place(Place),
     /// It opens a connection, which others may wait for.
     Open(Opening<'a>),
+    /// The replica chooses HTTP/1.1: it needs a connection of its own.
+    Http1,
 }
 
 /// The opening of a connection. Who waits for it goes on when it is dropped.
 pub(in crate::proxy::upstream) struct Opening<'a>(&'a List);
+
+/// A request that waits for a place.
+struct Waiting<'a>(&'a List);
 
 impl Shared {
     /// The connections to an endpoint which proves by `tls` who it is.
@@ -65,16 +77,20 @@ impl Shared {
         let mut lists = self.lists.borrow_mut();
         let lists = lists.entry(vitals.serial()).or_default();
         if let Some(list) = lists.iter().find(|list| list.tls.as_ref() == tls) {
+            list.used_at.set(Instant::now());
             return Rc::clone(list);
         }
         let list = Rc::new(List {
             vitals: Arc::clone(vitals),
             tls: tls.cloned(),
             sessions: RefCell::default(),
-            opening: Cell::new(false),
-            opened: Notify::new(),
+            opening: Cell::new(0),
+            waiting: Cell::new(0),
+            changed: Rc::default(),
+            allowed: Cell::new(STREAMS_MAX),
             failed: Cell::new(None),
             is_http1: Cell::new(false),
+            used_at: Cell::new(Instant::now()),
         });
         lists.push(Rc::clone(&list));
         list
@@ -88,10 +104,19 @@ impl Shared {
         };
         self.lists.borrow_mut().retain(|_, lists| {
             lists.retain(|list| {
-                let keeps = list.vitals.state().keeps_connections();
+                let state = list.vitals.state();
+                // As long as it takes requests it takes them on what it has.
+                let keeps = |session: &Session| match state.keeps_connections() {
+                    true => !is_old(session),
+                    false => state != State::Gone && session.idle_since().is_none(),
+                };
                 let mut sessions = list.sessions.borrow_mut();
-                sessions.retain(|session| keeps && !session.is_over() && !is_old(session));
-                !sessions.is_empty() || Rc::strong_count(list) > 1
+                sessions.retain(|session| !session.is_over() && keeps(session));
+                // Idle connections of its own last as long as what is known of it.
+                let is_known = list.is_http1.get()
+                    && state != State::Gone
+                    && now.duration_since(list.used_at.get()) < IDLE_TIMEOUT;
+                !sessions.is_empty() || is_known || Rc::strong_count(list) > 1
             });
             !lists.is_empty()
         });
@@ -99,73 +124,205 @@ impl Shared {
 }
 
 impl List {
-    /// A place on the connection that has the most of them, or the opening of
-    /// one more. Of those who come at the same time one opens it.
+    /// A place on a connection that may serve as `reuse` says, or the opening of
+    /// one more. Of those who come at the same time one opens it for as many as it
+    /// will carry.
     pub(in crate::proxy::upstream) async fn turn(
         &self,
+        reuse: Reuse,
         until: Instant,
     ) -> Result<Turn<'_>, Unconnected> {
+        let began = Instant::now();
         loop {
-            if let Some(place) = self.place() {
+            if self.is_http1.get() {
+                return Ok(Turn::Http1);
+            }
+            if let Some(place) = self.place(reuse, began) {
                 return Ok(Turn::Place(place));
             }
-            if !self.opening.get() {
-                if self.sessions.borrow().len() >= CONNECTIONS_MAX {
-                    return Err(Unconnected::Unreached(io::ErrorKind::QuotaExceeded.into()));
-                }
-                self.opening.set(true);
+            let failed = self.failed.get().filter(|failed| failed.at >= began);
+            if let Some(Failed { kind, untrusted, .. }) = failed
+                && self.opening.get() == 0
+            {
+                let error = io::Error::new(kind, "as for another request at the same time");
+                return Err(Unconnected::Alike { error, untrusted });
+            }
+            if self.may_open() {
+                self.opening.set(self.opening.get() + 1);
                 return Ok(Turn::Open(Opening(self)));
             }
-            if timeout_at(until, self.opened.notified()).await.is_err() {
-                return Err(Unconnected::Unreached(io::ErrorKind::TimedOut.into()));
-            }
-            if let Some(Failed { kind, untrusted }) = self.failed.get() {
-                let error = io::Error::new(kind, "as for another request at the same time");
-                let told = if untrusted { Unconnected::Untrusted } else { Unconnected::Unreached };
-                return Err(told(error));
+            let waiting = Waiting::new(self);
+            let changed = timeout_at(until, self.changed.notified()).await;
+            drop(waiting);
+            if changed.is_err() {
+                let error = io::ErrorKind::TimedOut.into();
+                let opens = self.opening.get() > 0;
+                let late = Unconnected::Alike { error, untrusted: false };
+                return Err(if opens { late } else { Unconnected::Full });
             }
         }
     }
 
-    fn place(&self) -> Option<Place> {
+    /// A place on the fullest connection that has one, so that the others can grow
+    /// idle.
+    fn place(&self, reuse: Reuse, began: Instant) -> Option<Place> {
         let mut sessions = self.sessions.borrow_mut();
         sessions.retain(|session| !session.is_over());
-        let best = sessions.iter().max_by_key(|session| session.room())?;
-        (best.room() > 0).then(|| best.place())
+        // There can be no better one then.
+        let is_full = sessions.len() >= CONNECTIONS_MAX;
+        let is_young = |since: Instant| since.elapsed() < YOUNG;
+        let fits = |session: &Session| match reuse {
+            Reuse::Never => session.opened_at >= began,
+            Reuse::Young => session.idle_since().is_none_or(is_young),
+            Reuse::Any => true,
+        };
+        let best = sessions
+            .iter()
+            .filter(|it| it.room() > 0 && (is_full || fits(it) && !it.is_silent()))
+            .max_by_key(|it| (it.taken(), it.idle_since()))?;
+        Some(best.place())
     }
 
-    /// Others may use it too, unless its endpoint leaves.
+    /// Whether those that are being opened will not do for all who wait.
+    fn may_open(&self) -> bool {
+        let opening = self.opening.get();
+        let wanted = (self.waiting.get() + opening + 1).div_ceil(self.allowed.get().max(1));
+        opening < wanted.min(OPENINGS_MAX)
+            && self.sessions.borrow().len() + opening < CONNECTIONS_MAX
+    }
+
+    /// Others may use it too, unless its endpoint is gone.
     pub(in crate::proxy::upstream) fn add(&self, session: &Rc<Session>) {
-        if self.vitals.state().keeps_connections() {
+        self.failed.set(None);
+        self.allowed.set(session.allowed());
+        // Only the first list that it is in counts, and there is one.
+        let _ = session.freed.set(Rc::clone(&self.changed));
+        if self.vitals.state() != State::Gone {
             self.sessions.borrow_mut().push(Rc::clone(session));
         }
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn new(list: &'a List) -> Self {
+        list.waiting.set(list.waiting.get() + 1);
+        Self(list)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
     }
 }
 
 impl Opening<'_> {
     /// Those who wait for it fail alike.
     pub(in crate::proxy::upstream) fn failed(self, why: &Unconnected) {
-        let failed = match why {
-            Unconnected::Unreached(error) => Failed { kind: error.kind(), untrusted: false },
-            Unconnected::Untrusted(error) => Failed { kind: error.kind(), untrusted: true },
-            Unconnected::NoUpgrade => return,
+        let (kind, untrusted) = match why {
+            Unconnected::Unreached(error) => (error.kind(), false),
+            Unconnected::Untrusted(error) => (error.kind(), true),
+            Unconnected::Alike { .. } | Unconnected::Full | Unconnected::NoUpgrade => return,
         };
-        self.0.failed.set(Some(failed));
-        self.0.opening.set(false);
-        self.0.opened.notify_waiters();
+        self.0.failed.set(Some(Failed { kind, untrusted, at: Instant::now() }));
     }
 }
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        // One that failed has told so already.
-        if self.0.opening.replace(false) {
-            self.0.failed.set(None);
-            self.0.opened.notify_waiters();
-        }
+        self.0.opening.set(self.0.opening.get().saturating_sub(1));
+        self.0.changed.notify_waiters();
     }
 }
 
 /// Connections of one worker to one endpoint, for 6,400 requests at a time where
 /// it allows a hundred on each.
 const CONNECTIONS_MAX: usize = 64;
+
+/// Connections that are opened to it at the same time, however many wait: what a
+/// replica that has just come can bear.
+const OPENINGS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join_all;
+    use std::time::Duration;
+
+    fn list(shared: &Shared) -> (Rc<List>, Arc<Vitals>) {
+        let vitals = Arc::new(Vitals::new(1));
+        (shared.list(&vitals, None), vitals)
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(2)
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn who_waits_for_an_opening_that_fails_has_not_failed_itself() {
+        let (list, _) = list(&Shared::default());
+        let Ok(Turn::Open(opening)) = list.turn(Reuse::Any, soon()).await else { panic!() };
+        let refused = Unconnected::Unreached(io::ErrorKind::ConnectionRefused.into());
+        let wait = async {
+            let turn = list.turn(Reuse::Any, soon()).await;
+            matches!(turn, Err(Unconnected::Alike { error, untrusted: false })
+                if error.kind() == io::ErrorKind::ConnectionRefused)
+        };
+        let waiting = async { tokio::join!(wait, list.turn(Reuse::Any, soon())) };
+        let fail = async {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            opening.failed(&refused);
+        };
+        let ((alike, other), ()) = tokio::join!(waiting, fail);
+        assert!(alike && matches!(other, Err(Unconnected::Alike { .. })));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(
+            matches!(list.turn(Reuse::Any, soon()).await, Ok(Turn::Open(_))),
+            "it is tried anew"
+        );
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn who_waits_too_long_for_an_opening_has_not_failed_itself() {
+        let (list, _) = list(&Shared::default());
+        let Ok(Turn::Open(_opening)) = list.turn(Reuse::Any, soon()).await else { panic!() };
+        let turn = list.turn(Reuse::Any, soon()).await;
+        assert!(matches!(turn, Err(Unconnected::Alike { .. })));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn as_many_are_opened_as_those_who_wait_need() {
+        let (list, _) = list(&Shared::default());
+        for (allowed, requests, expected) in
+            [(100, 90, 1), (100, 101, 2), (2, 9, 5), (1, 9, OPENINGS_MAX)]
+        {
+            list.allowed.set(allowed);
+            let opened = Cell::new(0);
+            let turns = (0..requests).map(|_| async {
+                let turn = list.turn(Reuse::Any, soon()).await;
+                let opens = matches!(turn, Ok(Turn::Open(_)));
+                opened.set(opened.get() + usize::from(opens));
+                if opens {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                }
+            });
+            join_all(turns).await;
+            assert_eq!(opened.get(), expected, "{requests} at {allowed} on each");
+        }
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn that_a_replica_chooses_http_1_1_is_known_until_it_leaves() {
+        let (shared, now) = (Shared::default(), Instant::now());
+        let (found, vitals) = list(&shared);
+        found.is_http1.set(true);
+        drop(found);
+        shared.sweep(now);
+        let turn = async { shared.list(&vitals, None).turn(Reuse::Any, soon()).await.is_ok() };
+        assert!(turn.await && shared.list(&vitals, None).is_http1.get());
+        vitals.set_state(State::Gone);
+        shared.sweep(now);
+        assert!(!shared.list(&vitals, None).is_http1.get());
+    }
+}

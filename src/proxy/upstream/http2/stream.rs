@@ -1,6 +1,7 @@
 //! One request on a shared connection.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -31,6 +32,10 @@ pub(in crate::proxy) struct Stream {
 pub(in crate::proxy::upstream) struct Unanswered {
     pub(in crate::proxy::upstream) cause: Cause,
     pub(in crate::proxy::upstream) error: h2::Error,
+    /// The replica may have ended the connection for its age.
+    pub(in crate::proxy::upstream) aged: bool,
+    /// Another request has met the end of the same connection.
+    pub(in crate::proxy::upstream) counted: bool,
 }
 
 impl Stream {
@@ -38,34 +43,51 @@ impl Stream {
         Self { place, scheme, upload: None }
     }
 
-    /// Sends the request and waits for the head of its answer.
+    /// Sends the request and waits for the head of its answer. One that names no
+    /// host asks for `address`.
     pub(in crate::proxy::upstream) async fn send(
         &mut self,
         request: Request<RequestBody>,
+        address: SocketAddr,
     ) -> Result<Response<Http2Body>, Unanswered> {
-        let written = || self.place.session().traffic.reading().written;
-        let before = written();
-        let answer = match self.begin(request) {
+        let before = self.written();
+        let answer = match self.begin(request, address) {
             Ok((answer, upload)) => {
                 self.upload = upload;
                 answer
             }
-            Err(error) => return Err(Unanswered { cause: begin_failed(&error), error }),
+            Err(error) => {
+                // If it has ended, whoever was on it has told of that.
+                let cause = begin_failed(&error);
+                return Err(Unanswered { cause, error, aged: true, counted: true });
+            }
         };
-        let failed = |error: h2::Error| {
-            // What others have sent meanwhile cannot be told from what is of this
-            // request, so that only silence proves that none of it went.
-            let unsent = written() == before;
-            let cause = match () {
-                () if was_refused(&error) => Cause::Refused,
-                () if unsent => Cause::Unsent,
-                () => Cause::Unanswered,
-            };
-            Unanswered { cause, error }
-        };
-        let (head, body) = answer.await.map_err(failed)?.into_parts();
+        let (head, body) = answer.await.map_err(|error| self.failed(error, before))?.into_parts();
         let body = Http2Body::new(body, &head.headers);
         Ok(Response::from_parts(head, body))
+    }
+
+    /// Why no answer came, where `before` bytes had been written before the
+    /// request was.
+    fn failed(&self, error: h2::Error, before: u64) -> Unanswered {
+        // What others have sent meanwhile cannot be told from what is of this
+        // request, so that only silence proves that none of it went.
+        let unsent = self.written() == before;
+        let cause = match () {
+            () if was_refused(&error) => Cause::Refused,
+            () if error.is_reset() && (error.is_remote() || error.is_library()) => Cause::Reset,
+            () if unsent => Cause::Unsent,
+            () => Cause::Unanswered,
+        };
+        let session = self.place.session();
+        let has_ended = matches!(cause, Cause::Unsent | Cause::Unanswered);
+        let aged = has_ended && session.died_of_age();
+        let counted = has_ended && !aged && !session.charge();
+        Unanswered { cause, error, aged, counted }
+    }
+
+    fn written(&self) -> u64 {
+        self.place.session().traffic.reading().written
     }
 
     /// Hands the head to the connection, and has the body sent by a task if there
@@ -73,9 +95,10 @@ impl Stream {
     fn begin(
         &self,
         request: Request<RequestBody>,
+        address: SocketAddr,
     ) -> Result<(ResponseFuture, Option<AbortHandle>), h2::Error> {
         let malformed = || h2::Error::from(Reason::PROTOCOL_ERROR);
-        let (head, body) = head::of(request, self.scheme).ok_or_else(malformed)?;
+        let (head, body) = head::of(request, self.scheme, address).ok_or_else(malformed)?;
         let ended = body.is_end_stream();
         let mut sender = self.place.session().sender.borrow().clone();
         let (answer, stream) = sender.send_request(head, ended)?;
@@ -117,8 +140,6 @@ async fn upload(mut body: RequestBody, mut stream: SendStream<Bytes>) {
 /// None if the body broke off, or the replica wants no more of it.
 async fn send(body: &mut RequestBody, stream: &mut SendStream<Bytes>) -> Option<()> {
     loop {
-        // Nothing is taken from the client that the replica does not take.
-        wait_for_room(stream, 1).await?;
         let frame = tokio::select! {
             biased;
             _ = poll_fn(|context| stream.poll_reset(context)) => return None,
@@ -127,6 +148,7 @@ async fn send(body: &mut RequestBody, stream: &mut SendStream<Bytes>) -> Option<
         let Some(frame) = frame else { return stream.send_data(Bytes::new(), true).ok() };
         match frame.ok()?.into_data() {
             Ok(mut data) => {
+                // Nothing more is taken from the client before the replica takes it.
                 while !data.is_empty() {
                     let room = wait_for_room(stream, data.len()).await?;
                     let piece = data.split_to(room.min(data.len()));
@@ -137,7 +159,13 @@ async fn send(body: &mut RequestBody, stream: &mut SendStream<Bytes>) -> Option<
                     }
                 }
             }
-            Err(frame) => return stream.send_trailers(frame.into_trailers().ok()?).ok(),
+            Err(frame) => {
+                let fields = frame.into_trailers().ok()?;
+                if fields.is_empty() {
+                    return stream.send_data(Bytes::new(), true).ok();
+                }
+                return stream.send_trailers(fields).ok();
+            }
         }
     }
 }
