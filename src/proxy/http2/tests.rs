@@ -248,7 +248,7 @@ impl Served {
 fn connect(room: usize) -> (DuplexStream, Served) {
     let (client, server) = duplex(room);
     let resources = Rc::new(Resources::new(parts()));
-    let task = spawn_local(serve::serve(Rc::clone(&resources), server, &[], visitor()));
+    let task = spawn_local(serve(Rc::clone(&resources), server, &[], visitor()));
     (client, Served { resources, task, began: Instant::now() })
 }
 

@@ -228,7 +228,7 @@ impl Ledger {
     /// Whether a stream was unanswered, which it is no more.
     fn settle(&mut self, stream: u32) -> bool {
         let place = self.unanswered.iter().position(|&it| it == stream);
-        place.inspect(|&place| drop(self.unanswered.remove(place))).is_some()
+        place.map(|place| self.unanswered.remove(place)).is_some()
     }
 
     /// Whether one more stream may be reset that we have not answered.
