@@ -5,12 +5,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
+use tokio::time::Instant;
 
 /// The bytes that wait for the client of one connection, in all its streams.
 #[derive(Debug)]
 pub(super) struct Account {
     limit: usize,
     held: Cell<usize>,
+    /// When some of it was last sent, or it began to be held.
+    moved_at: Cell<Instant>,
     waits: RefCell<Vec<Waker>>,
 }
 
@@ -24,12 +27,26 @@ pub(super) struct Piece {
 
 impl Account {
     pub(super) fn new(limit: usize) -> Rc<Self> {
-        Rc::new(Self { limit, held: Cell::new(0), waits: RefCell::default() })
+        let moved_at = Cell::new(Instant::now());
+        Rc::new(Self { limit, held: Cell::new(0), moved_at, waits: RefCell::default() })
     }
 
     pub(super) fn piece(self: &Rc<Self>, bytes: Bytes) -> Piece {
+        if self.held.get() == 0 {
+            self.moved_at.set(Instant::now());
+        }
         self.held.set(self.held.get() + bytes.len());
         Piece { bytes, account: Rc::clone(self) }
+    }
+
+    /// Whether anything is held.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.get() > 0
+    }
+
+    /// When the client last took something, or was first given something to take.
+    pub(super) fn moved_at(&self) -> Instant {
+        self.moved_at.get()
     }
 
     /// How much more may be held, once it is anything.
@@ -47,6 +64,9 @@ impl Account {
     }
 
     fn sent(&self, bytes: usize) {
+        if bytes > 0 {
+            self.moved_at.set(Instant::now());
+        }
         self.held.set(self.held.get().saturating_sub(bytes));
         if self.held.get() < self.limit {
             for waker in self.waits.take() {

@@ -44,8 +44,13 @@ struct Limits {
     head_bytes: u32,
     /// What a client may send of one body before it is taken, in bytes.
     stream_window: u32,
-    /// The same of all bodies of a connection.
+    /// The same of all bodies of a connection: enough for all of them, since bodies
+    /// that nobody takes must not hold up the others. A connection costs as much
+    /// as its client has sent of it.
     connection_window: u32,
+    /// What small DATA frames that wait may cost beside their bytes, which is as
+    /// many bytes as each has fewer than 256: whole windows of small messages.
+    small_frames: usize,
     /// Of one answer, unsent, in bytes.
     stream_buffer: usize,
     /// Of all answers of a connection, unsent, in bytes.
@@ -69,10 +74,11 @@ impl Default for Limits {
             connection_stall: Duration::from_secs(60),
             farewell: Duration::from_secs(5),
             last_words: Duration::from_secs(1),
-            streams: 100,
+            streams: STREAMS,
             head_bytes: 32 * 1024,
-            stream_window: 256 * 1024,
-            connection_window: 1024 * 1024,
+            stream_window: STREAM_WINDOW,
+            connection_window: STREAMS * STREAM_WINDOW,
+            small_frames: 16 * 1024 * 1024,
             stream_buffer: 64 * 1024,
             connection_buffer: 1024 * 1024,
             resets_remembered: 100,
@@ -81,6 +87,12 @@ impl Default for Limits {
         }
     }
 }
+
+const STREAMS: u32 = 100;
+
+/// So little that all streams may have it, and so much that one gets on over a
+/// long line.
+const STREAM_WINDOW: u32 = 128 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use h2::{Reason, SendStream};
 use http_body::Body;
 use tokio::time::sleep;
 
+use crate::domain::http::hop_by_hop;
 use crate::proxy::http2::account::{Account, Piece};
 use crate::proxy::http2::stream::Shared;
 use crate::proxy::request::{Broken, ResponseBody};
@@ -31,11 +32,10 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    /// Sends all of `body`, and asks it for no more than the client takes.
+    /// Sends all of `body`, and asks it for no more than one frame that the client
+    /// has no room for: its end and its trailers need none.
     pub(super) async fn send(&mut self, body: &mut ResponseBody) -> Result<(), Unsent> {
         loop {
-            self.stream.reserve_capacity(1);
-            self.room().await?;
             let Some(frame) = self.next(body).await? else {
                 return self.put(Bytes::new(), true);
             };
@@ -54,7 +54,8 @@ impl Outgoing<'_> {
                     }
                 }
                 Err(frame) => {
-                    let Ok(trailers) = frame.into_trailers() else { continue };
+                    let Ok(mut trailers) = frame.into_trailers() else { continue };
+                    hop_by_hop::strip_response(&mut trailers);
                     self.stream.reserve_capacity(0);
                     return self.stream.send_trailers(trailers).map_err(|_| Unsent::Left);
                 }

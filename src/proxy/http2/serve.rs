@@ -142,7 +142,14 @@ impl Watch {
             loop {
                 let served = poll_all(&mut streams, context);
                 match connection.poll_accept(context) {
-                    Poll::Ready(Some(Ok((request, respond)))) => {
+                    Poll::Ready(Some(Ok((request, mut respond)))) => {
+                        if let Some(Farewell::Leaving(since)) = farewell
+                            && since.elapsed() >= shared.limits.farewell
+                        {
+                            // It has not heard us, or will not.
+                            respond.send_reset(Reason::REFUSED_STREAM);
+                            continue;
+                        }
                         requests += 1;
                         if requests == shared.limits.requests && farewell.is_none() {
                             connection.graceful_shutdown();
@@ -195,7 +202,7 @@ impl Watch {
         idle_since: Option<Instant>,
         context: &mut Context<'_>,
     ) -> Option<Due> {
-        let Shared { wire, limits, .. } = shared;
+        let Shared { wire, limits, account, .. } = shared;
         let mut passed = |deadline| self.clock.has_passed(context, deadline);
         if let Some(Farewell::Closing(since)) = farewell {
             return passed(since + limits.last_words).then_some(Due::Cut);
@@ -219,6 +226,18 @@ impl Watch {
         if !has_begun && passed(started + limits.preface) {
             return Some(Due::Abuse(Abuse::Preface));
         }
+        if idle_since.is_some() && account.is_held() {
+            // The streams are served, but their answers are still on their way.
+            if passed(account.moved_at() + limits.stall) {
+                wire.abuse.set(Some(Abuse::Stalled));
+                return Some(Due::Cut);
+            }
+            return None;
+        }
+        // What has been written is not taken yet.
+        let idle_since = idle_since
+            .filter(|_| wire.blocked_since.get().is_none())
+            .map(|since| since.max(account.moved_at()));
         match (idle_since, farewell) {
             (Some(since), Some(Farewell::Leaving(leaving))) => {
                 passed(since.max(leaving) + limits.farewell).then_some(Due::Cut)
@@ -241,13 +260,14 @@ fn poll_all<F: Future<Output = ()>>(
     ended
 }
 
-fn builder(limits: &Limits) -> server::Builder {
+pub(super) fn builder(limits: &Limits) -> server::Builder {
     let mut builder = server::Builder::new();
     builder
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.head_bytes)
         .initial_window_size(limits.stream_window)
         .initial_connection_window_size(limits.connection_window)
+        .data_frame_budget(limits.small_frames)
         .max_send_buffer_size(limits.stream_buffer)
         .max_concurrent_reset_streams(limits.resets_remembered)
         .max_pending_accept_reset_streams(limits.resets_pending)

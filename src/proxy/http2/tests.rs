@@ -1,21 +1,24 @@
 //! How long a client may take, in virtual time.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::Reason;
 use h2::client::{Builder, SendRequest};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
 use http::{Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime;
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::http::forwarded::{self, Scheme};
-use crate::domain::http::http2::frames::kind;
+use crate::domain::http::http2::frames::{flag, kind};
 use crate::domain::http::http2::ledger::Abuse;
 use crate::domain::proxy_protocol::Ends;
 use crate::domain::routing::RoutingTable;
@@ -152,6 +155,104 @@ fn short_memory_ends_a_connection_that_rests_and_no_other() {
         assert_eq!(busy_served.end().await, None);
         assert_eq!(began.elapsed(), Duration::ZERO, "it has nothing left to carry");
     });
+}
+
+/// Its streams are served as soon as the last of it can be put into a buffer.
+#[test]
+fn an_answer_is_sent_to_its_end_though_its_client_is_slow_and_we_stop() {
+    run(async {
+        const STREAMS: u8 = 20;
+        // A head that is refused at once: it names two hosts.
+        let block = [0x82, 0x87, 0x84, 0x41, 1, b'a', 0x0f, 0x17, 1, b'b'];
+        let (mut client, served) = begun(64).await;
+        for number in 0..STREAMS {
+            let mut head = frame(kind::HEADERS, 2 * number + 1, &block);
+            head[4] = flag::END_HEADERS | flag::END_STREAM;
+            client.write_all(&head).await.unwrap();
+        }
+        sleep(Duration::from_secs(1)).await;
+        served.resources.bell().stop();
+        sleep(limits().farewell * 3).await;
+        let mut ended = 0;
+        let mut head = [0; 9];
+        while client.read_exact(&mut head).await.is_ok() {
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            client.read_exact(&mut payload).await.unwrap();
+            ended += u8::from(head[3] == kind::DATA && head[4] & flag::END_STREAM != 0);
+        }
+        assert_eq!(ended, STREAMS);
+        assert_eq!(served.end().await, None);
+    });
+}
+
+#[test]
+fn uploads_that_nobody_takes_leave_room_for_another() {
+    run(async {
+        let window = limits().stream_window as usize;
+        let mut taken = uploads(limits().streams, &[Bytes::from(vec![7; window])]).await;
+        let (last, _) = taken.last_mut().unwrap();
+        assert_eq!(read(last, window).await, window);
+    });
+}
+
+#[test]
+fn small_frames_may_fill_the_windows_of_streams_that_nobody_takes() {
+    run(async {
+        let window = limits().stream_window as usize;
+        let pieces = vec![Bytes::from_static(&[7; 20]); window / 20];
+        for (body, _) in &mut uploads(10, &pieces).await {
+            assert_eq!(read(body, window / 20 * 20).await, window / 20 * 20);
+        }
+    });
+}
+
+/// So many requests as the server sees them, of which all pieces have been sent
+/// and none was taken.
+async fn uploads(count: u32, pieces: &[Bytes]) -> Vec<(RecvStream, SendResponse<Bytes>)> {
+    let (client, server) = duplex(ROOM);
+    let builder = serve::builder(&limits());
+    let (opened, accepted) =
+        tokio::join!(h2::client::handshake(client), builder.handshake::<_, Bytes>(server));
+    let ((mut requests, connection), mut server) = (opened.unwrap(), accepted.unwrap());
+    spawn_local(connection);
+    let (tell, mut told) = mpsc::channel(1);
+    spawn_local(async move {
+        while let Some(Ok((request, respond))) = server.accept().await {
+            let _ = tell.send((request.into_body(), respond)).await;
+        }
+    });
+    let mut taken = Vec::new();
+    for _ in 0..count {
+        requests = requests.ready().await.unwrap();
+        let request = Request::post("https://a/").body(()).unwrap();
+        let (answer, mut body) = requests.send_request(request, false).unwrap();
+        for piece in pieces {
+            body.send_data(piece.clone(), false).unwrap();
+        }
+        spawn_local(async move {
+            let _ = answer.await;
+            drop(body);
+        });
+        taken.push(told.recv().await.unwrap());
+    }
+    // Time passes only when nobody has anything to do.
+    sleep(Duration::from_secs(1)).await;
+    spawn_local(async move {
+        pending::<()>().await;
+        drop(requests);
+    });
+    taken
+}
+
+/// How much comes of `wanted` bytes.
+async fn read(body: &mut RecvStream, wanted: usize) -> usize {
+    let mut came = 0;
+    while came < wanted {
+        let next = timeout(limits().body_idle, body.data()).await;
+        let Ok(Some(Ok(data))) = next else { break };
+        came += data.len();
+    }
+    came
 }
 
 /// A connection as it is served beside a test.

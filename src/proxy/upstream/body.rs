@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
@@ -274,6 +274,7 @@ impl Upload {
 impl Kept {
     fn keep(&mut self, frame: Frame<Bytes>) {
         let piece = match frame.into_data().map_err(Frame::into_trailers) {
+            Ok(data) if self.join(&data) => return,
             // A slice holds the whole buffer that it was read into.
             Ok(data) if data.len() < SMALL => Piece::Data(Bytes::copy_from_slice(&data)),
             Ok(data) => Piece::Data(data),
@@ -288,6 +289,23 @@ impl Kept {
         }
         self.pieces.push_back(piece);
         self.thin_out();
+    }
+
+    /// Adds `data` to a small piece that has not been sent yet, since a client may
+    /// send a body byte by byte. Whether it could.
+    fn join(&mut self, data: &[u8]) -> bool {
+        let unsent = self.pieces.len() > self.sent;
+        match self.pieces.back_mut().filter(|_| unsent) {
+            Some(Piece::Data(last)) if last.len() + data.len() <= SMALL => {
+                let joined = std::mem::take(last).try_into_mut();
+                let mut joined = joined.unwrap_or_else(|shared| BytesMut::from(&*shared));
+                joined.extend_from_slice(data);
+                *last = joined.freeze();
+                self.bytes += data.len();
+                true
+            }
+            Some(Piece::Data(_) | Piece::Trailers(_)) | None => false,
+        }
     }
 
     /// The next piece for the attempt under way.
@@ -373,3 +391,56 @@ const SMALL: usize = 4 * 1024;
 /// What is read of a body before there is a replica for it: so little that the
 /// next piece is unlikely to be more than can be kept.
 const READ_AHEAD_MAX: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use std::time::Duration;
+
+    /// Each piece costs many times a byte.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_byte_by_byte_is_kept_in_few_pieces() {
+        const IDLE: Duration = Duration::from_secs(60);
+        let (client, server) = tokio::io::duplex(1024 * 1024);
+        let (opened, accepted) = tokio::join!(
+            h2::client::handshake(client),
+            h2::server::Builder::new().data_frame_budget(1 << 24).handshake::<_, Bytes>(server)
+        );
+        let ((mut requests, connection), mut server) = (opened.unwrap(), accepted.unwrap());
+        tokio::spawn(connection);
+        let request = Request::post("https://a/").body(()).unwrap();
+        let (_answer, mut sending) = requests.send_request(request, false).unwrap();
+        let (request, _respond) = server.accept().await.unwrap().unwrap();
+        tokio::spawn(async move { while server.accept().await.is_some() {} });
+        let upload = Upload::new(ClientBody::http2(request.into_body(), None, IDLE, None));
+        let sent: Vec<u8> = (0..2 * READ_AHEAD_MAX).map(|number| (number % 251) as u8).collect();
+        for byte in &sent {
+            sending.send_data(Bytes::copy_from_slice(&[*byte]), false).unwrap();
+        }
+        assert!(tokio::time::timeout(IDLE / 2, upload.read_ahead()).await.is_err());
+        let kept = upload.kept.borrow();
+        assert_eq!((kept.bytes, kept.pieces.len()), (READ_AHEAD_MAX, READ_AHEAD_MAX / SMALL));
+        let joined: Vec<u8> = kept
+            .pieces
+            .iter()
+            .flat_map(|piece| match piece {
+                Piece::Data(data) => data.to_vec(),
+                Piece::Trailers(_) => panic!("there are none"),
+            })
+            .collect();
+        assert_eq!(joined, sent[..READ_AHEAD_MAX]);
+    }
+
+    #[test]
+    fn what_has_been_sent_is_not_added_to() {
+        let mut kept = Kept::default();
+        let piece = |text| Frame::data(Bytes::from_static(text));
+        kept.keep(piece(b"one"));
+        assert!(matches!(kept.send(), Some(Piece::Data(data)) if data == "one"));
+        kept.keep(piece(b"two"));
+        kept.keep(piece(b"three"));
+        assert!(matches!(kept.send(), Some(Piece::Data(data)) if data == "twothree"));
+        assert!(kept.send().is_none());
+    }
+}

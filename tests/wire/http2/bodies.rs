@@ -71,6 +71,33 @@ fn trailers_of_a_replica_reach_the_client() {
 }
 
 #[test]
+fn trailers_come_though_the_answer_has_used_up_the_window() {
+    let backend = Backend::answering(|_| {
+        let content = "x".repeat(65_535);
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n{content}\r\n0\r\n\
+             X-Sum: 7\r\nConnection: close\r\n\r\n"
+        )
+        .into_bytes()
+    });
+    let balancer = before(&backend);
+    run(async {
+        let client = client(&balancer).await;
+        let mut body = ask(&client, get("/")).await.await.unwrap().into_body();
+        let mut came = 0;
+        // No window is given back.
+        while let Some(data) = body.data().await {
+            came += data.unwrap().len();
+        }
+        assert_eq!(came, 65_535);
+        let trailers = tokio::time::timeout(Duration::from_secs(10), body.trailers()).await;
+        let trailers = trailers.expect("they need no window").unwrap().unwrap();
+        assert_eq!(trailers["x-sum"], "7");
+        assert!(!trailers.contains_key("connection"));
+    });
+}
+
+#[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
     let backend = Backend::answering(|_| {
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nhalf".to_vec()

@@ -101,6 +101,25 @@ fn a_reset_of_either_end_ends_the_other() {
 }
 
 #[test]
+fn a_tunnel_that_ends_with_its_connection_is_logged_as_it_was() {
+    let backend = Backend::scripted(|_, stream| {
+        stream.write_all(SWITCHED).unwrap();
+        stream.write_all(b"hello").unwrap();
+        let _ = stream.read(&mut [0]);
+        false
+    });
+    let balancer = before(&backend);
+    run(async {
+        let client = client(&balancer).await;
+        let (response, _stream) = connect(&client, "websocket").await;
+        assert_eq!(response.into_body().data().await.unwrap().unwrap(), "hello");
+    });
+    let line = balancer.access_logged("/ws");
+    assert!(line.contains("\"end\":\"tunnel_reset\""), "{line}");
+    assert!(line.contains("\"response_bytes\":5"), "{line}");
+}
+
+#[test]
 fn what_is_no_switch_is_no_tunnel() {
     for (answer, status) in [
         (ok("welcome"), 502),

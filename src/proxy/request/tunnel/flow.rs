@@ -100,10 +100,7 @@ impl Flow {
                 return Poll::Ready(Ok(()));
             }
             if self.frames.is_none_or(|frames| frames.is_between()) {
-                if self.frames.is_some_and(|frames| !frames.has_closed()) {
-                    self.give(close, to.as_mut(), context)?;
-                }
-                self.stage = Stage::Over;
+                self.end(close, to.as_mut(), context)?;
                 continue;
             }
             let mut room = [MaybeUninit::uninit(); PIECE_BYTES];
@@ -111,16 +108,35 @@ impl Flow {
             ready!(from.as_mut().poll_read(context, &mut piece))?;
             if piece.filled().is_empty() {
                 self.stage = Stage::Over;
+                continue;
             }
             let end = self.frames.as_mut().map_or(0, |frames| frames.finish(piece.filled()));
             let (rest_of_frame, next) = piece.filled().split_at_checked(end).unwrap_or_default();
             self.carried += rest_of_frame.len() as u64;
             self.give(rest_of_frame, to.as_mut(), context)?;
-            // A close frame may follow at once, and is an answer then.
-            if let Some(frames) = &mut self.frames {
-                frames.walk(next);
+            if self.frames.is_some_and(|frames| frames.is_between()) {
+                self.end(close, to.as_mut(), context)?;
+                // Nobody gets it, but a close frame in it is an answer.
+                if let Some(frames) = &mut self.frames {
+                    frames.walk(next);
+                }
             }
         }
+    }
+
+    /// Ends this way between two frames, with `close` unless one end has closed
+    /// it by itself.
+    fn end(
+        &mut self,
+        close: &[u8],
+        to: Pin<&mut impl AsyncWrite>,
+        context: &mut Context<'_>,
+    ) -> io::Result<()> {
+        self.stage = Stage::Over;
+        if self.frames.is_some_and(|frames| !frames.has_closed()) {
+            self.give(close, to, context)?;
+        }
+        Ok(())
     }
 
     /// Takes what still comes, for nobody, until a close frame has come or `from`
@@ -149,14 +165,18 @@ impl Flow {
         }
     }
 
-    /// Has `to` take of `piece` what it takes at once; the rest waits. Nothing
-    /// waits before it.
+    /// Has `to` take of `piece` what it takes at once; the rest waits, behind what
+    /// waits already.
     fn give(
         &mut self,
         mut piece: &[u8],
         mut to: Pin<&mut impl AsyncWrite>,
         context: &mut Context<'_>,
     ) -> io::Result<()> {
+        if !self.waiting.is_empty() {
+            self.waiting.extend_from_slice(piece);
+            return Ok(());
+        }
         while !piece.is_empty() {
             self.unflushed = true;
             match to.as_mut().poll_write(context, piece)? {
@@ -277,6 +297,40 @@ mod tests {
         let mut heard = Vec::new();
         client.read_to_end(&mut heard).await.unwrap();
         assert_eq!(heard, b"\x81\x05Hello\x88\0");
+    }
+
+    /// What is read with the end of a frame is given to nobody, wherever it is cut.
+    #[tokio::test]
+    async fn a_close_comes_before_whatever_follows_the_frame() {
+        let cuts: [(&[u8], &[u8]); 4] = [
+            (b"\x81\x05ne", b"ver\x88\0"),
+            (b"\x81\x05never\x81", b"\x01x\x88\0"),
+            (b"\x88\x02\x03\xe8", b""),
+            (b"\x88\x02", b"\x03\xe8"),
+        ];
+        for (next, rest) in cuts {
+            // So little room that the frame has to wait, and the close behind it.
+            for room in [4, 64] {
+                let (mut server, mut inner) = duplex(64);
+                let (mut client, mut outer) = duplex(room);
+                server.write_all(&[b"llo", next].concat()).await.unwrap();
+                let mut flow = Flow::new(true, b"\x81\x05He");
+                let closing = async {
+                    close(&mut flow, &mut inner, &mut outer).await.unwrap();
+                    drop(outer);
+                };
+                let mut heard = Vec::new();
+                let (_, read) = tokio::join!(closing, client.read_to_end(&mut heard));
+                read.unwrap();
+                assert_eq!(heard, b"\x81\x05Hello\x88\0", "{next:?} {room}");
+                assert_eq!(flow.carried(), 7);
+                // The rest of it ends what is listened for.
+                server.write_all(rest).await.unwrap();
+                poll_fn(|context| flow.poll_hear_close(Pin::new(&mut inner), context))
+                    .await
+                    .unwrap();
+            }
+        }
     }
 
     #[tokio::test]

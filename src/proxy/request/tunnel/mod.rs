@@ -47,6 +47,9 @@ struct Carrying<'a, C, U> {
     down: Flow,
     /// When something last came from either end.
     last: &'a Cell<Instant>,
+    exchange: Option<Box<Exchange>>,
+    /// How the tunnel ended: broken, if it is dropped while it carries.
+    end: &'static str,
 }
 
 impl Tunnel {
@@ -91,6 +94,8 @@ impl Tunnel {
             up: Flow::new(self.is_websocket, &early),
             down: Flow::new(self.is_websocket, b""),
             last: &last,
+            exchange: self.exchange.take(),
+            end: "tunnel_reset",
         };
         drop(early);
         let leaves = async {
@@ -102,7 +107,7 @@ impl Tunnel {
                 () = listener.stopped_for(WEBSOCKETS_END), if self.is_websocket => "balancer_stopping",
             }
         };
-        let end = tokio::select! {
+        carrying.end = tokio::select! {
             end = poll_fn(|context| carrying.poll(context)) => match end {
                 Ok(()) => "ok",
                 Err(_) => "tunnel_reset",
@@ -117,8 +122,14 @@ impl Tunnel {
                 reason
             }
         };
+    }
+}
+
+impl<C, U> Drop for Carrying<'_, C, U> {
+    /// A tunnel in a stream is dropped with its connection.
+    fn drop(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
-            exchange.tunnel_ended(carrying.up.carried(), carrying.down.carried(), end);
+            exchange.tunnel_ended(self.up.carried(), self.down.carried(), self.end);
         }
     }
 }

@@ -37,9 +37,8 @@ pub enum Abuse {
 /// How often, within [`WINDOW`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Allowances {
+    /// Of streams that we have not answered, beside one for each that we have.
     pub resets: u32,
-    /// Streams of which half may be reset in the end; fewer tell nothing.
-    pub streams_judged: u32,
     /// Streams that we reset for faults of the client.
     pub made_resets: u32,
     pub settings: u32,
@@ -57,7 +56,6 @@ impl Default for Allowances {
     fn default() -> Self {
         Self {
             resets: 100,
-            streams_judged: 200,
             made_resets: 100,
             settings: 50,
             pings: 100,
@@ -79,10 +77,14 @@ pub struct Ledger {
     unknown: Spent,
     empty_data: Spent,
     window_updates: Spent,
-    streams: u64,
-    streams_reset: u64,
     last_stream: u32,
+    /// Streams that neither side has done with, oldest first.
+    unanswered: Vec<u32>,
+    /// Answers that excuse a reset.
+    answers: Recent,
     /// Frames that need no allowance.
+    /// Resets of streams that are answered.
+    free_resets: u64,
     free_pings: u64,
     free_unknown: u64,
     free_updates: u64,
@@ -99,6 +101,15 @@ pub struct Ledger {
 struct Spent {
     /// When all of it will be back.
     until: Option<Instant>,
+}
+
+/// What has happened within the last two windows and was not taken yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    /// When the window under way began.
+    since: Option<Instant>,
+    now: u64,
+    before: u64,
 }
 
 impl Ledger {
@@ -122,8 +133,8 @@ impl Ledger {
                 self.head = Some((now, frame.flags & flag::END_HEADERS != 0));
                 if frame.stream > self.last_stream {
                     self.last_stream = frame.stream;
-                    self.streams += 1;
                     self.free_unknown += 1;
+                    return self.open(frame.stream, now);
                 }
                 return Ok(());
             }
@@ -134,10 +145,13 @@ impl Ledger {
                 return Ok(());
             }
             kind::RST_STREAM => {
-                self.streams_reset += 1;
-                let usual = self.streams < u64::from(allowed.streams_judged)
-                    || self.streams_reset * 2 <= self.streams;
-                (usual && self.resets.spend(allowed.resets, now), Abuse::Resets)
+                // Whoever leaves during an answer has let us give it.
+                let within = if self.settle(frame.stream) {
+                    self.may_reset(now)
+                } else {
+                    take(&mut self.free_resets) || self.may_reset(now)
+                };
+                (within, Abuse::Resets)
             }
             kind::SETTINGS => {
                 self.began = true;
@@ -181,15 +195,45 @@ impl Ledger {
                 self.free_pings += 1;
                 self.free_updates += UPDATES_PER_DATA;
             }
-            kind::RST_STREAM
+            kind::HEADERS if self.settle(frame.stream) => {
+                self.free_resets += 1;
+                self.answers.add(now);
+            }
+            kind::RST_STREAM => {
+                if self.settle(frame.stream) {
+                    self.free_resets += 1;
+                }
                 if !OUR_REASONS.contains(&frame.detail)
-                    && !self.made_resets.spend(self.allowances.made_resets, now) =>
-            {
-                return Err(Abuse::MadeResets);
+                    && !self.made_resets.spend(self.allowances.made_resets, now)
+                {
+                    return Err(Abuse::MadeResets);
+                }
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Notes a stream that waits for its answer.
+    fn open(&mut self, stream: u32, now: Instant) -> Result<(), Abuse> {
+        self.unanswered.push(stream);
+        if self.unanswered.len() <= UNANSWERED_MAX {
+            return Ok(());
+        }
+        // No client has so many that heeds what we allow.
+        self.unanswered.remove(0);
+        if self.may_reset(now) { Ok(()) } else { Err(Abuse::Resets) }
+    }
+
+    /// Whether a stream was unanswered, which it is no more.
+    fn settle(&mut self, stream: u32) -> bool {
+        let place = self.unanswered.iter().position(|&it| it == stream);
+        place.map(|place| self.unanswered.remove(place)).is_some()
+    }
+
+    /// Whether one more stream may be reset that we have not answered.
+    fn may_reset(&mut self, now: Instant) -> bool {
+        self.answers.take(now) || self.resets.spend(self.allowances.resets, now)
     }
 
     /// Whether the client has sent its first frame, which is SETTINGS.
@@ -213,6 +257,29 @@ impl Spent {
             self.until = Some(until);
         }
         within
+    }
+}
+
+impl Recent {
+    fn add(&mut self, now: Instant) {
+        self.turn(now);
+        self.now += 1;
+    }
+
+    /// Whether there was one more.
+    fn take(&mut self, now: Instant) -> bool {
+        self.turn(now);
+        take(&mut self.before) || take(&mut self.now)
+    }
+
+    fn turn(&mut self, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        let passed = now.saturating_duration_since(since);
+        if passed >= WINDOW {
+            self.before = if passed < 2 * WINDOW { self.now } else { 0 };
+            self.now = 0;
+            self.since = Some(now);
+        }
     }
 }
 
@@ -267,6 +334,10 @@ pub const UPDATES_PER_DATA: u64 = 10;
 const OVERHEAD_MAX: u64 = 8;
 /// And so many of those, in bytes, before that is looked at.
 const OVERHEAD_FREE: u64 = 1024 * 1024;
+
+/// Streams whose answer is waited for: many times what may be open at once, since
+/// a client may send them before it has heard how many that are.
+const UNANSWERED_MAX: usize = 1000;
 
 const FRAME_HEAD_BYTES: u64 = 9;
 

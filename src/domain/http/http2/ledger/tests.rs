@@ -45,18 +45,73 @@ fn an_allowance_comes_back_evenly() {
 }
 
 #[test]
-fn more_than_half_of_many_streams_may_not_be_reset() {
+fn who_resets_what_it_has_just_asked_for_is_stopped_within_about_a_hundred() {
+    let now = now();
     let mut ledger = Ledger::default();
-    let mut now = now();
-    for number in 0..200 {
-        let headers = Frame { stream: 2 * number + 1, ..frame(kind::HEADERS) };
-        assert_eq!(ledger.received(&headers, now), Ok(()));
-        now += WINDOW;
-        if number < 100 {
-            assert_eq!(ledger.received(&frame(kind::RST_STREAM), now), Ok(()));
+    for number in 0..Allowances::default().resets {
+        assert_eq!(ask(&mut ledger, number, now), Ok(()));
+        assert_eq!(ledger.received(&reset(number), now), Ok(()));
+    }
+    let next = Allowances::default().resets;
+    assert_eq!(ask(&mut ledger, next, now), Ok(()));
+    assert_eq!(ledger.received(&reset(next), now), Err(Abuse::Resets));
+}
+
+#[test]
+fn a_stream_may_be_reset_as_soon_as_its_answer_has_begun() {
+    let (mut ledger, mut now) = (Ledger::default(), now());
+    for number in 0..100_000 {
+        now += Duration::from_millis(1);
+        assert_eq!(ask(&mut ledger, number, now), Ok(()));
+        assert_eq!(answer(&mut ledger, number, now), Ok(()));
+        assert_eq!(ledger.received(&reset(number), now), Ok(()), "{number}");
+    }
+}
+
+#[test]
+fn the_more_is_answered_the_more_may_be_given_up_before() {
+    // Every so many calls of which one is given up, and how many come in a second.
+    for (every, rate) in [(100, 2000), (2, 2000), (2, 100)] {
+        let (mut ledger, mut now) = (Ledger::default(), now());
+        for number in 0..100_000 {
+            now += Duration::from_secs(1) / rate;
+            assert_eq!(ask(&mut ledger, number, now), Ok(()));
+            let ended = if number % every == 0 {
+                ledger.received(&reset(number), now)
+            } else {
+                answer(&mut ledger, number, now)
+            };
+            assert_eq!(ended, Ok(()), "{number} of {every} and {rate}");
         }
     }
-    assert_eq!(ledger.received(&frame(kind::RST_STREAM), now), Err(Abuse::Resets));
+}
+
+#[test]
+fn answers_of_long_ago_excuse_nothing() {
+    let (mut ledger, began) = (Ledger::default(), now());
+    for number in 0..10_000 {
+        assert_eq!(ask(&mut ledger, number, began), Ok(()));
+        assert_eq!(answer(&mut ledger, number, began), Ok(()));
+    }
+    let later = began + 2 * WINDOW;
+    for number in 10_000..10_100 {
+        assert_eq!(ask(&mut ledger, number, later), Ok(()));
+        assert_eq!(ledger.received(&reset(number), later), Ok(()));
+    }
+    assert_eq!(ask(&mut ledger, 10_100, later), Ok(()));
+    assert_eq!(ledger.received(&reset(10_100), later), Err(Abuse::Resets));
+}
+
+/// As when all its streams are opened in one packet, and then reset.
+#[test]
+fn who_opens_more_than_it_may_is_not_forgotten() {
+    let (mut ledger, now) = (Ledger::default(), now());
+    let allowed = u32::try_from(UNANSWERED_MAX).unwrap() + Allowances::default().resets;
+    for number in 0..allowed {
+        assert_eq!(ask(&mut ledger, number, now), Ok(()));
+    }
+    assert_eq!(ledger.unanswered.len(), UNANSWERED_MAX);
+    assert_eq!(ask(&mut ledger, allowed, now), Err(Abuse::Resets));
 }
 
 #[test]
@@ -149,6 +204,20 @@ fn every_reason_has_a_word_of_its_own() {
     words.sort_unstable();
     words.dedup();
     assert_eq!(words.len(), Abuse::ALL.len());
+}
+
+fn ask(ledger: &mut Ledger, number: u32, now: Instant) -> Result<(), Abuse> {
+    let stream = 2 * number + 1;
+    ledger.received(&Frame { length: 50, stream, ..frame(kind::HEADERS) }, now)
+}
+
+fn answer(ledger: &mut Ledger, number: u32, now: Instant) -> Result<(), Abuse> {
+    ledger.sent(&Frame { stream: 2 * number + 1, ..frame(kind::HEADERS) }, now)
+}
+
+/// As the client sends it.
+fn reset(number: u32) -> Frame {
+    Frame { stream: 2 * number + 1, detail: 8, ..frame(kind::RST_STREAM) }
 }
 
 fn frame(kind: u8) -> Frame {
