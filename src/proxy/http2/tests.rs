@@ -188,10 +188,10 @@ async fn uploads(count: u32, pieces: &[Bytes]) -> Vec<(RecvStream, SendResponse<
         tokio::join!(h2::client::handshake(client), builder.handshake::<_, Bytes>(server));
     let ((mut requests, connection), mut server) = (opened.unwrap(), accepted.unwrap());
     spawn_local(connection);
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut told) = mpsc::channel(1);
     spawn_local(async move {
         while let Some(Ok((request, respond))) = server.accept().await {
-            let _ = tell.send((request.into_body(), respond));
+            let _ = tell.send((request.into_body(), respond)).await;
         }
     });
     let mut taken = Vec::new();
