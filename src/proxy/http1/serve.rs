@@ -110,9 +110,6 @@ impl Stopping {
 
     /// True once, when a connection that was used has to end.
     fn is_due(&mut self, context: &Context<'_>, downstream: &Downstream) -> bool {
-        if downstream.was_used() {
-            self.patience = None;
-        }
         if self.told || !self.listener.hears_stop(context) {
             return false;
         }

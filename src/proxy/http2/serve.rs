@@ -142,14 +142,7 @@ impl Watch {
             loop {
                 let served = poll_all(&mut streams, context);
                 match connection.poll_accept(context) {
-                    Poll::Ready(Some(Ok((request, mut respond)))) => {
-                        if let Some(Farewell::Leaving(since)) = farewell
-                            && since.elapsed() >= shared.limits.farewell
-                        {
-                            // It has not heard us, or will not.
-                            respond.send_reset(Reason::REFUSED_STREAM);
-                            continue;
-                        }
+                    Poll::Ready(Some(Ok((request, respond)))) => {
                         requests += 1;
                         if requests == shared.limits.requests && farewell.is_none() {
                             connection.graceful_shutdown();
