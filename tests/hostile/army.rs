@@ -68,12 +68,12 @@ impl Army {
         Self { scene, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Waits until nearly all are there at once: some are always between an end
-    /// and their next beginning.
+    /// Waits until most are there at once: those who reset are sent away as soon
+    /// as they come, and others are between an end and their next beginning.
     pub(super) fn wait_until_there(&self, count: usize) {
         eventually(ARRIVAL, || {
             let peak = self.scene.peak.load(Ordering::Relaxed);
-            if peak * 10 >= count * 9 { Ok(()) } else { Err(format!("{peak} of {count} came")) }
+            if peak * 4 >= count * 3 { Ok(()) } else { Err(format!("{peak} of {count} came")) }
         });
     }
 
