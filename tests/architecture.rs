@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("live", &["domain"]),
     ("telemetry", &["domain", "config"]),
     ("tls", &["domain", "config", "telemetry"]),
-    ("discovery", &["domain", "config", "telemetry"]),
+    ("discovery", &["domain", "config", "telemetry", "tls"]),
     ("control", &["domain", "config", "telemetry", "live"]),
     ("probe", &["domain", "config", "telemetry", "live", "tls"]),
     ("proxy", &["domain", "config", "telemetry", "live", "tls"]),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 #![expect(clippy::disallowed_methods, reason = "these tests wait for real processes")]
 
+pub(crate) mod believing;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod curl;
