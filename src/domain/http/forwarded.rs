@@ -95,8 +95,8 @@ impl Downstream {
     }
 
     fn fill(&self, headers: &mut HeaderMap, name: HeaderName, ours: impl FnOnce() -> HeaderValue) {
-        // Whatever an untrusted peer sent is gone by now.
-        if !headers.contains_key(&name) {
+        // Whatever an untrusted peer sent is gone by now, and need not be looked for.
+        if !self.trusted || !headers.contains_key(&name) {
             headers.insert(name, ours());
         }
     }

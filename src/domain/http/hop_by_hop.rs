@@ -1,7 +1,7 @@
 //! Header fields that end at the next hop (RFC 9110 §7.6.1).
 
+use http::HeaderMap;
 use http::header::{CONNECTION, HeaderName, HeaderValue, TE, UPGRADE};
-use http::{HeaderMap, header};
 
 use super::refusal::Refusal;
 use super::token::list;
@@ -69,14 +69,12 @@ impl Options {
     }
 
     fn remove_from(&self, headers: &mut HeaderMap) {
-        let named = self.names().filter(|name| !is_guarded(name) && !is_usual(name));
+        let named = self.names().filter(|name| !is_usual(name) && !is_guarded(name));
         for name in named.filter_map(|name| HeaderName::from_bytes(name).ok()) {
             headers.remove(name);
         }
-        for name in &KNOWN {
-            headers.remove(name);
-        }
-        for name in KNOWN_UNCOMMON {
+        // Most heads have one of them, and asking for a name costs a hash.
+        while let Some(name) = headers.keys().find(|name| ends_here(name)).cloned() {
             headers.remove(name);
         }
     }
@@ -84,7 +82,20 @@ impl Options {
 
 /// Whether a field is about one hop, and so never passed on.
 pub fn ends_here(name: &HeaderName) -> bool {
-    KNOWN.contains(name) || KNOWN_UNCOMMON.contains(&name.as_str())
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "keep-alive"
+            | "proxy"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "http2-settings"
+    )
 }
 
 /// Options that are no names of further fields.
@@ -108,16 +119,6 @@ fn has(value: &HeaderValue, option: &[u8]) -> bool {
     list(value.as_bytes()).any(|listed| listed.eq_ignore_ascii_case(option))
 }
 
-const KNOWN: [HeaderName; 6] = [
-    CONNECTION,
-    TE,
-    header::TRANSFER_ENCODING,
-    UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-];
-const KNOWN_UNCOMMON: [&str; 5] =
-    ["keep-alive", "proxy-connection", "proxy-authentication-info", "http2-settings", "proxy"];
 const GUARDED: [&[u8]; 7] = [
     b"host",
     b"authorization",
