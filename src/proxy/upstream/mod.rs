@@ -14,7 +14,7 @@ use std::collections::hash_map::Entry;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -239,7 +239,7 @@ impl Connection {
         let line = match &mut self.carrier {
             Carrier::Line(line) => line,
             Carrier::Stream(stream) => {
-                let sent = terms.wait(stream.send(request, endpoint)).await?;
+                let sent = terms.wait(pin!(stream.send(request, endpoint))).await?;
                 return match sent {
                     Ok(response) => Ok(response.map(AnswerBody::Http2)),
                     Err(_) if upload.is_broken() => Err(terms.broken()),
@@ -251,7 +251,7 @@ impl Connection {
             }
         };
         let before = line.traffic.reading();
-        let outcome = terms.wait(line.sender.try_send_request(request)).await?;
+        let outcome = terms.wait(pin!(line.sender.try_send_request(request))).await?;
         let mut failed = match outcome {
             Ok(response) => {
                 // hyper would speak 1.0 to such a replica from now on, which
@@ -302,10 +302,9 @@ impl Failure {
 
 impl Terms<'_> {
     /// Waits for what `sending` comes to.
-    async fn wait<T>(self, sending: impl Future<Output = T>) -> Result<T, Failure> {
+    async fn wait<T>(self, mut sending: Pin<&mut impl Future<Output = T>>) -> Result<T, Failure> {
         let Terms { endpoint, timeouts, watch, upload, idempotent } = self;
         let began = Instant::now();
-        let mut sending = pin!(sending);
         let left = || Failure::new(Cause::Left, ProxyError::Left { endpoint });
         loop {
             let deadline = upload.deadline(began, timeouts);
