@@ -1,7 +1,5 @@
 //! compose/hardened.yml: no root, no capabilities, no writable file system.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
-
 use std::path::Path;
 use std::time::Duration;
 
