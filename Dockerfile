@@ -3,10 +3,16 @@
 # here (`docker build .`). The classic builder runs every stage up to its
 # target, so what needs no registry comes first.
 
+FROM scratch AS nothing
+WORKDIR /nothing
+
 FROM scratch AS settings
 LABEL org.opencontainers.image.title="Evenkeel" \
       org.opencontainers.image.description="A load balancer for Docker: label a service, scale it, watch traffic rebalance" \
       org.opencontainers.image.licenses="Apache-2.0 OR MIT"
+# The default of `--state`. A new volume there takes its owner from this folder,
+# so that it can be written also where the container never was root.
+COPY --from=nothing --chown=65532:65532 /nothing /var/lib/evenkeel
 # It starts as root to open the socket, whatever its group, and then becomes
 # this user. Admin listens beyond loopback so that its port can be published.
 # The path is for `docker exec lb evenkeel status`.

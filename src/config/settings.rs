@@ -520,7 +520,8 @@ pub static SETTINGS: [Setting; 36] = [
         value: "combined|json|off",
         absent: Absent::Value("combined"),
         help: "How each request is logged on stdout",
-        more: "`combined` is Apache's format with our fields after it, `json` one object a line.",
+        more: "`combined` is Apache's format with our fields after it, `json` one object a line; \
+               [access-log.md](access-log.md) lists the fields.",
         example: r#""json""#,
     },
     Setting {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::{Acceptor, ClientHello};
-use tokio_rustls::rustls::{self, ServerConfig, ServerConnection};
+use tokio_rustls::rustls::{self, ProtocolVersion, ServerConfig, ServerConnection};
 use tokio_rustls::server::TlsStream;
 
 use crate::domain::names::host_key;
@@ -39,6 +39,8 @@ pub(super) struct Secured {
 pub(super) struct Session {
     /// The name that the client asked for, in lower case.
     pub(super) name: Option<Arc<str>>,
+    /// The version of TLS, as the access log names it.
+    pub(super) version: &'static str,
     /// The certificate that it was shown.
     pub(super) identity: Identity,
     pub(super) auth: ClientAuth,
@@ -216,7 +218,8 @@ async fn negotiate(
         complain(resources, Kind::Certificate, client, &"it is too large to be passed on");
     }
     let Choice { identity, authorities, .. } = choice;
-    let session = Session { name, identity, auth, authorities, client: known };
+    let version = version(stream.get_ref().1);
+    let session = Session { name, version, identity, auth, authorities, client: known };
     Ok(Some(Secured { stream: Box::new(stream), session }))
 }
 
@@ -233,6 +236,16 @@ fn challenge(store: &Store, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>
     let mut protocols = hello.alpn()?;
     let is_validation = protocols.next() == Some(b"acme-tls/1") && protocols.next().is_none();
     store.challenge(hello.server_name().filter(|_| is_validation)?)
+}
+
+/// As nginx and OpenSSL name it.
+fn version(connection: &ServerConnection) -> &'static str {
+    match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        // There is no other that we speak.
+        Some(_) | None => "TLS",
+    }
 }
 
 /// A certificate as a byte sequence (RFC 8941, section 3.3.5).
@@ -298,7 +311,7 @@ mod tests {
             let Choice { identity, authorities, .. } = store.choose(None, auth).unwrap();
             let value = HeaderValue::from_static(":AA==:");
             let client = shows.then_some(ClientCert { value, not_after: until });
-            Session { name: None, identity, auth, authorities, client }
+            Session { name: None, version: "TLSv1.3", identity, auth, authorities, client }
         };
         let (now, later) = (until, until + Duration::from_secs(1));
         for (auth, shows, over, changed) in [

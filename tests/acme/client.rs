@@ -48,6 +48,17 @@ impl Secure {
         Shown { issuer: own.issuer().to_string(), serial: own.raw_serial_as_string() }
     }
 
+    /// The whole answer to a request after which the connection is closed.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub(crate) fn exchange(&mut self, request: &[u8]) -> io::Result<Vec<u8>> {
+        self.0.write_all(request)?;
+        let mut answer = Vec::new();
+        self.0.read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+
     /// The status of the answer to a GET, whose body is read.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 )]
 
 mod client;
+mod directory;
 mod pebble;
 mod renewal;
 
@@ -17,6 +18,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use client::{Secure, Shown, shown};
+use directory::{Fault, Faulty};
 use pebble::{Ports, Site, free_ports, is_installed, text};
 
 use crate::support::wait::eventually;
@@ -135,6 +137,41 @@ fn an_authority_that_has_begun_anew_gets_one_new_account_for_all_names() {
         });
     }
     assert_eq!(balancer.times_logged("ACME account made"), 1);
+}
+
+#[test]
+fn an_order_outlives_an_authority_that_fails_for_a_while() {
+    use Fault::{Broken, Busy, Lost, Nonce};
+    if !is_installed() {
+        return;
+    }
+    let (site, backend) = (Site::new(), backend());
+    let _pebble = site.pebble();
+    // Three bad nonces are one failure, since the library asks three times.
+    let [unread, passing, lost] = [
+        [Nonce, Nonce, Nonce, Nonce].as_slice(),
+        &[Nonce, Nonce, Nonce, Broken, Busy],
+        &[Nonce, Nonce, Nonce, Busy, Lost],
+    ];
+    let faulty = Faulty::new(
+        &site,
+        &[
+            ("sign-me-up", unread),
+            ("order-plz", unread),
+            ("authZ", passing),
+            ("chalZ", lost),
+            ("my-order", passing),
+            ("finalize-order", lost),
+            ("certZ", passing),
+        ],
+    );
+    let balancer = balancer_of(&site, &faulty.url, &backend, &["--acme-challenge", "http-01"]);
+    eventually(2 * WAIT, || pebbles(&site));
+    assert!(faulty.unused().is_empty(), "nothing has failed at {:?}", faulty.unused());
+    for path in ["sign-me-up", "order-plz", "finalize-order", "certZ"] {
+        assert_eq!(faulty.passed(path), 1, "{path} has cost what is limited");
+    }
+    assert!(!balancer.has_logged("the authority"), "a person is told of nothing");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::certificates::Authority;
+use crate::support::certificates::{Authority, Made};
 use crate::support::wait::eventually;
 
 /// Where the balancer listens and where the authority does, so that each can be
@@ -24,6 +24,8 @@ pub(crate) struct Ports {
 /// The folder with what both need.
 pub(crate) struct Site {
     pub(crate) ports: Ports,
+    /// For `localhost`, where directories are.
+    pub(crate) certificate: Made,
     folder: TempDir,
 }
 
@@ -57,12 +59,12 @@ impl Site {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new("directory");
-        let made = authority.issue(&["localhost"]);
-        made.write(&folder.path().join("cert.pem"), &folder.path().join("key.pem"));
+        let certificate = authority.issue(&["localhost"]);
+        certificate.write(&folder.path().join("cert.pem"), &folder.path().join("key.pem"));
         std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let [http, https, directory] = free_ports();
-        Self { ports: Ports { http, https, directory }, folder }
+        Self { ports: Ports { http, https, directory }, certificate, folder }
     }
 
     pub(crate) fn directory(&self) -> String {
@@ -113,7 +115,8 @@ impl Site {
         let name_server = Ended::start(&mut command, other);
         let mut command = Command::new("pebble");
         command.arg("-config").arg(&path).args(["-dnsserver", &names_at, "-strict"]);
-        command.env("PEBBLE_VA_NOSLEEP", "1");
+        // What fails by chance here fails by plan in [`super::directory`].
+        command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
         let server = Ended::start(&mut command, directory);
         Pebble { _server: server, _names: name_server }
     }

@@ -1,13 +1,12 @@
 //! A renewal while clients are served.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::client::{Secure, shown};
+use super::directory::{answer, serve};
 use super::pebble::{Site, is_installed};
 use super::{NAME, WAIT, backend, balancer_of, issued};
 use crate::support::wait::eventually;
@@ -66,37 +65,21 @@ fn a_renewal_drops_no_connection_and_new_handshakes_see_the_new_certificate() {
 /// A directory in front of pebble, which knows nothing of renewal information
 /// (RFC 9773): it says "at once", but only after it was told to.
 fn directory_with_advice(site: &Site, hurry: Arc<AtomicBool>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let own = format!("http://{}", listener.local_addr().unwrap());
     let pebble = format!("https://localhost:{}", site.ports.directory);
-    let directory = format!(
-        r#"{{"newNonce": "{pebble}/nonce-plz", "newAccount": "{pebble}/sign-me-up",
-            "newOrder": "{pebble}/order-plz", "revokeCert": "{pebble}/revoke-cert",
-            "keyChange": "{pebble}/rollover-account-key", "renewalInfo": "{own}/advice"}}"#
-    );
+    let head = "200 OK\r\nContent-Type: application/json\r\nRetry-After: 21600";
     let advice = r#"{"suggestedWindow": {"start": "2020-01-01T00:00:00Z",
         "end": "2020-01-02T00:00:00Z"}}"#;
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let (directory, hurry) = (directory.clone(), Arc::clone(&hurry));
-            thread::spawn(move || {
-                let mut asked = String::new();
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                while !asked.ends_with("\r\n\r\n") && reader.read_line(&mut asked).unwrap() > 0 {}
-                let body = if asked.starts_with("GET /advice/") {
-                    let _ = eventually_true(&hurry);
-                    advice
-                } else {
-                    &directory
-                };
-                let _ = write!(
-                    stream,
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nRetry-After: 21600\r\n\
-                     Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                    body.len()
-                );
-            });
+    let own = serve(site, move |asked, own| {
+        if asked.is_for("/advice/") {
+            let _ = eventually_true(&hurry);
+            return Some(answer(head, advice));
         }
+        let directory = format!(
+            r#"{{"newNonce": "{pebble}/nonce-plz", "newAccount": "{pebble}/sign-me-up",
+                "newOrder": "{pebble}/order-plz", "revokeCert": "{pebble}/revoke-cert",
+                "keyChange": "{pebble}/rollover-account-key", "renewalInfo": "{own}/advice"}}"#
+        );
+        Some(answer(head, &directory))
     });
     format!("{own}/dir")
 }

@@ -4,6 +4,7 @@ mod backup;
 mod churn;
 mod edge;
 mod explains;
+mod hardened;
 mod image;
 mod pin;
 mod quickstart;

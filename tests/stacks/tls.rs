@@ -96,13 +96,19 @@ async fn a_certificate_is_replaced_under_connections_that_stay() {
 }
 
 fn start(engine: &Engine) -> (Stack, TempDir) {
-    let certs = tempfile::Builder::new().prefix("evk-certs-").tempdir().unwrap();
-    fs::set_permissions(certs.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    make(certs.path());
+    let certs = folder();
     let folder = certs.path().to_str().unwrap().to_owned();
     let stack = Stack::start(engine, "tls/docker-compose.yml", &[], vec![("CERTS", folder)]);
     stack.wait_until_ready(3);
     (stack, certs)
+}
+
+/// A folder with a certificate and its key, for the balancer to read.
+pub(super) fn folder() -> TempDir {
+    let certs = tempfile::Builder::new().prefix("evk-certs-").tempdir().unwrap();
+    fs::set_permissions(certs.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    make(certs.path());
+    certs
 }
 
 /// A certificate and its key, as the README makes them, put in place together.
@@ -137,7 +143,8 @@ fn shown<T>(line: &TlsStream<T>) -> Vec<u8> {
     line.get_ref().1.peer_certificates().unwrap().first().unwrap().to_vec()
 }
 
-fn ask(stack: &Stack, certs: &TempDir, arguments: &[&str]) -> Answer {
+/// The answer to one who trusts that certificate alone.
+pub(super) fn ask(stack: &Stack, certs: &TempDir, arguments: &[&str]) -> Answer {
     let trusted = certs.path().join("site.crt");
     let fixed = ["--cacert", trusted.to_str().unwrap(), "https://localhost/"];
     let answer = curl(stack.address("443").port(), &[&fixed, arguments].concat());

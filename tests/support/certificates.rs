@@ -10,15 +10,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
 };
-use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, ServerConfig};
 
 /// Signs what it is asked to.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -106,6 +108,16 @@ impl Made {
 
     pub(crate) fn der(&self) -> Vec<CertificateDer<'static>> {
         CertificateDer::pem_slice_iter(self.chain.as_bytes()).map(Result::unwrap).collect()
+    }
+
+    /// How a server speaks that shows it.
+    pub(crate) fn server(&self) -> ServerConfig {
+        ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(self.der(), self.key_der())
+            .unwrap()
     }
 
     pub(crate) fn key_der(&self) -> PrivateKeyDer<'static> {

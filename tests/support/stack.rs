@@ -252,8 +252,8 @@ impl Stack {
 }
 
 impl Drop for Stack {
-    /// Removes every container and network of the project, also what compose
-    /// does not know of. It must not panic: a failed test is on its way.
+    /// Removes every container, network and volume of the project, also what
+    /// compose does not know of. It must not panic: a failed test is on its way.
     fn drop(&mut self) {
         // Side by side, since each takes the Engine a while.
         let remove =
@@ -265,6 +265,9 @@ impl Drop for Stack {
         }
         for id in self.mine(&["network", "ls"]) {
             let _ = answers(&["docker", "network", "rm", &id]);
+        }
+        for name in self.mine(&["volume", "ls"]) {
+            let _ = answers(&["docker", "volume", "rm", &name]);
         }
     }
 }

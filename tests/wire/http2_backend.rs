@@ -126,13 +126,7 @@ impl Call {
 
 /// How a replica with this certificate speaks TLS, with these protocols.
 pub(crate) fn by_tls(made: &Made, protocols: &[&str]) -> Speech {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(made.der(), made.key_der())
-        .unwrap();
+    let mut config = made.server();
     config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
     Speech { tls: Some(Arc::new(config)), ..Speech::default() }
 }

@@ -34,6 +34,25 @@ fn a_pool_with_tls_is_served_by_https_and_plain_http_is_sent_there() {
 }
 
 #[test]
+fn the_access_log_tells_how_a_connection_is_encrypted_and_nothing_of_a_clear_one() {
+    let backends = [teller()];
+    let balancer = before_pools(&[("web", &backends, "")], HTTPS);
+    let mut named = Secure::connect(balancer.https(), Some("shop.example"));
+    named.ask_at("/first", "shop.example", "");
+    named.ask_at("/second", "other.example", "");
+    for path in ["/first", "/second"] {
+        let line = balancer.access_logged(path);
+        assert!(line.contains(r#""tls":"TLSv1.3","sni":"shop.example","#), "{line}");
+    }
+    Secure::connect(balancer.https(), None).ask_at("/unnamed", "shop.example", "");
+    let line = balancer.access_logged("/unnamed");
+    assert!(line.contains(r#""tls":"TLSv1.3","sni":null,"#), "{line}");
+    Client::connect(balancer.http).send(get("/clear")).answer();
+    let line = balancer.access_logged("/clear");
+    assert!(!line.contains("tls") && !line.contains("sni"), "{line}");
+}
+
+#[test]
 fn with_redirect_https_off_both_are_served() {
     let backends = [teller()];
     let labels = "tls = \"file\"\nredirect_https = false";

@@ -69,8 +69,7 @@ pub(super) fn settle(
     served: Option<&Served>,
     voice: &mut Voice,
 ) -> bool {
-    let find = |setting| group.labels.iter().find(|it| it.label.setting == Some(setting));
-    if let Some(known) = find(Setting::Tls).filter(|_| settings.tls.is_some()) {
+    if let Some(known) = group.find(Setting::Tls).filter(|_| settings.tls.is_some()) {
         if served.is_some_and(|served| !served.https) {
             voice.no_https(known);
         }
@@ -78,7 +77,7 @@ pub(super) fn settle(
             certificates(known, group, rule, voice);
         }
     }
-    match find(Setting::TlsClient) {
+    match group.find(Setting::TlsClient) {
         Some(known) if served.is_some_and(|served| !served.client_ca) => {
             voice.no_client_ca(known);
             true

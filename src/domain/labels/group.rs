@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::labels::own::{Known, Own, is_reserved};
-use crate::domain::labels::schema::{self, Label};
+use crate::domain::labels::schema::{self, Label, Setting};
 use crate::domain::labels::unknown::{self, Guess};
 use crate::domain::labels::voice::Voice;
 
@@ -111,6 +111,10 @@ impl<'a> Groups<'a> {
 }
 
 impl<'a> Group<'a> {
+    pub(super) fn find(&self, setting: Setting) -> Option<&Known<'a>> {
+        self.labels.iter().find(|known| known.label.setting == setting)
+    }
+
     fn push(&mut self, label: &'static Label, name: &'a str, own: Own<'a>) {
         let same =
             |it: &&mut Known<'_>| it.label.key == label.key && label.is_one_name(it.name, name);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::domain::auth::Users;
-use crate::domain::labels::own::Known;
 use crate::domain::labels::rate::Pace;
 use crate::domain::labels::value::InvalidValue;
 use crate::domain::limit::Rate;
@@ -56,23 +55,6 @@ impl Guards {
         let on = Arc::clone(&self.page_on);
         Some(Middleware::ErrorPage(Arc::new(ErrorPage { page, on })))
     }
-}
-
-/// Labels that say more about another one which is not there, with that one's key.
-pub(super) fn alone<'l, 'a>(
-    labels: &'l [Known<'a>],
-) -> impl Iterator<Item = (&'l Known<'a>, &'static str)> {
-    labels.iter().filter_map(|known| {
-        let needed = match known.label.key {
-            "rate.burst" | "rate.by" => "rate",
-            "auth.forward.headers" => "auth.forward",
-            "error_page.on" => "error_page",
-            "tls.client" => "tls",
-            _ => return None,
-        };
-        let has_it = labels.iter().any(|other| other.label.key == needed);
-        (!has_it).then_some((known, needed))
-    })
 }
 
 /// A size from 1 byte to 1 TiB.

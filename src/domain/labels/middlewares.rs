@@ -10,7 +10,6 @@ use crate::domain::labels::compress::CompressionWish;
 use crate::domain::labels::cors::CorsLabels;
 use crate::domain::labels::group::Group;
 use crate::domain::labels::guards::Guards;
-use crate::domain::labels::own::Known;
 use crate::domain::labels::redirect::Strip;
 use crate::domain::labels::schema::Setting;
 use crate::domain::labels::value::{self, InvalidValue};
@@ -70,35 +69,23 @@ impl Middlewares {
         list.into_iter().flatten().collect()
     }
 
-    /// Tells of labels that do nothing by themselves, or contradict others.
+    /// Tells of labels that contradict others, or do nothing as they stand.
     pub(super) fn tell(&self, group: &Group<'_>, rule: &Rule, voice: &mut Voice) {
-        let find = |setting| group.labels.iter().find(|it| it.label.setting == Some(setting));
-        let below =
-            |head: &str, known: &Known<'_>| known.label.head() == head && known.label.key != head;
-        for (setting, head, what) in
-            [(Setting::Redirect, "redirect", "where to"), (Setting::Cors, "cors", "the origins")]
-        {
-            if find(setting).is_none() {
-                for known in group.labels.iter().filter(|known| below(head, known)) {
-                    voice.alone(known, &group.stem, head, what);
-                }
-            }
-        }
-        if let Some(known) = find(Setting::StripPrefix)
+        if let Some(known) = group.find(Setting::StripPrefix)
             && self.strip == Some(Strip::Matched)
-            && find(Setting::Path).is_none()
+            && group.find(Setting::Path).is_none()
         {
-            voice.alone(known, &group.stem, "path", "the prefixes");
+            voice.without(known, &group.stem, "path", "the prefixes");
         }
         let takes_preflights = rule.conditions.as_ref().is_none_or(|conditions| {
             conditions.methods.is_empty() || conditions.methods.contains(&Method::OPTIONS)
         });
-        if let Some(known) = find(Setting::Cors)
+        if let Some(known) = group.find(Setting::Cors)
             && !takes_preflights
         {
             voice.without_preflights(known, &group.stem);
         }
-        if let Some(known) = find(Setting::CorsCredentials)
+        if let Some(known) = group.find(Setting::CorsCredentials)
             && self.cors.contradicts()
         {
             voice.any_with_credentials(known, &group.stem);

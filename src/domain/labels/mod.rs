@@ -11,6 +11,7 @@ mod group;
 mod guards;
 mod health;
 mod middlewares;
+mod needs;
 mod own;
 pub mod path;
 mod rate;

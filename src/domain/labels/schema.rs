@@ -1,4 +1,4 @@
-//! The one table of labels: what each means, whom it concerns, whether this version reads it.
+//! The one table of labels: what each means, whom it concerns, what it takes.
 
 use std::fmt::Write as _;
 
@@ -11,8 +11,7 @@ pub struct Label {
     pub scope: Scope,
     /// It says who may pass: where it cannot be used, the route closes.
     pub guard: bool,
-    /// None: known, but not supported yet.
-    pub setting: Option<Setting>,
+    pub setting: Setting,
     pub meaning: &'static str,
     /// What holds without it; empty if nothing does.
     pub default: &'static str,
@@ -29,7 +28,7 @@ pub enum Scope {
     Rule,
 }
 
-/// The labels that this version reads.
+/// What a label sets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Setting {
     Pool,
@@ -123,11 +122,7 @@ impl Label {
     /// Whether two names of a family are one. Those of headers are, whatever
     /// their case; those of query parameters differ.
     pub fn is_one_name(&self, one: &str, other: &str) -> bool {
-        if self.setting == Some(Setting::Query) {
-            one == other
-        } else {
-            one.eq_ignore_ascii_case(other)
-        }
+        if self.setting == Setting::Query { one == other } else { one.eq_ignore_ascii_case(other) }
     }
 
     /// `timeout` for `timeout.connect`.
@@ -274,7 +269,7 @@ pub fn markdown() -> String {
         let _ = write!(page, "\n## {title}\n\n{note}\n\n{HEADINGS}");
         for label in LABELS.iter().filter(|label| label.scope == *scope) {
             let guard = if label.guard { " **guard**" } else { "" };
-            let takes = label.setting.map_or("*not supported yet*", Setting::takes);
+            let takes = label.setting.takes();
             let Label { key, meaning, default, .. } = label;
             let _ = writeln!(page, "| `lb.{key}`{guard} | {meaning} | {takes} | {default} |");
         }
@@ -285,15 +280,13 @@ pub fn markdown() -> String {
 macro_rules! labels {
     (@guard guard) => { true };
     (@guard plain) => { false };
-    (@setting later) => { None };
-    (@setting $setting:ident) => { Some(Setting::$setting) };
     ($($scope:ident $guard:ident $setting:ident $key:literal $meaning:literal $default:literal;)*) => {
         /// Every label, in the order of the manual.
         pub const LABELS: &[Label] = &[$(Label {
             key: $key,
             scope: Scope::$scope,
             guard: labels!(@guard $guard),
-            setting: labels!(@setting $setting),
+            setting: Setting::$setting,
             meaning: $meaning,
             default: $default,
         }),*];
@@ -426,7 +419,6 @@ One label puts a container into a pool: `lb.pool=api`. All else has a default.
 - `file:PATH` names a file beneath `--label-files DIR` (`/etc/evenkeel/labels`), by
   its path there or in full: no links, at most 1 MiB. It is read again within 10 s of a
   change; while it cannot be read, what it held last counts, and that is told.
-- A label that this version does not support yet is reported too.
 ";
 
 #[cfg(test)]

@@ -67,9 +67,8 @@ impl UpstreamTls {
         voice: &mut Voice,
     ) -> Option<Arc<Tls>> {
         if scheme == Some(Scheme::Https) {
-            let is_ca = |known: &&Known<'_>| known.label.setting == Some(Setting::UpstreamTlsCa);
             if self.insecure
-                && let Some(known) = group.labels.iter().find(is_ca)
+                && let Some(known) = group.find(Setting::UpstreamTlsCa)
             {
                 voice.beside_insecure(known, &group.stem);
             }
@@ -79,7 +78,7 @@ impl UpstreamTls {
             return (tls != Tls::default()).then(|| Arc::new(tls));
         }
         for known in group.labels.iter().filter(|known| known.label.head() == "upstream") {
-            voice.alone(known, &group.stem, "scheme", "`https`");
+            voice.without(known, &group.stem, "scheme", "`https`");
         }
         None
     }
@@ -108,8 +107,7 @@ pub(super) fn is_unasked(
     voice: &mut Voice,
 ) -> bool {
     let unasked = !path.starts_with('/') && scheme == Some(Scheme::Http);
-    let is_path = |known: &&Known<'_>| known.label.setting == Some(Setting::HealthPath);
-    if unasked && let Some(known) = group.labels.iter().find(is_path) {
+    if unasked && let Some(known) = group.find(Setting::HealthPath) {
         voice.needs_http2(known, &group.stem);
     }
     unasked

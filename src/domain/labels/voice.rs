@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::files::{Content, Files};
 use crate::domain::labels::LabelSettings;
 use crate::domain::labels::own::{self, Known, Own};
-use crate::domain::labels::schema::{self, Label, Setting};
+use crate::domain::labels::schema::{self, Setting};
 use crate::domain::labels::unknown::Guess;
 use crate::domain::labels::value::{self, InvalidValue};
 use crate::domain::names::HostPattern;
@@ -141,23 +141,6 @@ impl Voice {
         self.tell(known.own, &message, format!("keep one of them; {effect}"));
     }
 
-    /// A label of a later version.
-    pub(super) fn unsupported(&mut self, own: Own<'_>, label: &Label) {
-        let hint = if label.guard {
-            format!("remove it if the route need not be restricted by it; {CLOSED}")
-        } else {
-            "remove it; this version goes on without it".to_owned()
-        };
-        self.tell(own, "is not supported yet", hint);
-    }
-
-    /// A label that does nothing where the label `other` does not say `what`.
-    pub(super) fn alone(&mut self, known: &Known<'_>, stem: &str, other: &str, what: &str) {
-        let stem = shown(stem);
-        let hint = format!("add `{stem}.{other}` with {what}, or remove it");
-        self.tell(known.own, &format!("has no effect without `{stem}.{other}`"), hint);
-    }
-
     /// Authorities, where nothing is verified.
     pub(super) fn beside_insecure(&mut self, known: &Known<'_>, stem: &str) {
         let other = format!("`{}.upstream.tls.insecure`", shown(stem));
@@ -181,17 +164,11 @@ impl Voice {
         self.tell(known.own, &what, hint);
     }
 
-    /// A label that says more about another one, which is not there.
-    pub(super) fn without(&mut self, known: &Known<'_>, stem: &str, needed: &str) {
-        let what = format!("has no effect without `{stem}.{needed}`");
-        let closed = if known.label.guard { doubt(true) } else { String::new() };
-        self.tell(known.own, &what, format!("add `{stem}.{needed}`, or remove it{closed}"));
-    }
-
-    /// A label of the compression, where nothing says that there is any.
-    pub(super) fn without_compress(&mut self, known: &Known<'_>, stem: &str) {
-        let hint = format!("add `{stem}.compress=true`, or remove it");
-        self.tell(known.own, &format!("has no effect without `{stem}.compress`"), hint);
+    /// A label that does nothing where the label `needed` does not say `what`.
+    pub(super) fn without(&mut self, known: &Known<'_>, stem: &str, needed: &str, what: &str) {
+        let needed = format!("`{}.{needed}`", shown(stem));
+        let hint = format!("add {needed} with {what}, or remove it{}", doubt(known.label.guard));
+        self.tell(known.own, &format!("has no effect without {needed}"), hint);
     }
 
     /// TLS, which no listener speaks.

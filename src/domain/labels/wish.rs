@@ -15,7 +15,7 @@ use crate::domain::labels::upstream::{self, UpstreamTls};
 use crate::domain::labels::value::{self, InvalidValue};
 use crate::domain::labels::voice::Voice;
 use crate::domain::labels::{
-    LabelSettings, auth, conditions, cors, edge, error_page, guards, rate, redirect,
+    LabelSettings, auth, conditions, cors, edge, error_page, guards, needs, rate, redirect,
 };
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::pool::PoolSettings;
@@ -52,23 +52,19 @@ impl<'a> Wish<'a> {
     pub(super) fn read(group: &Group<'a>, settings: &LabelSettings, voice: &mut Voice) -> Self {
         let mut wish = Self { closed: group.doubted, ..Self::default() };
         for known in &group.labels {
-            let usable = match (known.label.setting, known.contested) {
-                (None, _) => {
-                    voice.unsupported(known.own, known.label);
-                    false
-                }
-                (Some(_), Some(other)) => {
-                    voice.contested(known, other);
-                    false
-                }
-                (Some(setting), None) => match wish.take(known, setting, settings, voice) {
+            let setting = known.label.setting;
+            let usable = if let Some(other) = known.contested {
+                voice.contested(known, other);
+                false
+            } else {
+                match wish.take(known, setting, settings, voice) {
                     Ok(()) => true,
                     Err(InvalidValue::Unread) => false,
                     Err(fault) => {
                         voice.invalid(known, setting, &fault);
                         false
                     }
-                },
+                }
             };
             wish.closed |= known.label.guard && !usable;
         }
@@ -77,19 +73,14 @@ impl<'a> Wish<'a> {
         let tls = std::mem::take(&mut wish.upstream_tls);
         wish.settings.upstream_tls = tls.settle(wish.scheme, group, voice);
         wish.settle_check(group, voice);
-        for (known, needed) in guards::alone(&group.labels) {
-            voice.without(known, &group.stem, needed);
-            wish.closed |= known.label.guard;
-        }
+        wish.closed |= needs::settle(group, voice);
         let served = settings.served.as_ref();
         wish.closed |= edge::settle(group, &wish.settings, &wish.rule, served, voice);
-        Self::settle_compression(group, voice);
         wish.settle_middlewares(group, voice);
         wish
     }
 
-    /// Without a path nothing is asked, and the other labels of the check are
-    /// told to have no effect.
+    /// Without a path nothing is asked.
     fn settle_check(&mut self, group: &Group<'a>, voice: &mut Voice) {
         let check = std::mem::take(&mut self.check);
         let path = self.health_path.take();
@@ -98,12 +89,6 @@ impl<'a> Wish<'a> {
         self.settings.health = path.map(|path| {
             Arc::new(HealthCheck { asks: health::asks(&path), proxy_protocol, ..check })
         });
-        let is_path = |known: &Known<'_>| known.label.setting == Some(Setting::HealthPath);
-        if !group.labels.iter().any(is_path) {
-            for known in group.labels.iter().filter(|known| known.label.head() == "health") {
-                voice.alone(known, &group.stem, "health.path", "the path to ask");
-            }
-        }
     }
 
     /// Most groups ask for none.
@@ -115,16 +100,6 @@ impl<'a> Wish<'a> {
             self.middlewares.tell(group, &self.rule, voice);
             let middlewares = std::mem::take(&mut self.middlewares);
             self.settings.middlewares = middlewares.into_list(&self.rule);
-        }
-    }
-
-    /// Labels that say how to compress, where none says that anything is.
-    fn settle_compression(group: &Group<'a>, voice: &mut Voice) {
-        let is_main = |known: &Known<'_>| known.label.setting == Some(Setting::Compress);
-        if !group.labels.iter().any(is_main) {
-            for known in group.labels.iter().filter(|known| known.label.head() == "compress") {
-                voice.without_compress(known, &group.stem);
-            }
         }
     }
 

@@ -13,10 +13,10 @@ use crate::domain::http::framing::HeadFacts;
 use crate::domain::http::refusal::Refusal;
 use crate::domain::pool::{Endpoint, Pool};
 use crate::proxy::http1::turn::Turn;
-use crate::proxy::request::downstream::Arrived;
+use crate::proxy::request::downstream::{Arrived, Visitor};
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::Upload;
-use crate::telemetry::access_log::Entry;
+use crate::telemetry::access_log::{Entry, Tls};
 
 /// One request and its answer. When it is dropped it is over, however it
 /// ended: it is counted and logged then, once.
@@ -68,6 +68,8 @@ struct Line {
     method: Option<Method>,
     target: Option<Uri>,
     version: Version,
+    /// The version of TLS and the name that was asked for.
+    tls: Option<(&'static str, Option<Arc<str>>)>,
     host: Option<HeaderValue>,
     referer: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
@@ -78,7 +80,7 @@ struct Line {
 impl Exchange {
     pub(super) fn begin<B>(
         resources: &Rc<Resources>,
-        peer: IpAddr,
+        visitor: &Visitor,
         arrived: Arrived,
         request: &Request<B>,
     ) -> Self {
@@ -88,7 +90,7 @@ impl Exchange {
         Self {
             resources: Rc::clone(resources),
             began: Instant::now(),
-            client: peer,
+            client: visitor.from.peer(),
             pool: None,
             status: None,
             sent: None,
@@ -105,7 +107,7 @@ impl Exchange {
             request_id: None,
             facts,
             turn,
-            line: logged.then(|| Box::new(Line::of(request, readable))),
+            line: logged.then(|| Box::new(Line::of(visitor, request, readable))),
         }
     }
 
@@ -201,13 +203,15 @@ impl Exchange {
 }
 
 impl Line {
-    fn of<B>(request: &Request<B>, readable: bool) -> Self {
+    fn of<B>(visitor: &Visitor, request: &Request<B>, readable: bool) -> Self {
+        let session = visitor.session.as_ref();
         let field = |name| readable.then(|| request.headers().get(name).cloned()).flatten();
         Self {
             began_at: wall_clock(),
             method: readable.then(|| request.method().clone()),
             target: readable.then(|| request.uri().clone()),
             version: request.version(),
+            tls: session.map(|session| (session.version, session.name.clone())),
             host: field(HOST),
             referer: field(REFERER),
             user_agent: field(USER_AGENT),
@@ -236,6 +240,7 @@ impl Drop for Exchange {
             method: line.method.as_ref().map_or("", Method::as_str),
             target: &target,
             version: line.version,
+            tls: line.tls.as_ref().map(|(version, sni)| Tls { version, sni: sni.as_deref() }),
             status: self.sent.map_or(status, |sent| sent.as_u16()),
             request_bytes: self.tunnelled_bytes + self.upload.as_ref().map_or(0, |it| it.bytes()),
             response_bytes: self.response_bytes,

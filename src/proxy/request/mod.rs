@@ -42,7 +42,7 @@ pub(super) async fn handle(
     request: Request<ClientBody>,
 ) -> Response<ResponseBody> {
     let mut exchange =
-        Box::new(Exchange::begin(&resources, downstream.visitor.from.peer(), arrived, &request));
+        Box::new(Exchange::begin(&resources, &downstream.visitor, arrived, &request));
     let language = Language::of(request.headers());
     let fail = |error: ProxyError, exchange| {
         let error = error.blame(downstream.fault());

@@ -20,6 +20,8 @@ pub struct Entry<'a> {
     /// As it was sent, with its query.
     pub target: &'a str,
     pub version: Version,
+    /// None of a clear connection.
+    pub tls: Option<Tls<'a>>,
     /// 0 if no answer was begun.
     pub status: u16,
     /// Of the bodies, without heads.
@@ -51,4 +53,13 @@ pub struct Entry<'a> {
     pub total_us: u64,
     /// Why it ended: `ok`, `no_route`, `client_closed`, …
     pub end: &'static str,
+}
+
+/// How the client's connection is encrypted.
+#[derive(Clone, Copy, Debug)]
+pub struct Tls<'a> {
+    /// As in `TLSv1.3`.
+    pub version: &'static str,
+    /// The name that the client asked for in the handshake, if any.
+    pub sni: Option<&'a str>,
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-pub use entry::Entry;
+pub use entry::{Entry, Tls};
 
 use crate::config::AccessLogFormat;
 use crate::telemetry::access_log::format::{Format, Second};

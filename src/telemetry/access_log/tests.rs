@@ -207,6 +207,7 @@ pub(super) fn entry(target: &str) -> Entry<'_> {
         method: "GET",
         target,
         version: Version::HTTP_11,
+        tls: None,
         status: 200,
         request_bytes: 5,
         response_bytes: 1234,

@@ -20,6 +20,7 @@ use crate::tls::acme::failure::{Failure, clean};
 use crate::tls::acme::order::{Wish, order};
 use crate::tls::acme::schedule::Window;
 use crate::tls::acme::storage::{Kept, Storage, Unread};
+use crate::tls::acme::tries::Tries;
 
 /// Who issues certificates.
 pub trait Issuer: Send + Sync + 'static {
@@ -90,9 +91,14 @@ impl Authority {
         };
         let binding = self.settings.binding.as_ref();
         let binding = binding.map(|it| ExternalAccountKey::new(it.key_id.to_string(), &it.key));
-        let directory = self.settings.directory.as_str().to_owned();
-        let made = builder().create(&wanted, directory, binding.as_ref()).await;
-        let (account, credentials) = made.map_err(|error| of_account(error.into()))?;
+        let directory = self.settings.directory.as_str();
+        let mut tries = Tries::new();
+        let (account, credentials) = loop {
+            match builder().create(&wanted, directory.to_owned(), binding.as_ref()).await {
+                Ok(made) => break made,
+                Err(error) => tries.again_if_unread(error).await.map_err(of_account)?,
+            }
+        };
         info!(directory = %self.settings.directory, account = account.id(), "ACME account made");
         let text = serde_json::to_string(&credentials)
             .map_err(|error| Failure::Ours(clean(&error.to_string())))?;

@@ -12,6 +12,7 @@ mod keeper;
 mod order;
 mod schedule;
 mod storage;
+mod tries;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Identifier, NewOrder,
-    Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeHandle, ChallengeType,
+    Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
@@ -12,6 +12,7 @@ use crate::domain::names::{Host, HostPattern};
 use crate::tls::acme::challenge::{Board, Kind, Up};
 use crate::tls::acme::failure::{Failure, clean};
 use crate::tls::acme::storage::Kept;
+use crate::tls::acme::tries::Tries;
 use crate::tls::pem;
 
 /// What is ordered.
@@ -28,14 +29,8 @@ pub struct Wish {
 pub(super) async fn order(account: &Account, board: &Board, wish: &Wish) -> Result<Kept, Failure> {
     let mut order = begin(account, wish).await?;
     let up = answer(&mut order, board, wish).await?;
-    let decided = order.poll_ready(&PATIENCE).await;
+    decide(&mut order).await?;
     drop(up);
-    match decided {
-        Ok(OrderStatus::Ready) => {}
-        Ok(_) => return Err(why(&mut order).await.unwrap_or_else(undecided)),
-        // An order tells that it failed, its authorization why.
-        Err(error) => return Err(why(&mut order).await.unwrap_or_else(|| error.into())),
-    }
     finish(order, &wish.name).await
 }
 
@@ -43,19 +38,30 @@ async fn begin(account: &Account, wish: &Wish) -> Result<Order, Failure> {
     let names = [Identifier::Dns(wish.name.as_str().to_owned())];
     let plain = NewOrder::new(&names);
     let Some(replaced) = wish.replaces.clone() else {
-        return Ok(account.new_order(&plain).await?);
+        return place(account, &plain).await;
     };
     let replacing = NewOrder::new(&names).replaces(replaced);
-    match account.new_order(&replacing).await.map_err(Failure::from) {
-        Ok(order) => Ok(order),
+    match place(account, &replacing).await {
         // That it replaces another is a courtesy; it is ordered all the same.
-        Err(failure) if failure.is_of_the_replaced() => Ok(account.new_order(&plain).await?),
-        Err(failure) => Err(failure),
+        Err(failure) if failure.is_of_the_replaced() => place(account, &plain).await,
+        placed => placed,
+    }
+}
+
+/// Places an order, which is not done twice where it may have been done once.
+async fn place(account: &Account, wanted: &NewOrder<'_>) -> Result<Order, Failure> {
+    let mut tries = Tries::new();
+    loop {
+        match account.new_order(wanted).await {
+            Ok(order) => return Ok(order),
+            Err(error) => tries.again_if_unread(error).await?,
+        }
     }
 }
 
 /// Answers the challenge of each name and has the authority look.
 async fn answer(order: &mut Order, board: &Board, wish: &Wish) -> Result<Vec<Up>, Failure> {
+    read(order).await?;
     let kind = wish.challenge;
     let refused = |words: String| Failure::Order { kind: None, words };
     let mut up = Vec::new();
@@ -78,9 +84,57 @@ async fn answer(order: &mut Order, board: &Board, wish: &Wish) -> Result<Vec<Up>
             .ok_or_else(|| refused(format!("it offers no {kind} for this name")))?;
         let key = challenge.key_authorization();
         up.push(board.put_up(kind, &wish.name, &challenge.token, &key)?);
-        challenge.set_ready().await?;
+        look(&mut challenge).await?;
     }
     Ok(up)
+}
+
+/// Has the authority look. Where the answer was lost, it may not want to hear it
+/// again; the order tells then what it has found.
+async fn look(challenge: &mut ChallengeHandle<'_>) -> Result<(), Failure> {
+    let mut tries = Tries::new();
+    let mut is_told = false;
+    while let Err(error) = challenge.set_ready().await {
+        match tries.again(error).await {
+            Ok(()) => is_told = true,
+            Err(Failure::Order { .. }) if is_told => break,
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
+}
+
+/// Has every authorization of the order read.
+async fn read(order: &mut Order) -> Result<(), Failure> {
+    let mut tries = Tries::new();
+    'all: loop {
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            if let Err(error) = authorization {
+                tries.again(error).await?;
+                // Those that have been read are not asked for again.
+                continue 'all;
+            }
+        }
+        return Ok(());
+    }
+}
+
+/// Waits until the authority has looked, and has found that the name is ours.
+async fn decide(order: &mut Order) -> Result<(), Failure> {
+    let mut tries = Tries::new();
+    loop {
+        let failure = match order.poll_ready(&PATIENCE).await {
+            Ok(OrderStatus::Ready) => return Ok(()),
+            Ok(_) => undecided(),
+            Err(error) => match tries.again(error).await {
+                Ok(()) => continue,
+                Err(failure) => failure,
+            },
+        };
+        // An order tells that it failed, its authorization why.
+        return Err(why(order).await.unwrap_or(failure));
+    }
 }
 
 /// What the authority found instead of what was up.
@@ -116,8 +170,8 @@ async fn finish(mut order: Order, name: &Host) -> Result<Kept, Failure> {
     let mut params = CertificateParams::new([name.as_str().to_owned()]).map_err(ours)?;
     params.distinguished_name = DistinguishedName::new();
     let request = params.serialize_request(&key).map_err(ours)?;
-    order.finalize_csr(request.der()).await?;
-    let chain = order.poll_certificate(&PATIENCE).await?;
+    finalize(&mut order, request.der()).await?;
+    let chain = fetch(&mut order).await?;
     let text = format!("{}{chain}", key.serialize_pem());
     let unusable = |why: String| Failure::Order {
         kind: None,
@@ -129,6 +183,33 @@ async fn finish(mut order: Order, name: &Host) -> Result<Kept, Failure> {
         return Err(unusable("it is for another name".to_owned()));
     }
     Ok(Kept { certificate, text: text.into() })
+}
+
+/// Hands in the request for a certificate. Where the answer was lost, the order
+/// knows whether it has come.
+async fn finalize(order: &mut Order, request: &[u8]) -> Result<(), Failure> {
+    let mut tries = Tries::new();
+    loop {
+        let Err(error) = order.finalize_csr(request).await else { return Ok(()) };
+        tries.again(error).await?;
+        loop {
+            match order.refresh().await {
+                Ok(state) if state.status == OrderStatus::Ready => break,
+                Ok(_) => return Ok(()),
+                Err(error) => tries.again(error).await?,
+            }
+        }
+    }
+}
+
+async fn fetch(order: &mut Order) -> Result<String, Failure> {
+    let mut tries = Tries::new();
+    loop {
+        match order.poll_certificate(&PATIENCE).await {
+            Ok(chain) => return Ok(chain),
+            Err(error) => tries.again(error).await?,
+        }
+    }
 }
 
 /// Authorities look within seconds, a few times, from several places.

@@ -63,7 +63,7 @@ impl Second {
 fn combined(entry: &Entry<'_>, second: &Second, to: &mut Vec<u8>) {
     address(entry.client, to);
     to.extend_from_slice(b" - ");
-    user(entry.user, to);
+    field(entry.user.map(str::as_bytes), to);
     to.extend_from_slice(b" [");
     to.extend_from_slice(second.apache.as_bytes());
     to.extend_from_slice(b"] \"");
@@ -81,17 +81,10 @@ fn combined(entry: &Entry<'_>, second: &Second, to: &mut Vec<u8>) {
         escape(header.unwrap_or(b"-"), to);
         to.push(b'"');
     }
-    for (key, text) in texts(entry) {
+    let secured = [("tls", entry.tls.map(|tls| tls.version.as_bytes())), ("sni", sni(entry))];
+    for (key, text) in secured.into_iter().chain(texts(entry)) {
         pair(key, to);
-        match text {
-            Some(text) if is_plain(text) => to.extend_from_slice(text),
-            Some(text) => {
-                to.push(b'"');
-                escape(text, to);
-                to.push(b'"');
-            }
-            None => to.push(b'-'),
-        }
+        field(text, to);
     }
     pair("upstream", to);
     match entry.upstream {
@@ -112,19 +105,20 @@ fn combined(entry: &Entry<'_>, second: &Second, to: &mut Vec<u8>) {
 }
 
 /// A field among others that are separated by spaces.
-fn user(user: Option<&str>, to: &mut Vec<u8>) {
-    match user {
-        Some(user) if is_plain(user.as_bytes()) => to.extend_from_slice(user.as_bytes()),
-        Some(user) => {
+fn field(text: Option<&[u8]>, to: &mut Vec<u8>) {
+    match text {
+        Some(text) if is_plain(text) => to.extend_from_slice(text),
+        Some(text) => {
             to.push(b'"');
-            escape(user.as_bytes(), to);
+            escape(text, to);
             to.push(b'"');
         }
         None => to.push(b'-'),
     }
 }
 
-/// One object; its keys are always all there, in this order.
+/// One object; its keys are always all there, in this order, but for those of
+/// TLS, which a clear connection does not have.
 fn json(entry: &Entry<'_>, second: &Second, micros: u32, to: &mut Vec<u8>) {
     to.extend_from_slice(b"{\"time\":\"");
     to.extend_from_slice(second.iso.as_bytes());
@@ -137,6 +131,12 @@ fn json(entry: &Entry<'_>, second: &Second, micros: u32, to: &mut Vec<u8>) {
     }
     key("version", to);
     quoted(version(entry.version).as_bytes(), to);
+    if let Some(tls) = entry.tls {
+        key("tls", to);
+        quoted(tls.version.as_bytes(), to);
+        key("sni", to);
+        nullable(sni(entry), to);
+    }
     for (name, value) in
         [("status", u64::from(entry.status)), ("response_bytes", entry.response_bytes)]
     {
@@ -150,10 +150,7 @@ fn json(entry: &Entry<'_>, second: &Second, micros: u32, to: &mut Vec<u8>) {
     ];
     for (name, text) in headers.into_iter().chain(texts(entry)) {
         key(name, to);
-        match text {
-            Some(text) => quoted(text, to),
-            None => to.extend_from_slice(b"null"),
-        }
+        nullable(text, to);
     }
     key("upstream", to);
     match entry.upstream {
@@ -184,6 +181,11 @@ fn texts<'a>(entry: &Entry<'a>) -> [(&'static str, Option<&'a [u8]>); 7] {
         ("replica", entry.replica.map(str::as_bytes)),
         ("container", entry.container.map(short_id)),
     ]
+}
+
+/// Names in handshakes have the bound of host names, so no other is needed here.
+fn sni<'a>(entry: &Entry<'a>) -> Option<&'a [u8]> {
+    entry.tls?.sni.map(str::as_bytes)
 }
 
 fn numbers(entry: &Entry<'_>) -> [(&'static str, Option<u64>); 6] {
@@ -247,6 +249,13 @@ fn quoted(text: &[u8], to: &mut Vec<u8>) {
         }
     }
     to.push(b'"');
+}
+
+fn nullable(text: Option<&[u8]>, to: &mut Vec<u8>) {
+    match text {
+        Some(text) => quoted(text, to),
+        None => to.extend_from_slice(b"null"),
+    }
 }
 
 fn json_letter(letter: char, to: &mut Vec<u8>) {

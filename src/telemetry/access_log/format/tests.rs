@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::telemetry::access_log::Tls;
 use crate::telemetry::access_log::tests::entry;
 
 #[test]
@@ -11,7 +12,7 @@ fn a_combined_line_is_apaches_with_our_fields_after_it() {
     assert_eq!(
         line(Format::Combined, &entry("/a?b=c")),
         "192.0.2.7 - - [31/Jan/2026:23:59:59 +0000] \"GET /a?b=c HTTP/1.1\" 200 1234 \"-\" \
-         \"curl/8.5.0\" host=shop.example request_id=r-1 pool=shop/web project=shop service=web \
+         \"curl/8.5.0\" tls=- sni=- host=shop.example request_id=r-1 pool=shop/web project=shop service=web \
          replica=shop-web-1 container=0123456789ab upstream=172.18.0.3:8080 reused=true \
          attempts=1 request_bytes=5 wait_us=0 connect_us=- first_byte_us=850 total_us=1207 \
          end=ok\n"
@@ -42,6 +43,38 @@ fn a_json_line_is_one_object_with_its_keys_in_a_fixed_order() {
 }
 
 #[test]
+fn an_encrypted_connection_tells_its_version_of_tls_and_the_name_it_asked_for() {
+    let of = |sni| Entry { tls: Some(Tls { version: "TLSv1.3", sni }), ..entry("/") };
+    for (sni, combined, json) in [
+        (Some("shop.example"), "tls=TLSv1.3 sni=shop.example host=", "\"sni\":\"shop.example\","),
+        (Some("a\n\""), "tls=TLSv1.3 sni=\"a\\x0a\\x22\" host=", "\"sni\":\"a\\u000a\\\"\","),
+        (None, "tls=TLSv1.3 sni=- host=", "\"sni\":null,"),
+    ] {
+        let written = line(Format::Combined, &of(sni));
+        assert!(written.contains(combined), "{written}");
+        let written = line(Format::Json, &of(sni));
+        assert!(written.contains(&format!("\"tls\":\"TLSv1.3\",{json}\"status\":")), "{written}");
+    }
+}
+
+#[test]
+fn every_field_is_in_the_manual_in_the_order_of_json() {
+    let secured = Entry { tls: Some(Tls { version: "TLSv1.3", sni: None }), ..entry("/") };
+    let json = line(Format::Json, &secured);
+    let parts = json.split("\":");
+    let keys =
+        parts.filter_map(|part| Some(part.rsplit_once('"')?.1)).filter(|it| !it.contains('}'));
+    let page = include_str!("../../../../docs/access-log.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert!(
+        keys.clone().eq(rows.clone()),
+        "{:?}\n{:?}",
+        Vec::from_iter(keys),
+        Vec::from_iter(rows)
+    );
+}
+
+#[test]
 fn what_is_missing_is_a_dash_or_null() {
     let nothing = Entry {
         method: "",
@@ -58,7 +91,10 @@ fn what_is_missing_is_a_dash_or_null() {
         ..entry("")
     };
     let combined = line(Format::Combined, &nothing);
-    assert!(combined.contains("\"- - HTTP/1.1\" 200 1234 \"-\" \"-\" host=- "), "{combined}");
+    assert!(
+        combined.contains("\"- - HTTP/1.1\" 200 1234 \"-\" \"-\" tls=- sni=- host=- "),
+        "{combined}"
+    );
     assert!(combined.contains(" container=- upstream=- "), "{combined}");
     let json: Value = serde_json::from_str(&line(Format::Json, &nothing)).unwrap();
     assert!(json["pool"].is_null() && json["upstream"].is_null());

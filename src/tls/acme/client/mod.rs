@@ -69,6 +69,24 @@ pub(super) enum Trouble {
     },
 }
 
+impl Trouble {
+    /// Until the same request may fare better; none if it never will.
+    pub(super) fn passes_in(&self) -> Option<Duration> {
+        match self {
+            Self::Lookup { .. }
+            | Self::Connect { .. }
+            | Self::Handshake { .. }
+            | Self::Broken { .. }
+            | Self::Unread { .. }
+            | Self::Late { .. } => Some(Duration::ZERO),
+            Self::Refused { status, retry_after, .. } => {
+                status.is_server_error().then(|| retry_after.unwrap_or_default())
+            }
+            Self::Trust(_) | Self::Url(_) => None,
+        }
+    }
+}
+
 impl Client {
     /// Trusts `authorities`, else those that the system trusts. Asks and reads
     /// nothing yet.
@@ -218,7 +236,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
 }
 
-const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
+pub(super) const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
 
 /// For one request, from the look at the name to the last byte of the answer.
 const TIME_MAX: Duration = Duration::from_secs(30);
