@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -83,7 +82,8 @@ pub(super) async fn serve(
     let answered = {
         let arrived = Arrived { facts, turn: None };
         let (resources, downstream) = (Rc::clone(&shared.resources), Rc::clone(&shared.downstream));
-        let mut answering = pin!(request::handle(resources, downstream, arrived, request));
+        // Boxed, since an answer may take long, and needs none of its room.
+        let mut answering = Box::pin(request::handle(resources, downstream, arrived, request));
         poll_fn(|context| {
             if let Poll::Ready(response) = answering.as_mut().poll(context) {
                 return Poll::Ready(Some(response));
