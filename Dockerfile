@@ -16,7 +16,9 @@ COPY --from=nothing --chown=65532:65532 /nothing /var/lib/evenkeel
 # It starts as root to open the socket, whatever its group, and then becomes
 # this user. Admin listens beyond loopback so that its port can be published.
 # The path is for `docker exec lb evenkeel status`.
-ENV PATH=/ EVENKEEL_USER=65532 EVENKEEL_ADMIN=0.0.0.0:9090
+# Huge pages, which some machines give to all, would fill what buffers of
+# connections at rest leave untouched.
+ENV PATH=/ EVENKEEL_USER=65532 EVENKEEL_ADMIN=0.0.0.0:9090 MIMALLOC_ALLOW_THP=0
 # Only this port, and no HEALTHCHECK: `whoami` runs from the same image, and a
 # backend with one exposed port and no verdict to wait for needs one label.
 EXPOSE 80

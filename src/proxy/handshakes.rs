@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::task::yield_now;
 
 use crate::domain::limit::client_network;
 
@@ -18,6 +19,7 @@ pub(super) struct Handshakes {
     /// By their arrival.
     under_way: RefCell<BTreeMap<u64, UnderWay>>,
     arrivals: Cell<u64>,
+    turns: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,15 @@ impl Handshakes {
             last.gives_way.notify_one();
         }
         Place { handshakes: self, arrival, gives_way }
+    }
+
+    /// Waits for its turn to sign and to agree on keys, which costs more than a
+    /// request does. Between two turns the sockets are looked at and whoever is
+    /// ready gets on, so that those who are served do not wait for all who come.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        let turn = self.turns.lock().await;
+        yield_now().await;
+        turn
     }
 }
 
@@ -84,6 +95,7 @@ mod tests {
     use super::*;
     use std::pin::pin;
     use std::task::{Context, Waker};
+    use tokio::task::LocalSet;
 
     #[test]
     fn the_oldest_of_the_client_with_the_most_gives_way_when_there_are_too_many() {
@@ -109,6 +121,30 @@ mod tests {
         let client = |at: u32| IpAddr::from((at + (10 << 24)).to_be_bytes());
         let places: Vec<_> = (0..=1024).map(|at| handshakes.begin(client(at))).collect();
         assert!(is_lost(&places[0]) && !is_lost(&places[1]));
+    }
+
+    #[tokio::test]
+    async fn those_who_are_served_get_on_between_two_handshakes() {
+        let steps = Rc::<RefCell<String>>::default();
+        let handshakes = Rc::<Handshakes>::default();
+        let local = LocalSet::new();
+        for _ in 0..5 {
+            let (handshakes, steps) = (Rc::clone(&handshakes), Rc::clone(&steps));
+            local.spawn_local(async move {
+                let _turn = handshakes.turn().await;
+                steps.borrow_mut().push('h');
+            });
+        }
+        let served = Rc::clone(&steps);
+        local.spawn_local(async move {
+            for _ in 0..5 {
+                served.borrow_mut().push('s');
+                yield_now().await;
+            }
+        });
+        local.await;
+        // Who is first in a round is the runtime's affair.
+        assert!(!steps.borrow().contains("hhh"), "{}", steps.borrow());
     }
 
     fn is_lost(place: &Place<'_>) -> bool {

@@ -10,11 +10,11 @@ use http::HeaderValue;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::{Acceptor, ClientHello};
 use tokio_rustls::rustls::{self, ProtocolVersion, ServerConfig, ServerConnection};
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::domain::names::host_key;
 use crate::domain::tls::ClientAuth;
@@ -181,6 +181,17 @@ async fn negotiate(
     }
     let stream = Prefixed::new(before, stream);
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    // Boxed, since who never says hello has no use for its room.
+    Box::pin(settle(resources, store, client, start)).await
+}
+
+/// Goes on once the client has said what it wants.
+async fn settle(
+    resources: &Resources,
+    store: &Store,
+    client: IpAddr,
+    start: StartHandshake<Prefixed<TcpStream>>,
+) -> Result<Option<Secured>, NotSecured> {
     let hello = start.client_hello();
     let name: Option<Arc<str>> = hello.server_name().map(|name| host_key(name).into());
     if let Some(config) = challenge(store, &hello) {
@@ -201,8 +212,10 @@ async fn negotiate(
         }
     };
     let shrink = |it: &mut ServerConnection| it.set_buffer_limit(Some(BUFFERED_BYTES_MAX));
-    let accepted = start.into_stream_with(choice.config, shrink).into_fallible().await;
-    let stream = match accepted {
+    let turn = resources.handshakes().turn().await;
+    let answered = start.into_stream_with(choice.config, shrink);
+    drop(turn);
+    let stream = match answered.into_fallible().await {
         Ok(stream) => stream,
         Err((error, mut stream)) => {
             // A reset must not overtake the alert that says what is wrong.

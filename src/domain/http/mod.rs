@@ -9,6 +9,7 @@ pub mod grpc;
 pub mod hop_by_hop;
 pub mod host;
 pub mod http2;
+pub mod own;
 pub mod refusal;
 pub mod target;
 pub(in crate::domain) mod token;

@@ -9,6 +9,7 @@ use http_body::Body as _;
 use crate::domain::http::framing::{Body, HeadFacts};
 use crate::domain::http::hop_by_hop;
 use crate::domain::http::http2::{self, Head, websocket};
+use crate::domain::http::own::own;
 use crate::domain::http::refusal::Refusal;
 use crate::proxy::http2::date;
 use crate::proxy::request::ResponseBody;
@@ -52,6 +53,7 @@ pub(super) fn answer(
     let (mut parts, body) = response.into_parts();
     parts.version = Version::HTTP_2;
     hop_by_hop::strip_response(&mut parts.headers);
+    own(&mut parts.headers);
     parts.headers.entry(DATE).or_insert_with(date::now);
     let status = parts.status;
     if status == StatusCode::NO_CONTENT {
@@ -73,6 +75,7 @@ pub(super) fn switched(response: Response<ResponseBody>) -> Response<()> {
     parts.version = Version::HTTP_2;
     parts.status = StatusCode::OK;
     hop_by_hop::strip_response(&mut parts.headers);
+    own(&mut parts.headers);
     websocket::settle(&mut parts.headers);
     parts.headers.entry(DATE).or_insert_with(date::now);
     Response::from_parts(parts, ())

@@ -10,6 +10,7 @@ use http_body::Body;
 use tokio::time::sleep;
 
 use crate::domain::http::hop_by_hop;
+use crate::domain::http::own::own;
 use crate::proxy::http2::account::{Account, Piece};
 use crate::proxy::http2::stream::Shared;
 use crate::proxy::request::{Broken, ResponseBody};
@@ -56,6 +57,7 @@ impl Outgoing<'_> {
                 Err(frame) => {
                     let Ok(mut trailers) = frame.into_trailers() else { continue };
                     hop_by_hop::strip_response(&mut trailers);
+                    own(&mut trailers);
                     self.stream.reserve_capacity(0);
                     return self.stream.send_trailers(trailers).map_err(|_| Unsent::Left);
                 }

@@ -48,7 +48,9 @@ pub(in crate::proxy) async fn serve<S>(
     });
     let started = Instant::now();
     let mut watch = Watch { clock: Clock::default(), bell: resources.bell().listen() };
-    let ended = match watch.begin(gate, &limits, started).await {
+    // Boxed, since it is large and soon over.
+    let begun = Box::pin(watch.begin(gate, &limits, started)).await;
+    let ended = match begun {
         Ok(Some(connection)) => watch.drive(connection, &shared, started).await,
         Ok(None) => {
             let is_abuse = started.elapsed() >= limits.preface;
@@ -74,6 +76,9 @@ pub(in crate::proxy) async fn serve<S>(
         }
     }
 }
+
+/// Boxed, since it is large and handed on.
+type Connection<S> = Box<server::Connection<Gate<S>, Piece>>;
 
 /// What ends a connection, other than itself.
 struct Watch {
@@ -106,14 +111,14 @@ impl Watch {
         gate: Gate<S>,
         limits: &Limits,
         started: Instant,
-    ) -> Result<Option<server::Connection<Gate<S>, Piece>>, h2::Error>
+    ) -> Result<Option<Connection<S>>, h2::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut handshake = pin!(builder(limits).handshake::<_, Piece>(gate));
         poll_fn(|context| {
             if let Poll::Ready(connection) = handshake.as_mut().poll(context) {
-                return Poll::Ready(connection.map(Some));
+                return Poll::Ready(connection.map(|connection| Some(Box::new(connection))));
             }
             let hurries = self.bell.hears_stop(context) || self.bell.hears_press(context);
             let patience = if hurries { FIRST_HEAD } else { limits.preface };
@@ -128,7 +133,7 @@ impl Watch {
     /// Serves all streams of a connection, until it ends.
     async fn drive<S>(
         &mut self,
-        mut connection: server::Connection<Gate<S>, Piece>,
+        mut connection: Connection<S>,
         shared: &Rc<Shared>,
         started: Instant,
     ) -> Result<(), h2::Error>

@@ -82,7 +82,7 @@ pub(super) async fn serve(
     let answered = {
         let arrived = Arrived { facts, turn: None };
         let (resources, downstream) = (Rc::clone(&shared.resources), Rc::clone(&shared.downstream));
-        // Apart, since it is large, and gone once the head of the answer is there.
+        // Boxed, since an answer may take long, and needs none of its room.
         let mut answering = Box::pin(request::handle(resources, downstream, arrived, request));
         poll_fn(|context| {
             if let Poll::Ready(response) = answering.as_mut().poll(context) {

@@ -6,6 +6,7 @@ use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Parts};
 use http::{HeaderName, HeaderValue, Request, Uri, Version};
 
+use crate::domain::http::own::own;
 use crate::domain::upstream::Scheme;
 
 /// The request that HTTP/1.1 would send, with the fields that are of a
@@ -27,6 +28,7 @@ pub(super) fn of<B>(
     // Nor may the authority name a user.
     let host = head.headers.remove(HOST).filter(|host| !host.as_bytes().contains(&b'@'));
     let named = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    own(&mut head.headers);
     let mut parts = Parts::default();
     parts.scheme = Some(match scheme {
         Scheme::Https => http::uri::Scheme::HTTPS,
@@ -72,6 +74,16 @@ mod tests {
         assert_eq!(head.uri(), "http://shop.example:8080/a?b=1");
         let names: Vec<_> = head.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["te", "cookie"]);
+    }
+
+    #[test]
+    fn nothing_of_a_head_keeps_what_it_was_read_from() {
+        let read = bytes::Bytes::from(b"a=1".to_vec());
+        let value = HeaderValue::from_maybe_shared(read.clone()).unwrap();
+        let request = Request::get("/").header("Cookie", value).body(()).unwrap();
+        let (head, ()) = of(request, Scheme::H2c, ADDRESS).unwrap();
+        assert_eq!(head.headers()["cookie"], "a=1");
+        assert!(read.is_unique());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::task::AbortHandle;
 
+use crate::domain::http::own::own;
 use crate::domain::retry::Cause;
 use crate::domain::upstream::Scheme;
 use crate::proxy::upstream::body::RequestBody;
@@ -160,10 +161,11 @@ async fn send(body: &mut RequestBody, stream: &mut SendStream<Bytes>) -> Option<
                 }
             }
             Err(frame) => {
-                let fields = frame.into_trailers().ok()?;
+                let mut fields = frame.into_trailers().ok()?;
                 if fields.is_empty() {
                     return stream.send_data(Bytes::new(), true).ok();
                 }
+                own(&mut fields);
                 return stream.send_trailers(fields).ok();
             }
         }
