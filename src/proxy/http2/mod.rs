@@ -40,7 +40,9 @@ struct Limits {
     /// Streams at once.
     streams: u32,
     /// Decoded fields of one head or one set of trailers, in bytes as RFC 9113
-    /// §6.5.2 counts them.
+    /// §6.5.2 counts them: more than we take, so that those that are too large
+    /// are refused as others are. h2 answers larger ones itself, without a word,
+    /// and cuts off who sends four times as much.
     head_bytes: u32,
     /// What a client may send of one body before it is taken, in bytes.
     stream_window: u32,
@@ -75,7 +77,7 @@ impl Default for Limits {
             farewell: Duration::from_secs(5),
             last_words: Duration::from_secs(1),
             streams: STREAMS,
-            head_bytes: 32 * 1024,
+            head_bytes: 64 * 1024,
             stream_window: STREAM_WINDOW,
             connection_window: STREAMS * STREAM_WINDOW,
             small_frames: 16 * 1024 * 1024,

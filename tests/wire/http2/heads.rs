@@ -112,6 +112,7 @@ fn what_could_be_read_in_two_ways_is_refused() {
             (userinfo, 400, "bad_host"),
             (crumbs, 431, "too_many_fields"),
             (tunnel, 501, "connect_refused"),
+            (with("x-large", &"x".repeat(33 * 1024)), 431, "head_too_large"),
         ] {
             let response = ask(&client, request).await.await.unwrap();
             assert_eq!(response.status().as_u16(), status, "{reason}");
@@ -119,8 +120,6 @@ fn what_could_be_read_in_two_ways_is_refused() {
             whole(response).await;
             balancer.access_logged(&format!("\"end\":\"{reason}\""));
         }
-        let response = ask(&client, with("x-large", &"x".repeat(33 * 1024))).await.await.unwrap();
-        assert_eq!(response.status(), 431);
     });
     assert!(backend.seen().is_empty());
 }
