@@ -9,6 +9,7 @@ mod gate;
 mod head;
 mod send;
 mod serve;
+mod stall;
 mod stream;
 mod tunnel_stream;
 
@@ -27,8 +28,8 @@ struct Limits {
     idle: Duration,
     /// Between two pieces of a request's body, while somebody wants them.
     body_idle: Duration,
-    /// After which an answer is reset of which the client takes nothing, and a
-    /// connection is cut that takes no byte.
+    /// After which an answer is reset of which the client takes next to nothing,
+    /// and a connection is cut that takes no byte.
     stall: Duration,
     /// After which a connection is ended on which no answer gets on, when the
     /// next one is reset.
