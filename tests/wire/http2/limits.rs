@@ -5,6 +5,7 @@ use super::raw::{
     SETTINGS, WINDOW_UPDATE, frame,
 };
 use super::{ask, before, client, get, is_served, run, whole};
+use crate::wire::pressure::resident;
 use crate::wire::{Backend, Balancer, admin, ok};
 
 #[test]
@@ -112,6 +113,7 @@ fn a_client_that_takes_nothing_holds_no_more_than_its_buffer() {
     run(async {
         const INITIAL_WINDOW_SIZE: u16 = 4;
         let mut raw = Raw::open(&balancer, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+        let before = resident(&balancer);
         for number in 0..100 {
             let stream = 2 * number + 1;
             assert!(raw.send(&frame(HEADERS, ENDS_HEADERS | ENDS_STREAM, stream, ASK)).await);
@@ -125,6 +127,9 @@ fn a_client_that_takes_nothing_holds_no_more_than_its_buffer() {
         let client = client(&balancer).await;
         let response = ask(&client, get("/")).await.await.unwrap();
         assert_eq!(whole(response).await.0.len(), 4 << 20);
+        // All of the answers would be 400 MiB.
+        let held = resident(&balancer).saturating_sub(before);
+        assert!(held < 100 << 20, "{held} bytes");
     });
 }
 
