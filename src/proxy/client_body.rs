@@ -12,6 +12,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
+use crate::domain::http::http2::fields_bytes;
+use crate::domain::http::refusal::Refusal;
+use crate::domain::http::trailers;
 use crate::proxy::http1::turn::Fault;
 
 /// What a client sends after its head.
@@ -62,6 +65,8 @@ pub(super) enum ClientBroke {
     Http2(#[from] h2::Error),
     #[error("the client stopped sending it")]
     Idle,
+    #[error(transparent)]
+    Refused(Refusal),
 }
 
 impl ClientBody {
@@ -121,6 +126,7 @@ impl ClientBroke {
     pub(super) fn fault(&self) -> Option<Fault> {
         match self {
             Self::Idle => Some(Fault::BodyTimeout),
+            Self::Refused(refusal) => Some(Fault::Body(*refusal)),
             Self::Http1(_) | Self::Http2(_) => None,
         }
     }
@@ -136,7 +142,7 @@ impl Http2Body {
         }
         if let Poll::Ready(frame) = self.poll_arrived(context) {
             self.deadline = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(ClientBroke::from)));
+            return Poll::Ready(frame);
         }
         let idle = self.idle;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(idle)));
@@ -147,7 +153,7 @@ impl Http2Body {
     fn poll_arrived(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientBroke>>> {
         if !self.read {
             if let Some(data) = ready!(self.stream.poll_data(context)) {
                 let data = data?;
@@ -158,8 +164,13 @@ impl Http2Body {
             }
             self.read = true;
         }
-        let trailers = ready!(self.stream.poll_trailers(context));
-        Poll::Ready(trailers.map(|it| it.map(Frame::trailers)).transpose())
+        let Some(fields) = ready!(self.stream.poll_trailers(context))? else {
+            return Poll::Ready(None);
+        };
+        if fields_bytes(&fields) > trailers::BYTES_MAX {
+            return Poll::Ready(Some(Err(ClientBroke::Refused(Refusal::TrailersTooLong))));
+        }
+        Poll::Ready(Some(Ok(Frame::trailers(fields))))
     }
 }
 

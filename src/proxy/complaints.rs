@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Handshake,
     Certificate,
     Crowd,
+    Http2,
 }
 
 #[derive(Debug)]
@@ -87,6 +88,7 @@ impl Kind {
             Self::Handshake => "TLS handshakes fail",
             Self::Certificate => "The client's certificate counts as not shown",
             Self::Crowd => "Connections refused",
+            Self::Http2 => "HTTP/2 connection closed",
         }
     }
 }

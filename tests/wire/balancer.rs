@@ -78,6 +78,15 @@ impl Balancer {
         wait_for(|| find(&self.access, text))
     }
 
+    /// The lines of the access log that contain `text`, once there are so many.
+    pub(crate) fn all_access_logged(&self, text: &str, count: usize) -> Vec<String> {
+        wait_for(|| {
+            let lines = self.access.lock().unwrap();
+            let found: Vec<_> = lines.iter().filter(|line| line.contains(text)).cloned().collect();
+            (found.len() >= count).then_some(found)
+        })
+    }
+
     /// The id of its process.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()

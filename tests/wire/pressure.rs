@@ -84,7 +84,7 @@ fn short_memory_ends_what_rests_and_leaves_what_is_under_way() {
 }
 
 /// What a balancer holds of memory, in bytes.
-fn resident(balancer: &Balancer) -> u64 {
+pub(super) fn resident(balancer: &Balancer) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", balancer.process())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024

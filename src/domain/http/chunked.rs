@@ -2,6 +2,7 @@
 
 use super::refusal::Refusal;
 use super::token::{is_field_value, is_tchar};
+use super::trailers;
 
 /// A scanner over the framing of one chunked body (RFC 9112 §7.1), trailers
 /// included. It holds no bytes.
@@ -125,7 +126,7 @@ impl Chunked {
 
     fn trailer(&mut self, byte: u8) -> Result<At, Refusal> {
         self.trailer_bytes += 1;
-        if self.trailer_bytes >= TRAILER_BYTES_MAX {
+        if self.trailer_bytes >= trailers::BYTES_MAX {
             return Err(Refusal::TrailersTooLong);
         }
         match (self.at, byte) {
@@ -150,7 +151,6 @@ impl Default for Chunked {
 const SIZE_DIGITS_MAX: u8 = 16;
 /// Over all chunks of a body.
 const EXTENSION_BYTES_MAX: usize = 16 * 1024;
-const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -220,7 +220,7 @@ mod tests {
         let refused = (0..20).find_map(|_| body.advance(chunk.as_bytes()).err());
         assert_eq!(refused, Some(Refusal::ChunkExtensions));
 
-        let trailers = format!("0\r\n{}", "X: a\r\n".repeat(TRAILER_BYTES_MAX / 6 + 1));
+        let trailers = format!("0\r\n{}", "X: a\r\n".repeat(trailers::BYTES_MAX / 6 + 1));
         assert_eq!(
             Chunked::new().advance(format!("{trailers}\r\n").as_bytes()),
             Err(Refusal::TrailersTooLong)

@@ -19,6 +19,10 @@ pub fn strip(trailers: &mut HeaderMap) {
     }
 }
 
+/// Trailers of one request, in bytes: as they are written in HTTP/1, decoded in
+/// HTTP/2.
+pub const BYTES_MAX: usize = 16 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,8 @@
-//! Where the frames of a WebSocket begin and end (RFC 6455, section 5.2).
+//! Where the frames of a WebSocket begin and end (RFC 6455, section 5.2), and how
+//! a server proves that it speaks it.
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64ct::{Base64, Encoding};
 
 /// Follows one direction of a WebSocket as its bytes pass, in pieces of any size.
 ///
@@ -118,10 +122,25 @@ const CLOSE: u8 = 8;
 const MASKED: u8 = 0x80;
 const MASK_BYTES: u64 = 4;
 
+/// What proves that a handshake was understood: the `Sec-WebSocket-Accept` for a
+/// `Sec-WebSocket-Key` (section 4.2.2).
+pub fn proof(key: &[u8]) -> String {
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat());
+    Base64::encode_string(hash.as_ref())
+}
+
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// The example of section 1.3.
+    #[test]
+    fn a_key_has_one_proof() {
+        assert_eq!(proof(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
 
     #[test]
     fn the_close_frames_are_what_they_are_taken_for() {

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, COOKIE, DATE, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 
-use crate::domain::http::framing::{Body, HeadFacts};
+use crate::domain::http::framing::{self, Body, HeadFacts};
 use crate::domain::http::hop_by_hop;
 use crate::domain::http::http2::{self, Head, websocket};
 use crate::domain::http::own::own;
@@ -34,6 +34,7 @@ pub(super) fn read(request: &mut Request<RecvStream>) -> Result<HeadFacts, Refus
     if let Some(authority) = authority {
         request.headers_mut().insert(HOST, authority);
     }
+    framing::fold_lengths(request.headers_mut());
     if let Some(cookie) = http2::cookie(request.headers()) {
         request.headers_mut().insert(COOKIE, cookie);
     }

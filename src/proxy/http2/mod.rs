@@ -9,6 +9,7 @@ mod gate;
 mod head;
 mod send;
 mod serve;
+mod stall;
 mod stream;
 mod tunnel_stream;
 
@@ -27,8 +28,8 @@ struct Limits {
     idle: Duration,
     /// Between two pieces of a request's body, while somebody wants them.
     body_idle: Duration,
-    /// After which an answer is reset of which the client takes nothing, and a
-    /// connection is cut that takes no byte.
+    /// After which an answer is reset of which the client takes next to nothing,
+    /// and a connection is cut that takes no byte.
     stall: Duration,
     /// After which a connection is ended on which no answer gets on, when the
     /// next one is reset.
@@ -40,7 +41,9 @@ struct Limits {
     /// Streams at once.
     streams: u32,
     /// Decoded fields of one head or one set of trailers, in bytes as RFC 9113
-    /// §6.5.2 counts them.
+    /// §6.5.2 counts them: more than we take, so that those that are too large
+    /// are refused as others are. h2 answers larger ones itself, without a word,
+    /// and cuts off who sends four times as much.
     head_bytes: u32,
     /// What a client may send of one body before it is taken, in bytes.
     stream_window: u32,
@@ -75,7 +78,7 @@ impl Default for Limits {
             farewell: Duration::from_secs(5),
             last_words: Duration::from_secs(1),
             streams: STREAMS,
-            head_bytes: 32 * 1024,
+            head_bytes: 64 * 1024,
             stream_window: STREAM_WINDOW,
             connection_window: STREAMS * STREAM_WINDOW,
             small_frames: 16 * 1024 * 1024,

@@ -1,17 +1,17 @@
 //! An answer's body on its way into a stream.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::Body;
-use tokio::time::sleep;
 
 use crate::domain::http::hop_by_hop;
 use crate::domain::http::own::own;
 use crate::proxy::http2::account::{Account, Piece};
+use crate::proxy::http2::stall::Stall;
 use crate::proxy::http2::stream::Shared;
 use crate::proxy::request::{Broken, ResponseBody};
 
@@ -20,7 +20,7 @@ use crate::proxy::request::{Broken, ResponseBody};
 pub(super) enum Unsent {
     /// The client reset the stream, or its connection is gone.
     Left,
-    /// It took nothing for too long.
+    /// It took next to nothing for too long.
     Stalled,
     /// There is no more of it.
     Broken(Broken),
@@ -28,17 +28,22 @@ pub(super) enum Unsent {
 
 /// Where an answer goes.
 pub(super) struct Outgoing<'a> {
-    pub(super) stream: SendStream<Piece>,
-    pub(super) shared: &'a Shared,
+    stream: SendStream<Piece>,
+    shared: &'a Shared,
+    stall: Stall,
 }
 
-impl Outgoing<'_> {
+impl<'a> Outgoing<'a> {
+    pub(super) fn new(stream: SendStream<Piece>, shared: &'a Shared) -> Self {
+        Self { stream, shared, stall: Stall::new(shared.limits.stall) }
+    }
+
     /// Sends all of `body`, and asks it for no more than one frame that the client
     /// has no room for: its end and its trailers need none.
     pub(super) async fn send(&mut self, body: &mut ResponseBody) -> Result<(), Unsent> {
         loop {
             let Some(frame) = self.next(body).await? else {
-                return self.put(Bytes::new(), true);
+                return self.put(Bytes::new(), true, true);
             };
             match frame.into_data() {
                 Ok(mut data) => {
@@ -47,8 +52,9 @@ impl Outgoing<'_> {
                             .reserve_capacity(data.len().min(self.shared.limits.stream_buffer));
                         let room = self.room().await?;
                         let piece = data.split_to(room.min(data.len()));
-                        let last = data.is_empty() && body.is_end_stream();
-                        self.put(piece, last)?;
+                        let all = data.is_empty();
+                        let last = all && body.is_end_stream();
+                        self.put(piece, all, last)?;
                         if last {
                             return Ok(());
                         }
@@ -74,8 +80,12 @@ impl Outgoing<'_> {
         }
     }
 
-    fn put(&mut self, data: Bytes, last: bool) -> Result<(), Unsent> {
-        self.shared.note_progress();
+    /// Puts `data` into the stream, which may be `all` there is at present, and
+    /// the `last` of the answer.
+    fn put(&mut self, data: Bytes, all: bool, last: bool) -> Result<(), Unsent> {
+        if self.stall.took(data.len(), all) {
+            self.shared.note_progress();
+        }
         self.stream.send_data(self.shared.account.piece(data), last).map_err(|_| Unsent::Left)
     }
 
@@ -97,25 +107,13 @@ impl Outgoing<'_> {
 
     /// How many bytes may be put into the stream, once that is any.
     async fn room(&mut self) -> Result<usize, Unsent> {
-        let Self { stream, shared } = self;
-        if let Some(room) = poll_fn(|context| {
-            Poll::Ready(match poll_room(stream, &shared.account, context) {
-                Poll::Ready(room) => Some(room),
-                Poll::Pending => None,
-            })
-        })
-        .await
-        {
-            return room;
-        }
-        // Only now, since a timer costs more than the usual look.
-        shared.note_stall();
-        let mut stalled = pin!(sleep(shared.limits.stall));
+        let Self { stream, shared, stall } = self;
         poll_fn(|context| {
             if let Poll::Ready(room) = poll_room(stream, &shared.account, context) {
                 return Poll::Ready(room);
             }
-            ready!(stalled.as_mut().poll(context));
+            shared.note_stall();
+            ready!(stall.poll_over(context));
             Poll::Ready(Err(Unsent::Stalled))
         })
         .await

@@ -12,10 +12,11 @@ use futures::stream::FuturesUnordered;
 use h2::{Reason, server};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::domain::http::http2::ledger::Abuse;
 use crate::proxy::bell::Listener;
+use crate::proxy::complaints::{Kind, complain};
 use crate::proxy::connection::FIRST_HEAD;
 use crate::proxy::http1::clock::Clock;
 use crate::proxy::http2::Limits;
@@ -49,14 +50,10 @@ pub(in crate::proxy) async fn serve<S>(
     let started = Instant::now();
     let mut watch = Watch { clock: Clock::default(), bell: resources.bell().listen() };
     // Boxed, since it is large and soon over.
-    let begun = Box::pin(watch.begin(gate, &limits, started)).await;
+    let begun = Box::pin(watch.begin(gate, &shared, started)).await;
     let ended = match begun {
         Ok(Some(connection)) => watch.drive(connection, &shared, started).await,
-        Ok(None) => {
-            let is_abuse = started.elapsed() >= limits.preface;
-            wire.abuse.set(is_abuse.then_some(Abuse::Preface));
-            Ok(())
-        }
+        Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
     if let Err(error) = ended {
@@ -67,13 +64,8 @@ pub(in crate::proxy) async fn serve<S>(
     }
     if let Some(abuse) = wire.abuse.get() {
         resources.parts.counters.http2_refused(abuse);
-        if resources.may_warn(Instant::now()) {
-            warn!(
-                %peer,
-                reason = abuse.reason(),
-                "HTTP/2 connection closed: {abuse}. This is told once a minute at the most"
-            );
-        }
+        let why = format_args!("{abuse} ({})", abuse.reason());
+        complain(&resources, Kind::Http2, peer.ip(), &why);
     }
 }
 
@@ -95,6 +87,16 @@ enum Farewell {
     Closing(Instant),
 }
 
+impl Farewell {
+    /// Whether a client has had its time to hear of it.
+    fn is_over(self, limits: &Limits) -> bool {
+        match self {
+            Self::Leaving(since) => since.elapsed() >= limits.farewell,
+            Self::Closing(_) => true,
+        }
+    }
+}
+
 /// The reason for which time is up.
 #[derive(Clone, Copy, Debug)]
 enum Due {
@@ -109,20 +111,24 @@ impl Watch {
     async fn begin<S>(
         &mut self,
         gate: Gate<S>,
-        limits: &Limits,
+        shared: &Shared,
         started: Instant,
     ) -> Result<Option<Connection<S>>, h2::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut handshake = pin!(builder(limits).handshake::<_, Piece>(gate));
+        let mut handshake = pin!(builder(&shared.limits).handshake::<_, Piece>(gate));
         poll_fn(|context| {
             if let Poll::Ready(connection) = handshake.as_mut().poll(context) {
                 return Poll::Ready(connection.map(|connection| Some(Box::new(connection))));
             }
             let hurries = self.bell.hears_stop(context) || self.bell.hears_press(context);
-            let patience = if hurries { FIRST_HEAD } else { limits.preface };
-            if self.clock.has_passed(context, started + patience) {
+            if hurries && self.clock.has_passed(context, started + FIRST_HEAD) {
+                // It is we who do not wait.
+                return Poll::Ready(Ok(None));
+            }
+            if self.clock.has_passed(context, started + shared.limits.preface) {
+                shared.wire.abuse.set(Some(Abuse::Preface));
                 return Poll::Ready(Ok(None));
             }
             Poll::Pending
@@ -142,12 +148,18 @@ impl Watch {
     {
         let mut streams = FuturesUnordered::new();
         let (mut requests, mut idle_since) = (0, started);
-        let mut farewell = None;
+        let mut farewell: Option<Farewell> = None;
         poll_fn(|context| {
             loop {
                 let served = poll_all(&mut streams, context);
                 match connection.poll_accept(context) {
-                    Poll::Ready(Some(Ok((request, respond)))) => {
+                    Poll::Ready(Some(Ok((request, mut respond)))) => {
+                        // Who has answered our goodbye has no more streams than we
+                        // know; who does not must not keep us for ever.
+                        if farewell.is_some_and(|it| it.is_over(&shared.limits)) {
+                            respond.send_reset(Reason::REFUSED_STREAM);
+                            continue;
+                        }
                         requests += 1;
                         if requests == shared.limits.requests && farewell.is_none() {
                             connection.graceful_shutdown();

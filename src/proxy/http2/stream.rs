@@ -135,7 +135,8 @@ async fn answer(
 ) {
     let (mut head, mut body, mut ends) = head::answer(method, response);
     if asked_for_tunnel && head.status().is_success() {
-        // It would tell the client that it has its tunnel (RFC 9110 §9.3.6).
+        // Of a replica that is known by now; but a failed gRPC call is told so by a
+        // success too, and so would the client be that it has its tunnel.
         body.break_off("bad_switch");
         head = Response::new(());
         *head.status_mut() = StatusCode::BAD_GATEWAY;
@@ -145,7 +146,7 @@ async fn answer(
     if ends {
         return;
     }
-    let mut outgoing = Outgoing { stream, shared };
+    let mut outgoing = Outgoing::new(stream, shared);
     if let Err(unsent) = outgoing.send(&mut body).await {
         outgoing.reset(&unsent);
         match unsent {

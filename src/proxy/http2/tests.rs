@@ -15,10 +15,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 
 use crate::domain::http::forwarded::{self, Scheme};
-use crate::domain::http::http2::frames::{flag, kind};
+use crate::domain::http::http2::frames::{Frame, flag, kind};
 use crate::domain::http::http2::ledger::Abuse;
 use crate::domain::proxy_protocol::Ends;
 use crate::domain::routing::RoutingTable;
@@ -44,6 +44,17 @@ fn who_does_not_begin_in_time_is_cut_off() {
             assert_eq!(served.end().await, Some(Abuse::Preface));
         });
     }
+}
+
+/// However late it is noticed.
+#[test]
+fn who_has_not_begun_when_we_stop_is_not_to_blame() {
+    run(async {
+        let (_client, served) = connect(ROOM);
+        served.resources.bell().stop();
+        advance(limits().preface).await;
+        assert_eq!(served.end().await, None);
+    });
 }
 
 #[test]
@@ -87,6 +98,60 @@ fn an_answer_that_nobody_takes_is_reset_and_at_last_the_connection_ends() {
             assert_eq!(served.began.elapsed(), limits().stall * time);
         }
         assert_eq!(served.end().await, Some(Abuse::Stalled));
+    });
+}
+
+#[test]
+fn an_answer_of_which_a_byte_is_taken_now_and_then_is_reset_as_soon() {
+    run(async {
+        let (mut client, served) = connect(ROOM);
+        client.write_all(PREFACE).await.unwrap();
+        client.write_all(&frame(kind::SETTINGS, 0, &[0, 4, 0, 0, 0, 0])).await.unwrap();
+        client.write_all(&refused_head(1)).await.unwrap();
+        let drip = frame(kind::WINDOW_UPDATE, 1, &1u32.to_be_bytes());
+        for _ in 1..limits().stall.as_secs() {
+            sleep(Duration::from_secs(1)).await;
+            client.write_all(&drip).await.unwrap();
+        }
+        let mut taken = 0;
+        while let Some(frame) = next(&mut client).await {
+            match frame.kind {
+                kind::DATA => taken += frame.length,
+                kind::RST_STREAM => break,
+                _ => {}
+            }
+        }
+        assert_eq!(served.began.elapsed(), limits().stall);
+        assert_eq!(u64::from(taken), limits().stall.as_secs() - 1, "there was more of it");
+    });
+}
+
+#[test]
+fn a_client_that_does_not_hear_that_we_stop_is_refused_and_let_go() {
+    run(async {
+        let (mut client, served) = begun(ROOM).await;
+        served.resources.bell().stop();
+        let farewell = limits().farewell.as_secs();
+        let began = served.began;
+        // It answers no PING, and goes on as if we had said nothing.
+        for second in 1..farewell * 2 - 1 {
+            sleep(Duration::from_secs(1)).await;
+            let stream = u8::try_from(2 * second - 1).unwrap();
+            client.write_all(&refused_head(stream)).await.unwrap();
+            let answer = loop {
+                let frame = next(&mut client).await.unwrap();
+                if matches!(frame.kind, kind::HEADERS | kind::RST_STREAM) {
+                    break frame;
+                }
+            };
+            let refused = answer.kind == kind::RST_STREAM;
+            assert_eq!(refused, second >= farewell, "{second} s");
+            if refused {
+                assert_eq!(Reason::from(answer.detail), Reason::REFUSED_STREAM);
+            }
+        }
+        assert_eq!(served.end().await, None);
+        assert_eq!(began.elapsed().as_secs(), farewell * 2 - 1, "after its last answer");
     });
 }
 
@@ -162,23 +227,16 @@ fn short_memory_ends_a_connection_that_rests_and_no_other() {
 fn an_answer_is_sent_to_its_end_though_its_client_is_slow_and_we_stop() {
     run(async {
         const STREAMS: u8 = 20;
-        // A head that is refused at once: it names two hosts.
-        let block = [0x82, 0x87, 0x84, 0x41, 1, b'a', 0x0f, 0x17, 1, b'b'];
         let (mut client, served) = begun(64).await;
         for number in 0..STREAMS {
-            let mut head = frame(kind::HEADERS, 2 * number + 1, &block);
-            head[4] = flag::END_HEADERS | flag::END_STREAM;
-            client.write_all(&head).await.unwrap();
+            client.write_all(&refused_head(2 * number + 1)).await.unwrap();
         }
         sleep(Duration::from_secs(1)).await;
         served.resources.bell().stop();
         sleep(limits().farewell * 3).await;
         let mut ended = 0;
-        let mut head = [0; 9];
-        while client.read_exact(&mut head).await.is_ok() {
-            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
-            client.read_exact(&mut payload).await.unwrap();
-            ended += u8::from(head[3] == kind::DATA && head[4] & flag::END_STREAM != 0);
+        while let Some(frame) = next(&mut client).await {
+            ended += u8::from(frame.kind == kind::DATA && frame.flags & flag::END_STREAM != 0);
         }
         assert_eq!(ended, STREAMS);
         assert_eq!(served.end().await, None);
@@ -303,18 +361,41 @@ fn refused() -> Request<()> {
 /// Reads up to the GOAWAY, and tells its reason.
 async fn goodbye(client: &mut DuplexStream) -> Reason {
     loop {
-        let mut head = [0; 9];
-        client.read_exact(&mut head).await.unwrap();
-        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
-        client.read_exact(&mut payload).await.unwrap();
-        if head[3] == kind::GOAWAY {
-            return u32::from_be_bytes(payload[4..8].try_into().unwrap()).into();
+        let frame = next(client).await.unwrap();
+        if frame.kind == kind::GOAWAY {
+            return frame.detail.into();
         }
     }
 }
 
+/// The next frame, with the code that ends it if that is what it brings; none
+/// once the connection is over.
+async fn next(client: &mut DuplexStream) -> Option<Frame> {
+    let mut head = [0; 9];
+    client.read_exact(&mut head).await.ok()?;
+    let [_, high, low, kind, flags, .., stream] = head;
+    let length = u16::from_be_bytes([high, low]);
+    let mut payload = vec![0; length.into()];
+    client.read_exact(&mut payload).await.unwrap();
+    let code = match kind {
+        kind::GOAWAY => &payload[4..8],
+        kind::RST_STREAM => &payload,
+        _ => &[0; 4],
+    };
+    let detail = u32::from_be_bytes(code.try_into().unwrap());
+    Some(Frame { kind, flags, length: length.into(), stream: stream.into(), detail })
+}
+
+/// A head that is refused at once: it names two hosts.
+fn refused_head(stream: u8) -> Vec<u8> {
+    let block = [0x82, 0x87, 0x84, 0x41, 1, b'a', 0x0f, 0x17, 1, b'b'];
+    let mut head = frame(kind::HEADERS, stream, &block);
+    head[4] = flag::END_HEADERS | flag::END_STREAM;
+    head
+}
+
 /// A short frame, without flags.
-fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     [&[0, 0, length, kind, 0, 0, 0, 0, stream], payload].concat()
 }
@@ -358,6 +439,6 @@ fn run(test: impl Future<Output = ()>) {
     runtime.unwrap().block_on(LocalSet::new().run_until(test));
 }
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Enough for whatever a test says.
 const ROOM: usize = 64 * 1024;

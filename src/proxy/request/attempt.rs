@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::domain::balance::Policy;
-use crate::domain::http::hop_by_hop;
+use crate::domain::http::{framing, hop_by_hop};
 use crate::domain::lifecycle::Trouble;
 use crate::domain::pool::{Ejected, Endpoint, InFlight, Pool, Timeouts};
 use crate::domain::proxy_protocol::Header;
@@ -108,17 +108,23 @@ impl Attempt<'_> {
             let mut request = prepared.request(address);
             self.admission.equip(&mut request);
             match connection.send(request, terms).await {
-                Ok(response) => {
+                Ok(mut response) => {
                     exchange.answered(response.status(), connection.reused);
-                    let unwanted = self.weigh(&response, &ongoing);
+                    let switches = self.read(prepared, &mut response);
+                    let status = match (&switches, response.status()) {
+                        (Err(error), StatusCode::SWITCHING_PROTOCOLS) => error.status(),
+                        // Who has nothing to do with WebSockets is not ill.
+                        (_, status) => status,
+                    };
+                    let unwanted = self.weigh(status, &ongoing);
                     if !unwanted {
                         prepared.upload().forget();
                     }
+                    let switches = switches.map_err(|error| (error, Again::Never))?;
                     let resources = Rc::clone(self.resources);
                     let upload = Rc::clone(prepared.upload());
                     let lease = Lease { resources, connection, upload, ongoing };
-                    let answered = self.answered(prepared, response, lease);
-                    return answered.map_err(|error| (error, Again::Never));
+                    return Ok(self.answered(response, lease, switches));
                 }
                 Err(Failure { cause, error, aged, counted }) => {
                     let fresh = aged && !exchange.refreshed;
@@ -226,8 +232,8 @@ impl Attempt<'_> {
 
     /// Whether the answer is one that the pool would rather have from another
     /// replica. It counts for or against the one that gave it.
-    fn weigh(&self, response: &Response<AnswerBody>, ongoing: &Ongoing) -> bool {
-        let (status, tolerance) = (response.status().as_u16(), &self.pool.settings.tolerance);
+    fn weigh(&self, status: StatusCode, ongoing: &Ongoing) -> bool {
+        let (status, tolerance) = (status.as_u16(), &self.pool.settings.tolerance);
         if tolerance.blames(status) {
             self.charge(Trouble::Status, ongoing);
         } else if ongoing.in_flight.succeeded(|| Instant::now().into_std()) && !self.leaves() {
@@ -318,20 +324,21 @@ impl Attempt<'_> {
         }
     }
 
-    /// Makes the replica's answer ours: hop-by-hop fields end here, and a switch
-    /// of protocols is believed only if it was asked for.
-    fn answered(
+    /// Makes the head of the replica's answer ours: hop-by-hop fields end here, and
+    /// a switch of protocols is believed only if it was asked for. Whether it is
+    /// one.
+    fn read(
         &self,
         prepared: &Prepared,
-        mut response: Response<AnswerBody>,
-        lease: Lease,
-    ) -> Result<Answered, ProxyError> {
+        response: &mut Response<AnswerBody>,
+    ) -> Result<bool, ProxyError> {
         *response.version_mut() = Version::HTTP_11;
         let headers = response.headers_mut();
         if headers.contains_key(TRANSFER_ENCODING) {
             // The length is that of something else then (RFC 9112, section 6.3).
             headers.remove(CONTENT_LENGTH);
         }
+        framing::fold_lengths(headers);
         let protocol = hop_by_hop::strip_response(headers);
         if response.status() == StatusCode::UPGRADE_REQUIRED
             && let Some(protocol) = &protocol
@@ -339,20 +346,37 @@ impl Attempt<'_> {
             // What the client would have to change to (RFC 9110, section 15.5.22).
             tunnel::mark_switched(response.headers_mut(), protocol.clone());
         }
+        let bad_switch = ProxyError::BadSwitch { endpoint: self.endpoint.id.address };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Answered::Plain { response, lease, idle: self.timeouts().idle });
+            // It would tell the client that it has its tunnel (RFC 9110, section 9.3.6).
+            let pretends = prepared.extended && response.status().is_success();
+            return if pretends { Err(bad_switch) } else { Ok(false) };
         }
         let asked = prepared.upgrade.as_ref();
-        match protocol {
-            Some(protocol) if asked.is_some_and(|asked| asked.is_answered_by(Some(&protocol))) => {
+        let is_asked = asked.is_some_and(|asked| asked.is_answered_by(protocol.as_ref()));
+        match protocol.filter(|_| is_asked && prepared.is_proven(response.headers())) {
+            Some(protocol) => {
                 tunnel::mark_switched(response.headers_mut(), protocol);
-                let Lease { connection, ongoing, .. } = lease;
-                let silence = self.timeouts().tunnel;
-                let tunnel = Tunnel::new(&mut response, connection, ongoing, silence);
-                Ok(Answered::Switched { response, tunnel })
+                Ok(true)
             }
-            Some(_) | None => Err(ProxyError::BadSwitch { endpoint: self.endpoint.id.address }),
+            None => Err(bad_switch),
         }
+    }
+
+    /// The answer, which `switches` to another protocol or has a body.
+    fn answered(
+        &self,
+        mut response: Response<AnswerBody>,
+        lease: Lease,
+        switches: bool,
+    ) -> Answered {
+        let timeouts = self.timeouts();
+        if !switches {
+            return Answered::Plain { response, lease, idle: timeouts.idle };
+        }
+        let Lease { connection, ongoing, .. } = lease;
+        let tunnel = Tunnel::new(&mut response, connection, ongoing, timeouts.tunnel);
+        Answered::Switched { response, tunnel }
     }
 }
 

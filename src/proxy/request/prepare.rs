@@ -5,16 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{EXPECT, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use tokio::time::Instant;
 
 use crate::domain::http::forwarded::Scheme;
 use crate::domain::http::framing::Body;
 use crate::domain::http::refusal::Refusal;
 use crate::domain::http::upgrade::Upgrade;
-use crate::domain::http::{forwarded, grpc, hop_by_hop, host, target};
+use crate::domain::http::{forwarded, grpc, hop_by_hop, host, target, websocket};
 use crate::domain::names::host_key;
 use crate::domain::pool::{Pool, Timeouts, Wanted};
 use crate::domain::proxy_protocol::Ends;
@@ -37,6 +37,9 @@ pub(super) struct Prepared {
     pub(super) client: IpAddr,
     /// The protocols that the client would change to.
     pub(super) upgrade: Option<Upgrade>,
+    /// It asks for a WebSocket by an extended CONNECT (RFC 8441), to which any
+    /// success is a switch; the key for the replica is ours.
+    pub(super) extended: bool,
     ends: Ends,
     downstream: Rc<Downstream>,
     upload: Rc<Upload>,
@@ -70,6 +73,7 @@ pub(super) fn prepare(
     if let Some(upgrade) = &upgrade {
         upgrade.restore(&mut parts.headers);
     }
+    let extended = upgrade.is_some() && parts.version == Version::HTTP_2;
     // We answer it, once a replica begins to take the body: an answer of the
     // replica's own could not be told from the beginning of the real one.
     parts.headers.remove(EXPECT);
@@ -97,6 +101,7 @@ pub(super) fn prepare(
         lenient_path,
         client,
         upgrade,
+        extended,
         ends,
         downstream: Rc::clone(downstream),
         upload,
@@ -138,6 +143,14 @@ impl Prepared {
     /// What a replica that wants PROXY headers is told of the client.
     pub(super) fn ends(&self) -> Ends {
         self.ends
+    }
+
+    /// Whether `answer` proves that the key was read, where its client could not
+    /// tell.
+    pub(super) fn is_proven(&self, answer: &HeaderMap) -> bool {
+        let proof = || Some(websocket::proof(self.headers.get(SEC_WEBSOCKET_KEY)?.as_bytes()));
+        let given = answer.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+        !self.extended || given == proof().as_ref().map(String::as_bytes)
     }
 
     pub(super) fn upload(&self) -> &Rc<Upload> {

@@ -34,6 +34,39 @@ fn a_body_without_a_length_comes_in_chunks_with_its_trailers() {
 }
 
 #[test]
+fn trailers_that_are_too_long_break_off_the_request_and_say_so() {
+    for length in [17 * 1024, 40 * 1024] {
+        let backend = Backend::answering(|_| ok("taken for whole"));
+        let balancer = before(&backend);
+        run(async {
+            let client = client(&balancer).await;
+            let mut request = post("/up");
+            request.headers_mut().insert("trailer", "x-sum, x-long".parse().unwrap());
+            let (response, mut body) = client.clone().send_request(request, false).unwrap();
+            body.send_data(Bytes::from_static(b"data"), false).unwrap();
+            let long = "x".repeat(length);
+            let fields = [("x-sum", "7"), ("x-long", &long)];
+            let fields =
+                fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            body.send_trailers(HeaderMap::from_iter(fields)).unwrap();
+            if length < CUT_BY_THE_LEDGER {
+                let response = response.await.unwrap();
+                assert_eq!(response.status(), 400);
+            } else {
+                // Its connection ends, and may not get to say why.
+                response.await.unwrap_err();
+            }
+        });
+        if length < CUT_BY_THE_LEDGER {
+            balancer.access_logged("\"end\":\"trailers_too_long\"");
+        } else {
+            balancer.logged("HTTP/2 connection closed: it sends trailers that are too long");
+        }
+        assert!(backend.seen().is_empty(), "no replica took it for whole");
+    }
+}
+
+#[test]
 fn a_large_body_passes_both_ways_whatever_the_windows() {
     let backend = Backend::answering(|seen| {
         let mut answer =
@@ -195,6 +228,9 @@ async fn next(told: &mpsc::Receiver<bool>) -> bool {
         }
     }
 }
+
+/// `x` takes seven bits in Huffman's code.
+const CUT_BY_THE_LEDGER: usize = 16 * 1024 * 8 / 7;
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 

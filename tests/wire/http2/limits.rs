@@ -5,6 +5,7 @@ use super::raw::{
     SETTINGS, WINDOW_UPDATE, frame,
 };
 use super::{ask, before, client, get, is_served, run, whole};
+use crate::wire::pressure::resident;
 use crate::wire::{Backend, Balancer, admin, ok};
 
 #[test]
@@ -82,12 +83,37 @@ fn who_sends_a_small_head_that_would_become_a_large_one_is_sent_away() {
 }
 
 #[test]
+fn of_each_client_that_is_sent_away_there_is_a_line() {
+    const CLOSED: &str = "HTTP/2 connection closed";
+    let backend = Backend::answering(|_| ok("well"));
+    let balancer = before(&backend);
+    let pings = frame(PING, 0, 0, &[7; 8]).repeat(200);
+    run(async {
+        for (time, from) in [1, 2, 1, 2, 3].into_iter().enumerate() {
+            let mut raw = Raw::open_from([127, 0, 0, from], &balancer).await;
+            raw.send(&pings).await;
+            raw.farewell().await;
+            let counted = counted(&balancer, "ping_flood");
+            assert_eq!(usize::try_from(counted).unwrap(), time + 1);
+        }
+    });
+    let of = |from| balancer.times_logged(&format!("client=127.0.0.{from}"));
+    for from in 1..=3 {
+        balancer.logged(&format!("client=127.0.0.{from}"));
+        // Each worker tells of those that it serves.
+        assert!((1..=2).contains(&of(from)), "{from}");
+    }
+    assert_eq!(balancer.times_logged(CLOSED), of(1) + of(2) + of(3));
+}
+
+#[test]
 fn a_client_that_takes_nothing_holds_no_more_than_its_buffer() {
     let backend = Backend::answering(|_| ok(&"x".repeat(4 << 20)));
     let balancer = before(&backend);
     run(async {
         const INITIAL_WINDOW_SIZE: u16 = 4;
         let mut raw = Raw::open(&balancer, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+        let before = resident(&balancer);
         for number in 0..100 {
             let stream = 2 * number + 1;
             assert!(raw.send(&frame(HEADERS, ENDS_HEADERS | ENDS_STREAM, stream, ASK)).await);
@@ -101,6 +127,9 @@ fn a_client_that_takes_nothing_holds_no_more_than_its_buffer() {
         let client = client(&balancer).await;
         let response = ask(&client, get("/")).await.await.unwrap();
         assert_eq!(whole(response).await.0.len(), 4 << 20);
+        // All of the answers would be 400 MiB.
+        let held = resident(&balancer).saturating_sub(before);
+        assert!(held < 100 << 20, "{held} bytes");
     });
 }
 

@@ -1,10 +1,11 @@
 //! A client that writes its frames by hand.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 
 use super::secured;
+use crate::support::client::tls;
 use crate::wire::Balancer;
 
 pub(super) const DATA: u8 = 0;
@@ -37,7 +38,20 @@ pub(super) struct Frame {
 impl Raw {
     /// With its preface and these settings sent.
     pub(super) async fn open(balancer: &Balancer, settings: &[(u16, u32)]) -> Self {
-        let mut raw = Self(secured(balancer).await);
+        Self::begin(secured(balancer).await, settings).await
+    }
+
+    /// The same from this address, without settings of its own.
+    pub(super) async fn open_from(address: [u8; 4], balancer: &Balancer) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        let stream = socket.connect(balancer.https()).await.unwrap();
+        let stream = tls::shake_hands(&tls::connector(b"h2"), stream).await.unwrap();
+        Self::begin(stream, &[]).await
+    }
+
+    async fn begin(stream: TlsStream<TcpStream>, settings: &[(u16, u32)]) -> Self {
+        let mut raw = Self(stream);
         raw.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         let mut payload = Vec::new();
         for (name, value) in settings {

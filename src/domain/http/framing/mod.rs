@@ -3,7 +3,7 @@
 //! A head that two parsers could read in two ways is refused, whatever the
 //! parser behind this one would make of it.
 
-use http::{HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::hop_by_hop;
 use super::host;
@@ -62,6 +62,20 @@ pub fn frames(name: &HeaderName) -> bool {
     let dashed = name.as_str().replace('_', "-");
     let frames = |name: &HeaderName| hop_by_hop::ends_here(name) || FRAMING.contains(name);
     HeaderName::try_from(dashed).is_ok_and(|name| frames(&name))
+}
+
+/// Leaves one of the equal lengths that a message gives more than once (RFC 9110
+/// §8.6).
+pub fn fold_lengths(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next().map(HeaderValue::as_bytes) else { return };
+    if lengths.next().is_none() && !first.contains(&b',') {
+        return;
+    }
+    let one = trim(first.split(|&byte| byte == b',').next().unwrap_or_default());
+    if let Ok(one) = HeaderValue::from_bytes(one) {
+        headers.insert(header::CONTENT_LENGTH, one);
+    }
 }
 
 struct RequestLine<'a> {

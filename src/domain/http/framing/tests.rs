@@ -29,6 +29,25 @@ fn the_body_is_framed_by_length_or_by_chunks() {
 }
 
 #[test]
+fn a_length_that_is_given_twice_is_passed_on_once() {
+    for (given, left) in [
+        (&["5", "5"][..], Some("5")),
+        (&["5, 5"], Some("5")),
+        (&["5 ,5", "5"], Some("5")),
+        (&["5"], Some("5")),
+        (&[], None),
+    ] {
+        let mut headers = HeaderMap::new();
+        for value in given {
+            headers.append(header::CONTENT_LENGTH, HeaderValue::from_static(value));
+        }
+        fold_lengths(&mut headers);
+        let lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+        assert!(lengths.eq(left.iter()), "{given:?}");
+    }
+}
+
+#[test]
 fn ambiguous_framing_is_refused() {
     for (fields, refusal) in [
         ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Refusal::LengthWithEncoding),

@@ -5,4 +5,4 @@ mod head;
 pub mod ledger;
 pub mod websocket;
 
-pub use head::{Head, cookie, judge};
+pub use head::{Head, cookie, fields_bytes, judge};

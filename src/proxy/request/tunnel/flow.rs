@@ -20,8 +20,6 @@ pub(super) struct Flow {
     /// Taken from the one end, and by the other only up to `written`.
     waiting: Vec<u8>,
     written: usize,
-    /// The other end may still hold something back.
-    unflushed: bool,
     stage: Stage,
 }
 
@@ -41,7 +39,6 @@ impl Flow {
         let mut flow = Self { frames: is_websocket.then(Frames::default), ..Self::default() };
         flow.note(early);
         flow.waiting = early.to_vec();
-        flow.unflushed = !early.is_empty();
         flow
     }
 
@@ -178,7 +175,6 @@ impl Flow {
             return Ok(());
         }
         while !piece.is_empty() {
-            self.unflushed = true;
             match to.as_mut().poll_write(context, piece)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => piece = piece.get(count..).unwrap_or_default(),
@@ -191,7 +187,8 @@ impl Flow {
         Ok(())
     }
 
-    /// Waits until `to` has taken all that waits.
+    /// Waits until `to` has taken all that waits and holds nothing back. It is
+    /// asked even if nothing waits: an end that is gone may tell so nowhere else.
     fn poll_send(
         &mut self,
         mut to: Pin<&mut impl AsyncWrite>,
@@ -207,11 +204,7 @@ impl Flow {
             self.waiting = Vec::new();
             self.written = 0;
         }
-        if self.unflushed {
-            ready!(to.poll_flush(context))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
+        to.poll_flush(context)
     }
 }
 
@@ -222,6 +215,7 @@ const PIECE_BYTES: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
     use std::future::poll_fn;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio::task::yield_now;
@@ -278,6 +272,32 @@ mod tests {
         assert_eq!(heard, sent);
         assert!(most > 0 && most <= PIECE_BYTES, "{most}");
         assert_eq!(flow.waiting.capacity(), 0);
+    }
+
+    /// Neither end says anything, and the other does not take what waits for it.
+    #[tokio::test]
+    async fn an_end_that_is_gone_is_seen_though_nothing_is_carried() {
+        struct Gone;
+        impl AsyncWrite for Gone {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                _: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                Poll::Pending
+            }
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Pending
+            }
+        }
+        let (_silent, mut inner) = duplex(64);
+        let mut flow = Flow::new(false, b"");
+        let carried = carry(&mut flow, &mut inner, &mut Gone).now_or_never();
+        let failed = carried.expect("it is seen").unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::ConnectionReset);
     }
 
     /// A close in the middle of a frame would be taken for a part of it.

@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use crate::domain::http::framing::{self, Body, FIELDS_MAX, HeadFacts};
+use crate::domain::http::framing::{self, Body, FIELDS_MAX, HEAD_BYTES_MAX, HeadFacts};
 use crate::domain::http::host;
 use crate::domain::http::refusal::Refusal;
 use crate::domain::http::token::trim;
@@ -29,6 +29,9 @@ pub fn judge(head: &Head<'_>) -> Result<HeadFacts, Refusal> {
     if headers.len() > FIELDS_MAX {
         return Err(Refusal::FieldsTooMany);
     }
+    if bytes(head) > HEAD_BYTES_MAX {
+        return Err(Refusal::HeadTooLarge);
+    }
     let tunnel = method == Method::CONNECT;
     if tunnel && !protocol.is_some_and(|it| it.eq_ignore_ascii_case("websocket")) {
         return Err(Refusal::Connect);
@@ -51,6 +54,31 @@ pub fn judge(head: &Head<'_>) -> Result<HeadFacts, Refusal> {
         upgrade: tunnel,
         expect_continue: !body.is_empty() && headers.get(EXPECT).is_some_and(expects),
     })
+}
+
+/// What fields take decoded, as `SETTINGS_MAX_HEADER_LIST_SIZE` counts them (RFC
+/// 9113 §6.5.2).
+pub fn fields_bytes(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| field_bytes(name.as_str().len(), value.len())).sum()
+}
+
+/// As [`fields_bytes`], with the pseudo-fields.
+fn bytes(head: &Head<'_>) -> usize {
+    let path = head.uri.path_and_query().map_or(0, |it| it.as_str().len());
+    [
+        (":method", head.method.as_str().len()),
+        (":scheme", head.uri.scheme_str().map_or(0, str::len)),
+        (":authority", head.uri.authority().map_or(0, |it| it.as_str().len())),
+        (":path", path),
+    ]
+    .into_iter()
+    .map(|(name, length)| field_bytes(name.len(), length))
+    .sum::<usize>()
+        + fields_bytes(head.headers)
+}
+
+fn field_bytes(name: usize, value: usize) -> usize {
+    name + value + FIELD_OVERHEAD_BYTES
 }
 
 /// The crumbs of a cookie in one field, as HTTP/1 wants it; none if they are in
@@ -106,6 +134,9 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     }
     Ok(agreed)
 }
+
+/// That a field is counted with, beside its name and value.
+const FIELD_OVERHEAD_BYTES: usize = 32;
 
 #[cfg(test)]
 mod tests;

@@ -87,6 +87,20 @@ fn each_crumb_of_a_cookie_counts_as_a_field() {
     assert_eq!(ask(FIELDS_MAX + 1), Err(Refusal::FieldsTooMany));
 }
 
+/// The whole of it: what stands in the pseudo-fields too.
+#[test]
+fn a_head_has_a_bound_in_all() {
+    // `:method: GET`, `:scheme: https`, `:authority: a`, `:path: /` and `x`.
+    let rest = (7 + 3 + 32) + (7 + 5 + 32) + (10 + 1 + 32) + (5 + 1 + 32) + (1 + 32);
+    let value = "v".repeat(HEAD_BYTES_MAX - rest);
+    let ask = |value: &str, path: &str| {
+        read("GET", &format!("https://a/{path}"), &[("x", value)], None, true)
+    };
+    assert!(ask(&value, "").is_ok());
+    assert_eq!(ask(&format!("{value}v"), ""), Err(Refusal::HeadTooLarge));
+    assert_eq!(ask(&value, "p"), Err(Refusal::HeadTooLarge));
+}
+
 proptest! {
     #[test]
     fn crumbs_become_one_cookie_in_their_order(

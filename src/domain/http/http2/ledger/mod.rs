@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::domain::http::http2::frames::{Frame, flag, kind};
+use crate::domain::http::trailers;
 
 /// Why a connection is ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum Abuse {
     HeadTimeout,
     #[error("it takes nothing of what it asked for")]
     Stalled,
+    /// The parser behind would leave out what it cannot keep, and say nothing.
+    #[error("it sends trailers that are too long")]
+    Trailers,
 }
 
 /// How often, within [`WINDOW`].
@@ -94,6 +98,8 @@ pub struct Ledger {
     /// A head of which more is to come: since when, and whether its last frame
     /// has begun.
     head: Option<(Instant, bool)>,
+    /// The bytes of the last block of fields, if it is one of trailers.
+    trailers: Option<u32>,
 }
 
 /// How much of an allowance is used: it comes back evenly over the window.
@@ -134,15 +140,19 @@ impl Ledger {
                 if frame.stream > self.last_stream {
                     self.last_stream = frame.stream;
                     self.free_unknown += 1;
+                    self.trailers = None;
                     return self.open(frame.stream, now);
                 }
+                self.trailers = Some(frame.length);
                 return Ok(());
             }
             kind::CONTINUATION => {
                 self.payload += u64::from(frame.length);
                 let since = self.head.map_or(now, |(since, _)| since);
                 self.head = Some((since, frame.flags & flag::END_HEADERS != 0));
-                return Ok(());
+                self.trailers = self.trailers.map(|bytes| bytes.saturating_add(frame.length));
+                let within = self.trailers.is_none_or(|bytes| bytes <= TRAILERS_MAX);
+                return if within { Ok(()) } else { Err(Abuse::Trailers) };
             }
             kind::RST_STREAM => {
                 // Whoever leaves during an answer has let us give it.
@@ -284,7 +294,7 @@ impl Recent {
 }
 
 impl Abuse {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Resets,
         Self::MadeResets,
         Self::Settings,
@@ -297,6 +307,7 @@ impl Abuse {
         Self::Preface,
         Self::HeadTimeout,
         Self::Stalled,
+        Self::Trailers,
     ];
 
     /// The word for it in metrics and in the log.
@@ -314,6 +325,7 @@ impl Abuse {
             Self::Preface => "preface_timeout",
             Self::HeadTimeout => "head_timeout",
             Self::Stalled => "stalled",
+            Self::Trailers => "long_trailers",
         }
     }
 }
@@ -338,6 +350,11 @@ const OVERHEAD_FREE: u64 = 1024 * 1024;
 /// Streams whose answer is waited for: many times what may be open at once, since
 /// a client may send them before it has heard how many that are.
 const UNANSWERED_MAX: usize = 1000;
+
+/// A block of trailers as it is sent. Whatever may be taken decoded is no longer;
+/// of what the parser behind leaves out for its size one field alone is longer,
+/// since none so large fits into a table, and Huffman's code saves 3/8 of it.
+const TRAILERS_MAX: u32 = trailers::BYTES_MAX as u32;
 
 const FRAME_HEAD_BYTES: u64 = 9;
 

@@ -191,6 +191,22 @@ fn a_head_is_open_until_its_last_frame_has_come_whole() {
 }
 
 #[test]
+fn trailers_have_a_bound_and_heads_another() {
+    let block = |kind, length| Frame { length, stream: 1, ..frame(kind) };
+    let (mut ledger, now) = (Ledger::default(), now());
+    for kind in [kind::HEADERS, kind::CONTINUATION, kind::CONTINUATION] {
+        assert_eq!(ledger.received(&block(kind, TRAILERS_MAX), now), Ok(()), "the head");
+    }
+    for most in [1, TRAILERS_MAX] {
+        assert_eq!(ledger.received(&block(kind::HEADERS, most), now), Ok(()));
+        let rest = block(kind::CONTINUATION, TRAILERS_MAX - most);
+        assert_eq!(ledger.received(&rest, now), Ok(()));
+    }
+    let more = block(kind::CONTINUATION, 1);
+    assert_eq!(ledger.received(&more, now), Err(Abuse::Trailers));
+}
+
+#[test]
 fn a_connection_begins_with_settings() {
     let mut ledger = Ledger::default();
     assert!(!ledger.has_begun());
