@@ -1,5 +1,6 @@
 //! One question to a replica: does it accept, does its health check pass?
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -103,19 +104,27 @@ where
     let stream = TokioIo::new(stream);
     let client = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(stream).await;
     let (mut sender, connection) = client.map_err(|error| fault(&error))?;
-    let answer = async {
+    let question = async {
         let response = sender.send_request(request).await.map_err(|error| fault(&error))?;
         let status = response.status().as_u16();
         drain(response.into_body()).await;
         judge(status, check)
     };
+    beside(connection, question).await
+}
+
+/// What the question comes to, whose connection is driven beside it. How that ends
+/// the question tells too.
+pub(super) async fn beside<T, E>(
+    connection: impl Future<Output = Result<(), E>>,
+    question: impl Future<Output = T>,
+) -> T {
     let driven = async {
-        // Its error is that of the request.
         let _ = connection.await;
-        std::future::pending().await
+        pending().await
     };
     tokio::select! {
-        verdict = answer => verdict,
+        answer = question => answer,
         never = driven => never,
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::domain::lifecycle::{Fault, HealthCheck, Question, grpc};
 use crate::domain::upstream::Scheme;
-use crate::probe::ask::{HEAD_BYTES_MAX, NAME, host, judge};
+use crate::probe::ask::{HEAD_BYTES_MAX, NAME, beside, host, judge};
 
 /// Whether the check passes, over `stream` alone.
 pub(super) async fn ask<S>(
@@ -28,7 +28,7 @@ where
     let mut builder = Builder::new();
     builder.enable_push(false).max_header_list_size(HEAD_BYTES_MAX as u32);
     let (sender, connection) = builder.handshake(stream).await.map_err(|it| fault(&it))?;
-    let answer = async {
+    let question = async {
         let answer = send(sender, request, check).await.map_err(|it| fault(&it))?;
         let response = answer.await.map_err(|it| fault(&it))?;
         match &check.asks {
@@ -36,15 +36,7 @@ where
             Question::Grpc(_) => read_grpc(response).await,
         }
     };
-    let driven = async {
-        // Its error is that of the request.
-        let _ = connection.await;
-        std::future::pending().await
-    };
-    tokio::select! {
-        verdict = answer => verdict,
-        never = driven => never,
-    }
+    beside(connection, question).await
 }
 
 async fn send(
