@@ -15,6 +15,7 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,11 +39,11 @@ use crate::proxy::upstream::idle::Idle;
 use crate::tls::{Clients, Offer};
 
 /// What one worker connects to replicas with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Carriers {
     idle: Idle,
     shared: Shared,
-    clients: Clients,
+    clients: Rc<Clients>,
     /// When it was last told of a replica that it does not speak as it should.
     told: RefCell<HashMap<u64, Instant>>,
 }
@@ -105,6 +106,11 @@ pub(super) struct Terms<'a> {
 }
 
 impl Carriers {
+    pub(super) fn new(clients: Rc<Clients>) -> Self {
+        let (idle, shared, told) = (Idle::default(), Shared::default(), RefCell::default());
+        Self { idle, shared, clients, told }
+    }
+
     /// An idle connection to the endpoint that may be used, else a fresh one.
     pub(super) async fn connect(&self, way: Approach<'_>) -> Result<Connection, Unconnected> {
         let Approach { endpoint, greeting, timeouts, .. } = way;
