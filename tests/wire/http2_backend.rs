@@ -254,6 +254,8 @@ const RST_STREAM: u8 = 3;
 /// It says goodbye and has looked at no stream.
 pub(crate) const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// `REFUSED_STREAM` and `INTERNAL_ERROR`, of a stream that is filled in.
+/// `REFUSED_STREAM`, `INTERNAL_ERROR` and `HTTP_1_1_REQUIRED`, of a stream that is
+/// filled in.
 pub(crate) const REFUSED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 7];
 pub(crate) const FAILED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+pub(crate) const HTTP_1_1_REQUIRED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 13];

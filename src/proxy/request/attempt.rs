@@ -268,6 +268,7 @@ impl Attempt<'_> {
             Cause::NoConnection
             | Cause::Untrusted
             | Cause::Refused
+            | Cause::OtherVersion
             | Cause::Left
             | Cause::Other => {}
         }

@@ -134,14 +134,20 @@ impl Carriers {
             return Err(Unconnected::NoUpgrade);
         }
         let until = Instant::now() + timeouts.connect;
-        let offer = if upgrade { Offer::Http1 } else { Offer::Http2OrHttp1 };
         let (address, scheme) = (id.address, id.scheme);
-        let way = Way { address, scheme, tls, offer, greeting, until };
+        let list = self.shared.list(&endpoint.vitals, tls);
+        let way = || {
+            let http1 = upgrade || list.takes_http1_alone();
+            let offer = if http1 { Offer::Http1 } else { Offer::Http2OrHttp1 };
+            Way { address, scheme, tls, offer, greeting, until }
+        };
         if greeting.is_some() {
-            let opened = connect::open(way, &self.clients).await?;
+            let opened = connect::open(way(), &self.clients).await?;
+            if let Opened::Http2(session) = &opened {
+                list.adopt(session);
+            }
             return Ok(Connection::opened(opened, scheme, false));
         }
-        let list = self.shared.list(&endpoint.vitals, tls);
         let turn = if upgrade { Turn::Http1 } else { list.turn(reuse, until).await? };
         let opening = match turn {
             Turn::Place(place) => {
@@ -152,20 +158,19 @@ impl Carriers {
                 if let Some(line) = self.idle_line(endpoint, tls, reuse, greeting).await {
                     return Ok(Connection::line(line, true, true));
                 }
-                let opened = connect::open(way, &self.clients).await?;
+                let opened = connect::open(way(), &self.clients).await?;
                 if let Opened::Http2(session) = &opened {
                     // It has changed its mind.
-                    list.is_http1.set(false);
                     list.add(session);
                 }
                 return Ok(Connection::opened(opened, scheme, true));
             }
             Turn::Open(opening) => opening,
         };
-        match connect::open(way, &self.clients).await {
+        match connect::open(way(), &self.clients).await {
             Ok(opened) => {
                 match &opened {
-                    Opened::Http1(_) => list.is_http1.set(true),
+                    Opened::Http1(_) => list.chooses_http1(),
                     Opened::Http2(session) => list.add(session),
                 }
                 Ok(Connection::opened(opened, scheme, true))

@@ -16,11 +16,12 @@ use h2::client::{Builder, Connection, SendRequest};
 use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
+use crate::domain::lifecycle::jittered;
 use crate::proxy::upstream::connect::HEAD_BYTES_MAX;
+use crate::proxy::upstream::http2::shared::Common;
 use crate::proxy::upstream::meter::{Metered, Traffic};
 
 /// Our end of an open connection, which is closed with it. Many requests use it
@@ -29,10 +30,11 @@ pub(in crate::proxy) struct Session {
     pub(super) sender: RefCell<SendRequest<Bytes>>,
     pub(super) traffic: Arc<Traffic>,
     pub(super) opened_at: Instant,
+    /// When it is old.
+    old_at: Instant,
     signs: Rc<Signs>,
-    /// Who waits for a place on one of those to the same endpoint.
-    pub(super) freed: OnceCell<Rc<Notify>>,
-    driver: AbortHandle,
+    /// What it shares with the others to the same endpoint.
+    pub(super) common: OnceCell<Rc<Common>>,
 }
 
 /// The place of one request on a connection, free again when it is dropped.
@@ -48,6 +50,8 @@ struct Signs {
     allowed: Cell<usize>,
     /// It takes no more requests: it has ended, or the replica says goodbye.
     over: Cell<bool>,
+    /// Nobody is left who could use it.
+    left: Cell<bool>,
     /// When its last place became free.
     idle_since: Cell<Instant>,
     /// Bytes that had been read when a request ended its idleness; none before it
@@ -87,6 +91,7 @@ impl Session {
             taken: Cell::new(0),
             allowed: Cell::new(0),
             over: Cell::new(false),
+            left: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
             woken_at: Cell::new(None),
             silent_at: Cell::new(None),
@@ -94,9 +99,10 @@ impl Session {
             changed: Notify::new(),
         });
         let drive = drive(address, connection, sender.clone(), Rc::clone(&signs), traffic.clone());
-        let driver = tokio::task::spawn_local(drive).abort_handle();
-        let (sender, freed, opened_at) = (RefCell::new(sender), OnceCell::new(), Instant::now());
-        let session = Self { sender, traffic, opened_at, signs, freed, driver };
+        tokio::task::spawn_local(drive);
+        let (sender, common, opened_at) = (RefCell::new(sender), OnceCell::new(), Instant::now());
+        let old_at = opened_at + jittered(AGE_MAX, fastrand::u32(..));
+        let session = Self { sender, traffic, opened_at, old_at, signs, common };
         let signs = &session.signs;
         signs.until(|signs| signs.allowed.get() > 0 || signs.over.get()).await;
         if signs.over.get() {
@@ -124,6 +130,11 @@ impl Session {
 
     pub(super) fn is_over(&self) -> bool {
         self.signs.over.get()
+    }
+
+    /// Whether further requests had better go by a new one.
+    pub(super) fn is_old(&self, now: Instant) -> bool {
+        now >= self.old_at
     }
 
     /// Since when nobody has used it; none while somebody does.
@@ -180,16 +191,17 @@ impl Drop for Place {
         if signs.taken.get() == 0 && signs.over.get() {
             signs.changed.notify_waiters();
         }
-        if let Some(freed) = self.0.freed.get() {
-            freed.notify_one();
+        if let Some(common) = self.0.common.get() {
+            common.changed.notify_one();
         }
     }
 }
 
 impl Drop for Session {
-    /// Left to itself it would wait for a peer that says nothing.
+    /// The task that drives it says goodbye.
     fn drop(&mut self) {
-        self.driver.abort();
+        self.signs.left.set(true);
+        self.signs.changed.notify_waiters();
     }
 }
 
@@ -206,6 +218,10 @@ impl Signs {
         }
     }
 
+    fn is_done(&self) -> bool {
+        self.left.get() || self.over.get() && self.taken.get() == 0
+    }
+
     fn note(&self, allowed: usize, over: bool) {
         let over = over || self.over.get();
         if (self.allowed.replace(allowed), self.over.replace(over)) != (allowed, over) {
@@ -214,8 +230,8 @@ impl Signs {
     }
 }
 
-/// Runs the connection until it ends, is found dead, or the replica has said
-/// goodbye and the last request is answered.
+/// Runs the connection until it ends, is found dead, or is of no more use: nobody
+/// has it, or the replica has said goodbye and the last request is answered.
 async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     address: SocketAddr,
     mut connection: Connection<Metered<S>, Bytes>,
@@ -238,7 +254,13 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         () = silent(pings, &signs, &traffic) => {
             debug!(%address, "HTTP/2 connection to a replica is dead: it answers no PING");
         }
-        () = signs.until(|signs| signs.over.get() && signs.taken.get() == 0) => {}
+        () = signs.until(Signs::is_done) => {
+            signs.note(0, true);
+            // Without senders and streams it says goodbye by itself (GOAWAY with
+            // NO_ERROR), and ends when that is written.
+            drop(sender);
+            let _ = timeout(GOODBYE_MAX, connection).await;
+        }
     }
     signs.note(0, true);
 }
@@ -303,6 +325,15 @@ const SEND_BUFFER_MAX: usize = 128 * 1024;
 /// Streams that we have reset, which are remembered for what still comes on them.
 const RESET_STREAMS_MAX: usize = 100;
 
+/// A connection takes no more requests at this age, give or take a tenth so that
+/// not all are renewed at once: whatever stands between us and the replica, a name
+/// or another balancer, leads new ones to where it leads by then. What it costs is
+/// one handshake in an hour.
+pub(super) const AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// For a goodbye to be written, which a peer that takes nothing prevents.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
 /// A replica that is waited for and says nothing for so long is asked whether it
 /// is there.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -315,6 +346,10 @@ const PONG_WAIT: Duration = Duration::from_secs(5);
 /// minutes in which they had nothing to say.
 const PINGS_MAX: u32 = 2;
 const PING_AGAIN: Duration = Duration::from_secs(330);
+
+/// GOAWAY with NO_ERROR, before which the replica has opened no stream.
+#[cfg(test)]
+pub(super) const GOODBYE: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[cfg(test)]
 mod tests {
@@ -396,6 +431,39 @@ mod tests {
         let _fourth = session.place();
         assert!(session.died_of_age(), "who joins it meets the same end");
     }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_connection_that_nobody_has_says_goodbye_and_ends() {
+        let (ours, mut theirs) = duplex(4096);
+        theirs.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        let session = Session::open(([127, 0, 0, 1], 1).into(), ours).await.unwrap();
+        let place = session.place();
+        drop(session);
+        let mut heard = Vec::new();
+        let heard_all = timeout(Duration::from_secs(9), theirs.read_to_end(&mut heard)).await;
+        assert!(heard_all.is_err() && !heard.ends_with(&GOODBYE), "somebody uses it");
+        drop(place);
+        let began = Instant::now();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        assert!(heard.ends_with(&GOODBYE), "{heard:?}");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_left_without_a_goodbye() {
+        // Room for our preface and settings, and not for a GOAWAY.
+        let (ours, mut theirs) = duplex(PREFACE_BYTES);
+        theirs.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        let session = Session::open(([127, 0, 0, 1], 1).into(), ours).await.unwrap();
+        drop(session);
+        tokio::time::sleep(GOODBYE_MAX).await;
+        let began = Instant::now();
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        assert_eq!((began.elapsed(), heard.ends_with(&GOODBYE)), (Duration::ZERO, false));
+    }
+
+    const PREFACE_BYTES: usize = 24;
 
     #[tokio::test(flavor = "local", start_paused = true)]
     async fn who_is_not_waited_for_is_not_asked() {

@@ -74,6 +74,7 @@ impl Stream {
         // request, so that only silence proves that none of it went.
         let unsent = self.written() == before;
         let cause = match () {
+            () if self.requires_http1(&error) => Cause::OtherVersion,
             () if was_refused(&error) => Cause::Refused,
             () if error.is_reset() && (error.is_remote() || error.is_library()) => Cause::Reset,
             () if unsent => Cause::Unsent,
@@ -84,6 +85,19 @@ impl Stream {
         let aged = has_ended && session.died_of_age();
         let counted = has_ended && !aged && !session.charge();
         Unanswered { cause, error, aged, counted }
+    }
+
+    /// Whether the replica has served nothing since it does so by HTTP/1.1 alone
+    /// (RFC 9113, section 7), which is remembered. Of h2c that is an error: there
+    /// is no HTTP/1.1.
+    fn requires_http1(&self, error: &h2::Error) -> bool {
+        let requires = self.scheme == Scheme::Https
+            && error.is_remote()
+            && error.reason() == Some(Reason::HTTP_1_1_REQUIRED);
+        if requires && let Some(common) = self.place.session().common.get() {
+            common.requires_http1();
+        }
+        requires
     }
 
     fn written(&self) -> u64 {
