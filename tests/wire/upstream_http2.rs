@@ -376,13 +376,15 @@ fn a_port_for_checks_alone_is_asked_in_http_1_1() {
 }
 
 #[test]
-fn a_change_of_protocol_is_refused_where_replicas_speak_http_2_alone() {
-    let backend = Http2Backend::saying(Speech::default(), "hi");
+fn another_protocol_than_a_websocket_is_refused_where_replicas_speak_http_2_alone() {
+    let mut speech = Speech::default();
+    speech.http2.enable_connect_protocol();
+    let backend = Http2Backend::saying(speech, "hi");
     let balancer = before_servers(&[backend.address], H2C);
-    let request =
-        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let request = "GET /e HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
     assert_eq!(Client::connect(balancer.http).send(request).answer().status, 502);
-    assert!(balancer.access_logged("/ws").contains("upgrade_unsupported"));
+    assert!(balancer.access_logged("/e").contains("upgrade_unsupported"));
+    assert_eq!(backend.heads().len(), 0);
 }
 
 #[test]

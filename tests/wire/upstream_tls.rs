@@ -104,6 +104,20 @@ fn a_replica_that_requires_http_1_1_is_asked_so_from_then_on_and_loses_no_reques
     assert!((1..=2).contains(&by_http2), "once for each worker, not {by_http2}");
 }
 
+#[test]
+fn a_health_check_heeds_that_http_1_1_is_required() {
+    let trusted = Trusted::new();
+    let made = trusted.authority.issue(&["shop.example"]);
+    let backend = Http2Backend::start(by_tls(&made, BOTH), |mut call| async move {
+        call.respond.send_reset(h2::Reason::HTTP_1_1_REQUIRED);
+    });
+    let labels = format!("{NAMED}health.path = \"/up\"\nhealth.interval = \"100ms\"\n");
+    let balancer = trusted.before(&[backend.address], &labels);
+    assert_eq!(status(&balancer), 200);
+    let asked = |(head, _): &(http::Request<()>, usize)| head.uri().path() == "/up";
+    assert!(backend.heads().iter().any(asked), "it was asked by HTTP/2 first");
+}
+
 /// It is known to choose that for longer than a sweep takes.
 #[test]
 fn many_requests_share_the_connections_of_one_that_chooses_http_1_1() {

@@ -3,10 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use base64ct::{Base64, Encoding};
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
@@ -15,6 +13,8 @@ use hyper::ext::Protocol;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
+
+use crate::domain::http::http2;
 
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
@@ -55,9 +55,7 @@ pub(super) fn accept(mut request: Request<Body>) -> Response {
 fn accepted(headers: &HeaderMap) -> Option<HeaderValue> {
     let key = headers.get(SEC_WEBSOCKET_KEY)?;
     headers.get(SEC_WEBSOCKET_VERSION).filter(|version| *version == "13")?;
-    let whole = [key.as_bytes(), GUID].concat();
-    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &whole);
-    HeaderValue::try_from(Base64::encode_string(hash.as_ref())).ok()
+    http2::websocket::accepted(key)
 }
 
 async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
@@ -141,8 +139,6 @@ fn framed(first: u8, payload: &[u8]) -> Vec<u8> {
     frame.extend(payload);
     frame
 }
-
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;

@@ -1,5 +1,7 @@
-//! An extended CONNECT for a WebSocket (RFC 8441 §5), as HTTP/1 asks for one.
+//! An extended CONNECT for a WebSocket (RFC 8441 §5), as HTTP/1 asks for one, and
+//! the other way round.
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64ct::{Base64, Encoding};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
@@ -25,6 +27,29 @@ pub fn settle(headers: &mut HeaderMap) {
     headers.remove(SEC_WEBSOCKET_ACCEPT);
 }
 
+/// Removes from `headers` what only HTTP/1 needs. Gives the proof that its client
+/// is owed, if it has asked as it must.
+pub fn connect(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    accepted(&headers.remove(SEC_WEBSOCKET_KEY)?)
+}
+
+/// Adds to the answer what an HTTP/1 client expects.
+pub fn accept(headers: &mut HeaderMap, proof: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, proof);
+    headers.remove(CONTENT_LENGTH);
+}
+
+/// Proof that this key was read (RFC 6455, section 4.2.2).
+pub fn accepted(key: &HeaderValue) -> Option<HeaderValue> {
+    let whole = [key.as_bytes(), GUID].concat();
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &whole);
+    HeaderValue::try_from(Base64::encode_string(hash.as_ref())).ok()
+}
+
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +66,19 @@ mod tests {
         assert_eq!(field(CONTENT_LENGTH), None);
         settle(&mut headers);
         assert!(!headers.contains_key(SEC_WEBSOCKET_ACCEPT));
+    }
+
+    #[test]
+    fn an_http1_client_is_shown_that_its_key_was_read() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(connect(&mut headers), None);
+        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        let proof = connect(&mut headers).unwrap();
+        assert!(headers.is_empty());
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        accept(&mut headers, proof);
+        let field = |name| headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(field(SEC_WEBSOCKET_ACCEPT), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!((field(UPGRADE), field(CONTENT_LENGTH)), (Some("websocket"), None));
     }
 }

@@ -39,13 +39,18 @@ pub(in crate::proxy) struct Session {
 
 /// The place of one request on a connection, free again when it is dropped.
 #[derive(Debug)]
-pub(in crate::proxy) struct Place(Rc<Session>);
+pub(in crate::proxy) struct Place {
+    session: Rc<Session>,
+    is_tunnel: Cell<bool>,
+}
 
 /// What the task that drives a connection and its users tell each other.
 #[derive(Debug)]
 struct Signs {
     /// Requests that have a place.
     taken: Cell<usize>,
+    /// Tunnels among them, from which nothing is waited for.
+    tunnels: Cell<usize>,
     /// Streams that the replica allows; 0 until it has said so.
     allowed: Cell<usize>,
     /// It takes no more requests: it has ended, or the replica says goodbye.
@@ -89,6 +94,7 @@ impl Session {
             .map_err(io::Error::other)?;
         let signs = Rc::new(Signs {
             taken: Cell::new(0),
+            tunnels: Cell::new(0),
             allowed: Cell::new(0),
             over: Cell::new(false),
             left: Cell::new(false),
@@ -128,6 +134,11 @@ impl Session {
         self.signs.taken.get()
     }
 
+    /// Whether a stream of it may become a WebSocket (RFC 8441, section 3).
+    pub(in crate::proxy::upstream) fn takes_websockets(&self) -> bool {
+        self.sender.borrow().is_extended_connect_protocol_enabled()
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.signs.over.get()
     }
@@ -144,7 +155,7 @@ impl Session {
 
     /// Whether it is waited for and has said nothing for long: it may be dead.
     pub(super) fn is_silent(&self) -> bool {
-        self.taken() > 0 && self.signs.silent_at.get() == Some(self.read())
+        self.signs.awaited() > 0 && self.signs.silent_at.get() == Some(self.read())
     }
 
     /// Whether the replica may have ended it for its age: it has said nothing
@@ -170,28 +181,41 @@ impl Session {
             // One that was just opened has not been idle.
             let was_idle = signs.idle_since.get() > self.opened_at;
             signs.woken_at.set(was_idle.then(|| self.read()));
+        }
+        if signs.awaited() == 1 {
             // The replica is waited for from now on.
             signs.changed.notify_waiters();
         }
-        Place(Rc::clone(self))
+        Place { session: Rc::clone(self), is_tunnel: Cell::new(false) }
     }
 }
 
 impl Place {
-    pub(super) fn session(&self) -> &Session {
-        &self.0
+    pub(in crate::proxy::upstream) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Its request has become a tunnel, which may be silent for long.
+    pub(super) fn becomes_tunnel(&self) {
+        if !self.is_tunnel.replace(true) {
+            let tunnels = &self.session.signs.tunnels;
+            tunnels.set(tunnels.get() + 1);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let signs = &self.0.signs;
+        let signs = &self.session.signs;
+        if self.is_tunnel.get() {
+            signs.tunnels.set(signs.tunnels.get().saturating_sub(1));
+        }
         signs.taken.set(signs.taken.get().saturating_sub(1));
         signs.idle_since.set(Instant::now());
         if signs.taken.get() == 0 && signs.over.get() {
             signs.changed.notify_waiters();
         }
-        if let Some(common) = self.0.common.get() {
+        if let Some(common) = self.session.common.get() {
             common.changed.notify_one();
         }
     }
@@ -216,6 +240,11 @@ impl Signs {
         while !wanted(self) {
             self.changed.notified().await;
         }
+    }
+
+    /// Requests whose answers are waited for.
+    fn awaited(&self) -> usize {
+        self.taken.get().saturating_sub(self.tunnels.get())
     }
 
     fn is_done(&self) -> bool {
@@ -273,7 +302,7 @@ async fn silent(pings: Option<PingPong>, signs: &Signs, traffic: &Traffic) {
     let (mut asked, mut ask_again) = (0, Instant::now());
     let mut heard = traffic.reading().read;
     loop {
-        signs.until(|signs| signs.taken.get() > 0).await;
+        signs.until(|signs| signs.awaited() > 0).await;
         let before = traffic.reading().read;
         if before != heard {
             asked = 0;
@@ -284,7 +313,7 @@ async fn silent(pings: Option<PingPong>, signs: &Signs, traffic: &Traffic) {
             asked = 0;
             continue;
         }
-        if signs.taken.get() == 0 {
+        if signs.awaited() == 0 {
             continue;
         }
         signs.silent_at.set(Some(heard));
@@ -471,6 +500,22 @@ mod tests {
         drop(session.place());
         tokio::time::sleep(PING_AGAIN).await;
         assert_eq!((session.is_over(), pings.borrow().len()), (false, 0));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_tunnel_may_be_silent_and_holds_its_place() {
+        let (session, pings) = open(0).await;
+        let tunnel = session.place();
+        tunnel.becomes_tunnel();
+        tokio::time::sleep(PING_AGAIN).await;
+        assert_eq!(
+            (session.is_silent(), session.is_over(), pings.borrow().len()),
+            (false, false, 0)
+        );
+        assert_eq!((session.room(), session.idle_since()), (STREAMS_MAX - 1, None));
+        let _place = session.place();
+        tokio::time::sleep(SILENCE_MAX + Duration::from_secs(1)).await;
+        assert_eq!(pings.borrow().len(), 1, "a request beside it is waited for");
     }
 
     #[tokio::test(flavor = "local", start_paused = true)]
