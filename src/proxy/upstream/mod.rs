@@ -225,13 +225,14 @@ impl Carriers {
 
     /// One that HTTP/1.1 alone is offered to, and that has none, takes no upgrade.
     async fn open(&self, way: Way<'_>, upgrade: Option<Change>) -> Result<Opened, Unconnected> {
-        let opened = connect::open(way, &self.clients).await;
-        opened.map_err(|why| match why {
-            Unconnected::Untrusted(error) if upgrade.is_some() && shares_no_protocol(&error) => {
-                Unconnected::NoUpgrade
+        match connect::open(way, &self.clients).await {
+            Err(Unconnected::Untrusted(error))
+                if upgrade.is_some() && shares_no_protocol(&error) =>
+            {
+                Err(Unconnected::NoUpgrade)
             }
-            why => why,
-        })
+            opened => opened,
+        }
     }
 
     async fn idle_line(
