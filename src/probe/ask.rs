@@ -1,5 +1,6 @@
 //! One question to a replica: does it accept, does its health check pass?
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use crate::domain::lifecycle::{Fault, HealthCheck, Question, grpc};
 use crate::domain::proxy_protocol::Header;
 use crate::domain::upstream::Scheme;
-use crate::probe::http2;
+use crate::probe::http2::{self, Unanswered};
 use crate::tls::{Clients, Offer, speaks_http2};
 
 /// How many questions may be under way at once, of all endpoints together. The
@@ -62,10 +63,20 @@ pub(super) async fn check(
     limits: &Limits,
 ) -> Result<(), Fault> {
     let _permit = limits.checks.acquire().await;
-    timeout(check.timeout, answer(asked, check)).await.unwrap_or(Err(Fault::TimedOut))
+    let asking = async {
+        match answer(asked, check, Offer::Http2OrHttp1).await {
+            Err(Unanswered::Http1Required) if asked.scheme == Scheme::Https => {
+                answer(asked, check, Offer::Http1).await
+            }
+            answered => answered,
+        }
+    };
+    let answered = timeout(check.timeout, asking).await;
+    answered.map_or(Err(Fault::TimedOut), |answered| answered.map_err(Fault::from))
 }
 
-async fn answer(asked: Asked<'_>, check: &HealthCheck) -> Result<(), Fault> {
+/// What is said of it, where by TLS no more than `offer` is offered.
+async fn answer(asked: Asked<'_>, check: &HealthCheck, offer: Offer) -> Result<(), Unanswered> {
     let Asked { clients, .. } = asked;
     let ip = asked.address.ip();
     let address = SocketAddr::new(ip, check.port.unwrap_or(asked.address.port()));
@@ -79,19 +90,19 @@ async fn answer(asked: Asked<'_>, check: &HealthCheck) -> Result<(), Fault> {
     }
     let is_grpc = matches!(check.asks, Question::Grpc(_));
     if scheme == Scheme::Https {
-        let offer = if is_grpc { Offer::Http2 } else { Offer::Http2OrHttp1 };
+        let offer = if is_grpc { Offer::Http2 } else { offer };
         let tls = check.tls.clone().unwrap_or_default();
         let shaken = clients.shake_hands(&tls, ip, offer, stream).await;
         let stream = shaken.map_err(|_| Fault::Tls)?;
         if is_grpc || speaks_http2(&stream) {
             http2::ask(stream, scheme, address, check).await
         } else {
-            http1(stream, address, check).await
+            Ok(http1(stream, address, check).await?)
         }
     } else if is_grpc || scheme == Scheme::H2c {
         http2::ask(stream, scheme, address, check).await
     } else {
-        http1(stream, address, check).await
+        Ok(http1(stream, address, check).await?)
     }
 }
 
@@ -103,19 +114,27 @@ where
     let stream = TokioIo::new(stream);
     let client = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(stream).await;
     let (mut sender, connection) = client.map_err(|error| fault(&error))?;
-    let answer = async {
+    let question = async {
         let response = sender.send_request(request).await.map_err(|error| fault(&error))?;
         let status = response.status().as_u16();
         drain(response.into_body()).await;
         judge(status, check)
     };
+    beside(connection, question).await
+}
+
+/// What the question comes to, whose connection is driven beside it. How that ends
+/// the question tells too.
+pub(super) async fn beside<T, E>(
+    connection: impl Future<Output = Result<(), E>>,
+    question: impl Future<Output = T>,
+) -> T {
     let driven = async {
-        // Its error is that of the request.
         let _ = connection.await;
-        std::future::pending().await
+        pending().await
     };
     tokio::select! {
-        verdict = answer => verdict,
+        answer = question => answer,
         never = driven => never,
     }
 }

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use h2::RecvStream;
 use h2::client::{Builder, ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream};
 use http::header::{ACCEPT, CONTENT_TYPE, TE, USER_AGENT};
 use http::uri::Authority;
 use http::{HeaderMap, Request, Response, Uri};
@@ -12,7 +12,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::domain::lifecycle::{Fault, HealthCheck, Question, grpc};
 use crate::domain::upstream::Scheme;
-use crate::probe::ask::{HEAD_BYTES_MAX, NAME, host, judge};
+use crate::probe::ask::{HEAD_BYTES_MAX, NAME, beside, host, judge};
+
+/// Why there is no good answer.
+pub(super) enum Unanswered {
+    Fault(Fault),
+    /// It is given by HTTP/1.1 alone (RFC 9113, section 7).
+    Http1Required,
+}
 
 /// Whether the check passes, over `stream` alone.
 pub(super) async fn ask<S>(
@@ -20,7 +27,7 @@ pub(super) async fn ask<S>(
     scheme: Scheme,
     address: SocketAddr,
     check: &HealthCheck,
-) -> Result<(), Fault>
+) -> Result<(), Unanswered>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -28,23 +35,15 @@ where
     let mut builder = Builder::new();
     builder.enable_push(false).max_header_list_size(HEAD_BYTES_MAX as u32);
     let (sender, connection) = builder.handshake(stream).await.map_err(|it| fault(&it))?;
-    let answer = async {
+    let question = async {
         let answer = send(sender, request, check).await.map_err(|it| fault(&it))?;
-        let response = answer.await.map_err(|it| fault(&it))?;
+        let response = answer.await.map_err(|it| unanswered(&it))?;
         match &check.asks {
-            Question::Path(_) => judge(response.status().as_u16(), check),
-            Question::Grpc(_) => read_grpc(response).await,
+            Question::Path(_) => Ok(judge(response.status().as_u16(), check)?),
+            Question::Grpc(_) => Ok(read_grpc(response).await?),
         }
     };
-    let driven = async {
-        // Its error is that of the request.
-        let _ = connection.await;
-        std::future::pending().await
-    };
-    tokio::select! {
-        verdict = answer => verdict,
-        never = driven => never,
-    }
+    beside(connection, question).await
 }
 
 async fn send(
@@ -100,6 +99,29 @@ fn request(scheme: Scheme, address: SocketAddr, check: &HealthCheck) -> http::Re
             .header(CONTENT_TYPE, "application/grpc")
             .header(TE, "trailers")
             .body(()),
+    }
+}
+
+impl From<Fault> for Unanswered {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Unanswered> for Fault {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Fault(fault) => fault,
+            Unanswered::Http1Required => Self::Closed,
+        }
+    }
+}
+
+fn unanswered(error: &h2::Error) -> Unanswered {
+    if error.is_remote() && error.reason() == Some(Reason::HTTP_1_1_REQUIRED) {
+        Unanswered::Http1Required
+    } else {
+        fault(error).into()
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) enum ProxyError {
         #[source]
         source: io::Error,
     },
-    #[error("{endpoint} speaks HTTP/2, where no connection can change its protocol")]
+    #[error("{endpoint} speaks HTTP/2 and takes no change of protocol there")]
     NoUpgrade { endpoint: SocketAddr },
     #[error("{endpoint} closed the connection before it answered")]
     Reset {

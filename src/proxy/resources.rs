@@ -25,6 +25,7 @@ use crate::proxy::passwords::{Verified, Verifier};
 use crate::proxy::upstream::Carriers;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counters;
+use crate::tls::Clients;
 use crate::tls::Store;
 use crate::tls::acme::Challenges;
 
@@ -85,12 +86,13 @@ impl Resources {
     pub(super) fn new(parts: Parts) -> Self {
         let mut reader = parts.reader.clone();
         let table = Rc::new(Table(Arc::clone(reader.current())));
+        let clients = Rc::<Clients>::default();
         Self {
             parts,
             table: RefCell::new((reader, table)),
-            carriers: Carriers::default(),
+            carriers: Carriers::new(Rc::clone(&clients)),
             bell: Rc::default(),
-            errands: Errands::default(),
+            errands: Errands::new(clients),
             encoders: Encoders::default(),
             verified: Verified::default(),
             pages: Pages::default(),

@@ -4,9 +4,9 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -112,6 +112,14 @@ impl Client {
 /// Whether the peer has chosen HTTP/2.
 pub fn speaks_http2<S>(stream: &TlsStream<S>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(HTTP2)
+}
+
+/// Whether the peer has ended the handshake since it speaks nothing of what was
+/// offered (RFC 7301, section 3.2).
+pub fn shares_no_protocol(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let alert = AlertDescription::NoApplicationProtocol;
+    matches!(cause, Some(rustls::Error::AlertReceived(it)) if *it == alert)
 }
 
 /// The file of `upstream.tls.ca`, which a problem tells of.

@@ -14,7 +14,7 @@ mod store;
 
 pub use anyone::Anyone;
 pub use certificate::{Certificate, Fault, not_after};
-pub use client::{Clients, Offer, speaks_http2};
+pub use client::{Clients, Offer, shares_no_protocol, speaks_http2};
 pub use clock::{date, wall_clock};
 pub use files::Files;
 pub use roots::roots;

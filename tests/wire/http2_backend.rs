@@ -188,9 +188,11 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, keeps: b
         tokio::time::sleep(Duration::from_millis(200)).await;
         return stream.write_all(b"HTTP/1.1 200 x\r\nContent-Length: 4\r\n\r\nkept").await.ok();
     }
-    if String::from_utf8(head).unwrap().to_lowercase().contains("\r\nupgrade: echo\r\n") {
-        let switch = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
-        let _ = stream.write_all(switch).await;
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let asked = head.lines().find_map(|line| line.strip_prefix("upgrade: "));
+    if let Some(asked) = asked {
+        let switch = format!("HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: {asked}\r\n\r\n");
+        let _ = stream.write_all(switch.as_bytes()).await;
         let (mut reads, mut writes) = tokio::io::split(stream);
         let _ = tokio::io::copy(&mut reads, &mut writes).await;
         return None;
@@ -248,6 +250,8 @@ const RST_STREAM: u8 = 3;
 /// It says goodbye and has looked at no stream.
 pub(crate) const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// `REFUSED_STREAM` and `INTERNAL_ERROR`, of a stream that is filled in.
+/// `REFUSED_STREAM`, `INTERNAL_ERROR` and `HTTP_1_1_REQUIRED`, of a stream that is
+/// filled in.
 pub(crate) const REFUSED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 7];
 pub(crate) const FAILED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+pub(crate) const HTTP_1_1_REQUIRED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 13];

@@ -52,6 +52,7 @@ mod tls_files;
 mod upgrade;
 mod upstream_http2;
 mod upstream_tls;
+mod upstream_websocket;
 mod websocket;
 
 use std::net::SocketAddr;

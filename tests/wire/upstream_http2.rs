@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use tokio::sync::Notify;
 
-use super::http2_backend::{Call, FAILED, GOAWAY, Http2Backend, REFUSED, Speech, rude};
+use super::http2_backend::{
+    Call, FAILED, GOAWAY, HTTP_1_1_REQUIRED, Http2Backend, REFUSED, Speech, rude,
+};
 use super::{Balancer, Client, before_servers, get, wait_for};
 
 const H2C: &str = "scheme = \"h2c\"\nmax_fails = 0\n";
@@ -153,6 +155,15 @@ fn a_stream_that_is_reset_goes_on_elsewhere_only_if_that_does_no_harm() {
         assert_eq!((failed, heads.load(Ordering::Relaxed)), (502, met + 1));
         assert!(balancer.access_logged(" 502 ").contains("upstream_reset"));
     }
+}
+
+#[test]
+fn a_replica_of_h2c_that_requires_http_1_1_has_failed() {
+    let (address, heads) = rude(HTTP_1_1_REQUIRED, false);
+    let balancer = before_servers(&[address], H2C);
+    let answer = Client::connect(balancer.http).send(post("sum")).answer();
+    assert_eq!((answer.status, heads.load(Ordering::Relaxed)), (502, 1));
+    assert!(balancer.access_logged(" 502 ").contains("upstream_reset"));
 }
 
 #[test]
@@ -365,13 +376,15 @@ fn a_port_for_checks_alone_is_asked_in_http_1_1() {
 }
 
 #[test]
-fn a_change_of_protocol_is_refused_where_replicas_speak_http_2_alone() {
-    let backend = Http2Backend::saying(Speech::default(), "hi");
+fn another_protocol_than_a_websocket_is_refused_where_replicas_speak_http_2_alone() {
+    let mut speech = Speech::default();
+    speech.http2.enable_connect_protocol();
+    let backend = Http2Backend::saying(speech, "hi");
     let balancer = before_servers(&[backend.address], H2C);
-    let request =
-        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let request = "GET /e HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
     assert_eq!(Client::connect(balancer.http).send(request).answer().status, 502);
-    assert!(balancer.access_logged("/ws").contains("upgrade_unsupported"));
+    assert!(balancer.access_logged("/e").contains("upgrade_unsupported"));
+    assert_eq!(backend.heads().len(), 0);
 }
 
 #[test]

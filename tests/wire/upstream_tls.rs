@@ -87,6 +87,37 @@ fn a_replica_may_choose_http_1_1() {
     }
 }
 
+#[test]
+fn a_replica_that_requires_http_1_1_is_asked_so_from_then_on_and_loses_no_request() {
+    let trusted = Trusted::new();
+    let made = trusted.authority.issue(&["shop.example"]);
+    let backend = Http2Backend::start(by_tls(&made, BOTH), |mut call| async move {
+        call.respond.send_reset(h2::Reason::HTTP_1_1_REQUIRED);
+    });
+    let balancer = trusted.before(&[backend.address], NAMED);
+    let post = "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\n\r\n";
+    for _ in 0..8 {
+        let answer = Client::connect(balancer.http).send(post).answer();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "old!"));
+    }
+    let by_http2 = backend.heads().len();
+    assert!((1..=2).contains(&by_http2), "once for each worker, not {by_http2}");
+}
+
+#[test]
+fn a_health_check_heeds_that_http_1_1_is_required() {
+    let trusted = Trusted::new();
+    let made = trusted.authority.issue(&["shop.example"]);
+    let backend = Http2Backend::start(by_tls(&made, BOTH), |mut call| async move {
+        call.respond.send_reset(h2::Reason::HTTP_1_1_REQUIRED);
+    });
+    let labels = format!("{NAMED}health.path = \"/up\"\nhealth.interval = \"100ms\"\n");
+    let balancer = trusted.before(&[backend.address], &labels);
+    assert_eq!(status(&balancer), 200);
+    let asked = |(head, _): &(http::Request<()>, usize)| head.uri().path() == "/up";
+    assert!(backend.heads().iter().any(asked), "it was asked by HTTP/2 first");
+}
+
 /// It is known to choose that for longer than a sweep takes.
 #[test]
 fn many_requests_share_the_connections_of_one_that_chooses_http_1_1() {

@@ -43,6 +43,11 @@ impl Upgrade {
         headers.insert(UPGRADE, self.protocols.clone());
     }
 
+    /// Whether it is a WebSocket that is asked for, and nothing else.
+    pub fn is_websocket(&self) -> bool {
+        self.protocols.as_bytes().eq_ignore_ascii_case(b"websocket")
+    }
+
     /// Whether the `Upgrade` field of a 101 switches to what was asked for. A
     /// 101 of which this is not true is a fault of the upstream.
     pub fn is_answered_by(&self, answer: Option<&HeaderValue>) -> bool {
@@ -94,6 +99,16 @@ mod tests {
                 .collect();
             let asked = Upgrade::asked(values.iter()).map(|upgrade| upgrade.protocols);
             assert_eq!(asked.as_ref().map(|value| value.to_str().unwrap()), kept, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_websocket_is_one_where_nothing_else_is_asked_for() {
+        for (asked, is_websocket) in
+            [("WebSocket", true), ("websocket, foo", false), ("foo", false)]
+        {
+            let asked_for = Upgrade { protocols: HeaderValue::from_str(asked).unwrap() };
+            assert_eq!(asked_for.is_websocket(), is_websocket, "{asked}");
         }
     }
 

@@ -18,6 +18,9 @@ pub enum Cause {
     /// The replica says that it has not looked at the request (RFC 9113, section
     /// 8.7).
     Refused,
+    /// The replica says that it has not served the request since it wants another
+    /// version of HTTP for it (RFC 9113, section 7).
+    OtherVersion,
     /// The connection ended before a byte of the answer came.
     Unanswered,
     /// The replica has ended the request before a byte of the answer came, and not
@@ -50,7 +53,7 @@ pub enum Again {
     /// Nothing: the replica may have acted on the request.
     Never,
     /// The same endpoint on a fresh connection: it may merely have ended an idle
-    /// one.
+    /// one, or wants one of another kind.
     Fresh,
     /// Another endpoint, at no charge: nothing of the request was taken.
     Another,
@@ -71,13 +74,18 @@ impl Failed {
     pub fn again(self) -> Again {
         let repeatable = self.idempotent && self.whole;
         match self.cause {
-            Cause::NoConnection | Cause::Untrusted | Cause::Unsent | Cause::Refused
+            Cause::NoConnection
+            | Cause::Untrusted
+            | Cause::Unsent
+            | Cause::Refused
+            | Cause::OtherVersion
                 if !self.whole =>
             {
                 Again::Never
             }
             Cause::Untrusted => Again::Elsewhere,
             Cause::Refused => Again::Any,
+            Cause::OtherVersion => Again::Fresh,
             Cause::NoConnection => Again::Another,
             Cause::Unsent if self.reused => Again::Fresh,
             Cause::Unsent => Again::Another,
@@ -118,7 +126,8 @@ mod tests {
     fn what_may_follow_a_failure_is_by_the_table() {
         use Again::{Another, Any, Charged, Elsewhere, Fresh, Never};
         use Cause::{
-            AnswerBroken, Left, NoConnection, Other, Refused, Reset, Unanswered, Unsent, Untrusted,
+            AnswerBroken, Left, NoConnection, Other, OtherVersion, Refused, Reset, Unanswered,
+            Unsent, Untrusted,
         };
         // The cause, and what follows for: GET fresh, GET reused, POST fresh, POST reused.
         let table = [
@@ -126,6 +135,7 @@ mod tests {
             (Untrusted, [Elsewhere, Elsewhere, Elsewhere, Elsewhere]),
             (Unsent, [Another, Fresh, Another, Fresh]),
             (Refused, [Any, Any, Any, Any]),
+            (OtherVersion, [Fresh, Fresh, Fresh, Fresh]),
             (Unanswered, [Charged, Fresh, Never, Never]),
             (Reset, [Charged, Charged, Never, Never]),
             (Left, [Another, Another, Never, Never]),
@@ -157,7 +167,11 @@ mod tests {
             let failed = Failed { cause, reused, idempotent: false, whole: true };
             let untouched = matches!(
                 cause,
-                Cause::NoConnection | Cause::Untrusted | Cause::Unsent | Cause::Refused
+                Cause::NoConnection
+                    | Cause::Untrusted
+                    | Cause::Unsent
+                    | Cause::Refused
+                    | Cause::OtherVersion
             );
             prop_assert_eq!(failed.again() != Again::Never, untouched);
         }
@@ -173,13 +187,15 @@ mod tests {
 
     fn any_cause() -> impl Strategy<Value = Cause> {
         use Cause::{
-            AnswerBroken, Left, NoConnection, Other, Refused, Reset, Unanswered, Unsent, Untrusted,
+            AnswerBroken, Left, NoConnection, Other, OtherVersion, Refused, Reset, Unanswered,
+            Unsent, Untrusted,
         };
         let causes = [
             NoConnection,
             Untrusted,
             Unsent,
             Refused,
+            OtherVersion,
             Unanswered,
             Reset,
             Left,

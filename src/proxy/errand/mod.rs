@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,11 +27,11 @@ use crate::proxy::upstream::AnswerBroke;
 use crate::tls::{Clients, Offer};
 
 /// What one worker needs for errands: idle connections, and where names lead.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Errands {
     idle: RefCell<HashMap<Peer, Vec<(Sender, Instant)>>>,
     names: Names,
-    clients: Clients,
+    clients: Rc<Clients>,
 }
 
 /// Who is asked.
@@ -61,6 +62,10 @@ pub(super) enum Failed {
 }
 
 impl Errands {
+    pub(super) fn new(clients: Rc<Clients>) -> Self {
+        Self { idle: RefCell::default(), names: Names::default(), clients }
+    }
+
     /// Asks the service, and takes an answer of at most `bytes_max`.
     /// The caller bounds the time.
     pub(super) async fn ask(

@@ -27,7 +27,7 @@ use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
 use crate::proxy::shortage::is_shortage;
 use crate::proxy::upstream::{
-    AnswerBody, Approach, Connection, Failure, Reuse, Terms, Unconnected, Upload,
+    AnswerBody, Approach, Change, Connection, Failure, Reuse, Terms, Unconnected, Upload,
 };
 
 /// The answer to a request that did not fail.
@@ -91,8 +91,7 @@ impl Attempt<'_> {
                 let (idempotent, whole) = (prepared.is_idempotent(), prepared.upload().is_whole());
                 Failed { cause, reused, idempotent, whole }.again()
             };
-            let upgrade = prepared.upgrade.is_some();
-            let approach = self.approach(reuse, greeting.as_deref(), upgrade);
+            let approach = self.approach(reuse, greeting.as_deref(), prepared.change());
             let connected = self.connect(approach, &ongoing, exchange).await;
             let mut connection = connected.map_err(|error| {
                 let again = failed(cause_of(&error), false);
@@ -149,7 +148,7 @@ impl Attempt<'_> {
         &'a self,
         reuse: Reuse,
         greeting: Option<&'a [u8]>,
-        upgrade: bool,
+        upgrade: Option<Change>,
     ) -> Approach<'a> {
         let tls = self.pool.settings.tls_of(self.endpoint);
         let (endpoint, timeouts) = (self.endpoint, self.timeouts());
@@ -274,6 +273,7 @@ impl Attempt<'_> {
             Cause::NoConnection
             | Cause::Untrusted
             | Cause::Refused
+            | Cause::OtherVersion
             | Cause::Left
             | Cause::Other => {}
         }

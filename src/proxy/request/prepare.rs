@@ -25,7 +25,7 @@ use crate::proxy::request::downstream::Downstream;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::resources::Resources;
 use crate::proxy::secure::Session;
-use crate::proxy::upstream::{RequestBody, Upload};
+use crate::proxy::upstream::{Change, RequestBody, Upload};
 
 /// A request that is ready to be sent, and what its route depends on.
 #[derive(Debug)]
@@ -124,6 +124,15 @@ impl Prepared {
         let Self { host, target, method, headers, client, downstream, .. } = self;
         let entry_point = &*downstream.visitor.entry.name;
         Asked { host, path, query: target.query(), method, headers, client: *client, entry_point }
+    }
+
+    /// The other protocol that it asks for, by what may carry that.
+    pub(super) fn change(&self) -> Option<Change> {
+        let is_websocket =
+            |it: &Upgrade| it.is_websocket() && self.headers.contains_key(SEC_WEBSOCKET_KEY);
+        self.upgrade
+            .as_ref()
+            .map(|it| if is_websocket(it) { Change::WebSocket } else { Change::Other })
     }
 
     /// As it is forwarded.

@@ -7,13 +7,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::proxy::upstream::http2::Http2Body;
+use crate::proxy::upstream::http2::{Http2Body, Http2Tunnel};
 
 /// What is still to come of an answer.
 #[derive(Debug)]
 pub(in crate::proxy) enum AnswerBody {
     Http1(Incoming),
     Http2(Http2Body),
+    /// Nothing: its stream is a tunnel, until that is taken.
+    Tunnel(Option<Http2Tunnel>),
 }
 
 /// Why an answer breaks off.
@@ -40,6 +42,7 @@ impl Body for AnswerBody {
             Self::Http2(body) => {
                 Pin::new(body).poll_frame(context).map(|it| it.map(|it| it.map_err(Into::into)))
             }
+            Self::Tunnel(_) => Poll::Ready(None),
         }
     }
 
@@ -47,6 +50,7 @@ impl Body for AnswerBody {
         match self {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
+            Self::Tunnel(_) => true,
         }
     }
 
@@ -54,6 +58,7 @@ impl Body for AnswerBody {
         match self {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
+            Self::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

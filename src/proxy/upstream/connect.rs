@@ -65,7 +65,8 @@ pub(in crate::proxy) enum Unconnected {
     },
     /// It is reached, and has no place on any connection just now.
     Full,
-    /// Its connections carry no other protocol, which the request asks for.
+    /// It speaks HTTP/2 and takes the other protocol that the request asks for
+    /// neither there nor by HTTP/1.1.
     NoUpgrade,
 }
 

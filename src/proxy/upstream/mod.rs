@@ -7,6 +7,7 @@ mod connect;
 mod http2;
 mod idle;
 mod meter;
+mod switch;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ pub(super) use answer::{AnswerBody, AnswerBroke};
 pub(super) use body::{RequestBody, Upload};
 pub(super) use connect::Unconnected;
 pub(super) use idle::Reuse;
+pub(super) use switch::Switching;
 
 use crate::domain::pool::{Endpoint, Timeouts, Vitals};
 use crate::domain::retry::{Cause, is_hopeless};
@@ -33,16 +36,16 @@ use crate::domain::upstream::{Scheme, Tls};
 use crate::proxy::bell::Watch;
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::connect::{Line, Opened, Way};
-use crate::proxy::upstream::http2::{Shared, Stream, Turn, Unanswered};
+use crate::proxy::upstream::http2::{Place, Shared, Stream, Turn, Unanswered};
 use crate::proxy::upstream::idle::Idle;
-use crate::tls::{Clients, Offer};
+use crate::tls::{Clients, Offer, shares_no_protocol};
 
 /// What one worker connects to replicas with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Carriers {
     idle: Idle,
     shared: Shared,
-    clients: Clients,
+    clients: Rc<Clients>,
     /// When it was last told of a replica that it does not speak as it should.
     told: RefCell<HashMap<u64, Instant>>,
 }
@@ -75,10 +78,18 @@ pub(super) struct Approach<'a> {
     /// A connection that begins with one is its client's alone: it is always
     /// fresh, and not used again.
     pub(super) greeting: Option<&'a [u8]>,
-    /// The request asks for another protocol, which only a connection of its own
-    /// can become.
-    pub(super) upgrade: bool,
+    /// The other protocol that the request asks for.
+    pub(super) upgrade: Option<Change>,
     pub(super) timeouts: &'a Timeouts,
+}
+
+/// Another protocol that a request asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Change {
+    /// A WebSocket, which a stream of HTTP/2 can become too (RFC 8441).
+    WebSocket,
+    /// What only a connection of its own can become.
+    Other,
 }
 
 /// Why no answer came.
@@ -105,6 +116,11 @@ pub(super) struct Terms<'a> {
 }
 
 impl Carriers {
+    pub(super) fn new(clients: Rc<Clients>) -> Self {
+        let (idle, shared, told) = (Idle::default(), Shared::default(), RefCell::default());
+        Self { idle, shared, clients, told }
+    }
+
     /// An idle connection to the endpoint that may be used, else a fresh one.
     pub(super) async fn connect(&self, way: Approach<'_>) -> Result<Connection, Unconnected> {
         let Approach { endpoint, greeting, timeouts, .. } = way;
@@ -124,50 +140,98 @@ impl Carriers {
     async fn connect_otherwise(&self, approach: Approach<'_>) -> Result<Connection, Unconnected> {
         let Approach { endpoint, tls, reuse, greeting, upgrade, timeouts } = approach;
         let id = &endpoint.id;
-        if upgrade && id.scheme == Scheme::H2c {
+        if upgrade == Some(Change::Other) && id.scheme == Scheme::H2c {
             return Err(Unconnected::NoUpgrade);
         }
         let until = Instant::now() + timeouts.connect;
-        let offer = if upgrade { Offer::Http1 } else { Offer::Http2OrHttp1 };
-        let (address, scheme) = (id.address, id.scheme);
-        let way = Way { address, scheme, tls, offer, greeting, until };
-        if greeting.is_some() {
-            let opened = connect::open(way, &self.clients).await?;
-            return Ok(Connection::opened(opened, scheme, false));
-        }
         let list = self.shared.list(&endpoint.vitals, tls);
-        let turn = if upgrade { Turn::Http1 } else { list.turn(reuse, until).await? };
-        let opening = match turn {
-            Turn::Place(place) => {
-                let carrier = Carrier::Stream(Stream::new(place, scheme));
-                return Ok(Connection { carrier, reused: true, reusable: true });
-            }
+        let (address, scheme) = (id.address, id.scheme);
+        let way = || {
+            let http1 = upgrade == Some(Change::Other) || list.takes_http1_alone();
+            let offer = if http1 { Offer::Http1 } else { Offer::Http2OrHttp1 };
+            Way { address, scheme, tls, offer, greeting, until }
+        };
+        let turn = match (greeting, upgrade) {
+            (Some(_), _) | (None, Some(Change::Other)) => Turn::Http1,
+            (None, Some(Change::WebSocket) | None) => list.turn(reuse, until).await?,
+        };
+        let opened = match turn {
+            Turn::Place(place) => return self.on(place, true, approach, way()).await,
             Turn::Http1 => {
                 if let Some(line) = self.idle_line(endpoint, tls, reuse, greeting).await {
                     return Ok(Connection::line(line, true, true));
                 }
-                let opened = connect::open(way, &self.clients).await?;
-                if let Opened::Http2(session) = &opened {
-                    // It has changed its mind.
-                    list.is_http1.set(false);
-                    list.add(session);
-                }
-                return Ok(Connection::opened(opened, scheme, true));
+                self.open(way(), upgrade).await?
             }
-            Turn::Open(opening) => opening,
+            Turn::Open(opening) => match connect::open(way(), &self.clients).await {
+                Ok(opened) => opened,
+                Err(error) => {
+                    opening.failed(&error);
+                    return Err(error);
+                }
+            },
         };
-        match connect::open(way, &self.clients).await {
-            Ok(opened) => {
-                match &opened {
-                    Opened::Http1(_) => list.is_http1.set(true),
-                    Opened::Http2(session) => list.add(session),
+        match opened {
+            Opened::Http1(line) => {
+                if way().offer == Offer::Http2OrHttp1 {
+                    list.chooses_http1();
                 }
-                Ok(Connection::opened(opened, scheme, true))
+                Ok(Connection::line(line, false, greeting.is_none()))
             }
-            Err(error) => {
-                opening.failed(&error);
-                Err(error)
+            Opened::Http2(session) => {
+                if greeting.is_none() {
+                    list.add(&session);
+                } else {
+                    list.adopt(&session);
+                }
+                self.on(session.place(), false, approach, way()).await
             }
+        }
+    }
+
+    /// A place on a shared connection, unless the request is for a WebSocket and
+    /// the replica takes none there: then a connection of its own, by HTTP/1.1.
+    async fn on(
+        &self,
+        place: Place,
+        reused: bool,
+        approach: Approach<'_>,
+        way: Way<'_>,
+    ) -> Result<Connection, Unconnected> {
+        let Approach { endpoint, tls, reuse, greeting, upgrade, .. } = approach;
+        let carries = match upgrade {
+            None => true,
+            Some(Change::WebSocket) => place.session().takes_websockets(),
+            Some(Change::Other) => false,
+        };
+        if carries {
+            let stream = Stream::new(place, way.scheme, upgrade.is_some());
+            let (carrier, reusable) = (Carrier::Stream(stream), greeting.is_none());
+            return Ok(Connection { carrier, reused, reusable });
+        }
+        drop(place);
+        if way.scheme == Scheme::H2c {
+            return Err(Unconnected::NoUpgrade);
+        }
+        if let Some(line) = self.idle_line(endpoint, tls, reuse, greeting).await {
+            return Ok(Connection::line(line, true, true));
+        }
+        match self.open(Way { offer: Offer::Http1, ..way }, upgrade).await? {
+            Opened::Http1(line) => Ok(Connection::line(line, false, greeting.is_none())),
+            // It was not offered.
+            Opened::Http2(_) => Err(Unconnected::NoUpgrade),
+        }
+    }
+
+    /// One that HTTP/1.1 alone is offered to, and that has none, takes no upgrade.
+    async fn open(&self, way: Way<'_>, upgrade: Option<Change>) -> Result<Opened, Unconnected> {
+        match connect::open(way, &self.clients).await {
+            Err(Unconnected::Untrusted(error))
+                if upgrade.is_some() && shares_no_protocol(&error) =>
+            {
+                Err(Unconnected::NoUpgrade)
+            }
+            opened => opened,
         }
     }
 
@@ -220,12 +284,13 @@ impl Connection {
         Self { carrier: Carrier::Line(line), reused, reusable }
     }
 
-    fn opened(opened: Opened, scheme: Scheme, reusable: bool) -> Self {
-        let carrier = match opened {
-            Opened::Http1(line) => Carrier::Line(line),
-            Opened::Http2(session) => Carrier::Stream(Stream::new(session.place(), scheme)),
-        };
-        Self { carrier, reused: false, reusable }
+    /// What is to be kept while a tunnel that began with it lasts: its stream. A
+    /// line has handed over all that it was.
+    pub(super) fn into_stream(self) -> Option<Stream> {
+        match self.carrier {
+            Carrier::Line(_) => None,
+            Carrier::Stream(stream) => Some(stream),
+        }
     }
 
     /// Sends `request` and waits for the head of the answer, but no longer than
@@ -241,7 +306,7 @@ impl Connection {
             Carrier::Stream(stream) => {
                 let sent = terms.wait(pin!(stream.send(request, endpoint))).await?;
                 return match sent {
-                    Ok(response) => Ok(response.map(AnswerBody::Http2)),
+                    Ok(response) => Ok(response),
                     Err(_) if upload.is_broken() => Err(terms.broken()),
                     Err(Unanswered { cause, error, aged, counted }) => {
                         let error = ProxyError::Reset { endpoint, source: Box::new(error) };

@@ -14,13 +14,15 @@ use crate::support::client::http2::{Http2, Lost};
 use crate::support::client::{Answer, Failure, connect, tls};
 use crate::support::engine::set;
 
-/// How the clients come.
+/// How the clients come, and what the replicas are spoken to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Speaks {
-    /// HTTP/1.1 in the clear.
+    /// HTTP/1.1 in the clear, all the way.
     Http1,
-    /// HTTP/2 over TLS.
+    /// HTTP/2 over TLS, and to replicas HTTP/1.1.
     Http2,
+    /// HTTP/2 over TLS, and to replicas HTTP/2 in the clear.
+    Http2Throughout,
 }
 
 /// One request.
@@ -50,7 +52,10 @@ impl Speaks {
         match set("EVK_CHURN_PROTO").as_deref() {
             None | Some("http1") => Self::Http1,
             Some("h2") => Self::Http2,
-            Some(other) => panic!("EVK_CHURN_PROTO is `{other}`; it may be `http1` or `h2`"),
+            Some("h2c") => Self::Http2Throughout,
+            Some(other) => {
+                panic!("EVK_CHURN_PROTO is `{other}`; it may be `http1`, `h2` or `h2c`")
+            }
         }
     }
 
@@ -58,6 +63,15 @@ impl Speaks {
         match self {
             Self::Http1 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
+            Self::Http2Throughout => "HTTP/2 throughout",
+        }
+    }
+
+    /// As `lb.scheme` has it.
+    pub(super) fn scheme(self) -> &'static str {
+        match self {
+            Self::Http1 | Self::Http2 => "http",
+            Self::Http2Throughout => "h2c",
         }
     }
 }
@@ -66,7 +80,9 @@ impl Lines {
     pub(super) fn new(at: SocketAddr, speaks: Speaks) -> Self {
         let kind = match speaks {
             Speaks::Http1 => Kind::Http1(Mutex::default()),
-            Speaks::Http2 => Kind::Http2(tls::connector(b"h2"), Mutex::default()),
+            Speaks::Http2 | Speaks::Http2Throughout => {
+                Kind::Http2(tls::connector(b"h2"), Mutex::default())
+            }
         };
         Self { at, kind }
     }

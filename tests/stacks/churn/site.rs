@@ -192,12 +192,13 @@ impl Site {
         let words = format!(
             "run -d --name {project}-further-{number} --network {project}_inside \
              --label {} --label com.docker.compose.service=api --label evenkeel.churn={run} \
-             --label lb.pool=api --label {} --label traefik.enable=true \
+             --label lb.pool=api --label lb.scheme={} --label {} --label traefik.enable=true \
              --label traefik.docker.network={project}_inside \
              --label traefik.http.routers.api.rule=PathPrefix(`/`) \
              --label traefik.http.services.api.loadbalancer.server.port=80 \
              -v {folder}:/log {} whoami --delay=20ms --on-term={} --request-log=/log/requests",
             self.stack.project_label(),
+            self.speaks.scheme(),
             self.balancing.label(),
             self.engine.image,
             self.mode.on_term(),
@@ -209,7 +210,7 @@ impl Site {
     pub(super) fn door(&self) -> SocketAddr {
         match self.speaks {
             Speaks::Http1 => self.door,
-            Speaks::Http2 => self.secure_door,
+            Speaks::Http2 | Speaks::Http2Throughout => self.secure_door,
         }
     }
 
@@ -262,6 +263,7 @@ fn stack(engine: &Engine, way: Way, folder: &Path, socket: &Path) -> Stack {
     };
     let environment = vec![
         ("EVK_CHURN_ON_TERM", way.mode.on_term().to_owned()),
+        ("EVK_CHURN_SCHEME", way.speaks.scheme().to_owned()),
         ("EVK_CHURN_POOL_LABEL", way.balancing.label()),
         ("EVK_CHURN_FOLDER", text(folder)),
         ("EVK_CHURN_ENGINE", mount),

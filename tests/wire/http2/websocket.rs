@@ -15,7 +15,8 @@ use http::{Request, Response};
 
 use super::{before, client, run, whole};
 use crate::wire::backend::Seen;
-use crate::wire::{Backend, before_pools, ok};
+use crate::wire::http2_backend::{Http2Backend, Speech};
+use crate::wire::{Backend, before_pools, configured, ok};
 
 /// What a replica says that takes the handshake.
 fn switched(seen: &Seen) -> Vec<u8> {
@@ -68,6 +69,40 @@ fn a_websocket_is_asked_for_as_http1_does_it_and_carries_bytes_both_ways() {
     let line = balancer.access_logged("/ws");
     assert!(line.contains("\"request_bytes\":500000"), "{line}");
     assert!(line.contains("\"response_bytes\":500000"), "{line}");
+}
+
+#[test]
+fn a_replica_that_speaks_http2_too_is_asked_as_the_client_asks() {
+    let mut speech = Speech::default();
+    speech.http2.enable_connect_protocol();
+    let backend = Http2Backend::start(speech, |mut call| async move {
+        let response = Response::builder().header("sec-websocket-protocol", "chat");
+        let response = response.body(()).unwrap();
+        let mut stream = call.respond.send_response(response, false).unwrap();
+        let (all, _) = call.read().await;
+        stream.send_data(all.into(), true).unwrap();
+    });
+    let settings = format!("[pools.web]\nservers = [\"{}\"]\nscheme = \"h2c\"", backend.address);
+    let flags = ["--https", "127.0.0.1:0", "--access-log", "json"];
+    let balancer = configured(&settings, &flags, []);
+    balancer.logged("Replica ready");
+    run(async {
+        let client = client(&balancer).await;
+        let (response, mut stream) = connect(&client, "websocket").await;
+        assert_eq!(response.status(), 200);
+        let fields = response.headers();
+        assert_eq!(fields["sec-websocket-protocol"], "chat");
+        for name in ["connection", "upgrade", "sec-websocket-accept"] {
+            assert!(!fields.contains_key(name), "{name}");
+        }
+        stream.send_data(Bytes::from_static(b"to and fro"), true).unwrap();
+        assert_eq!(whole(response).await.0, b"to and fro");
+    });
+    let (head, _) = &backend.heads()[0];
+    assert_eq!((head.method().as_str(), head.uri().path()), ("CONNECT", "/ws"));
+    assert!(!head.headers().contains_key("sec-websocket-key"));
+    let line = balancer.access_logged("/ws");
+    assert!(line.contains("\"end\":\"ok\""), "{line}");
 }
 
 #[test]

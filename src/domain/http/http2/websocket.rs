@@ -1,10 +1,13 @@
-//! An extended CONNECT for a WebSocket (RFC 8441 §5), as HTTP/1 asks for one.
+//! An extended CONNECT for a WebSocket (RFC 8441 §5), as HTTP/1 asks for one, and
+//! the other way round.
 
 use base64ct::{Base64, Encoding};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     UPGRADE,
 };
+
+use crate::domain::http::websocket::proof;
 
 /// Adds to `headers` what only HTTP/1 needs. `nonce` is to be random.
 pub fn ask(headers: &mut HeaderMap, nonce: [u8; 16]) {
@@ -25,6 +28,21 @@ pub fn settle(headers: &mut HeaderMap) {
     headers.remove(SEC_WEBSOCKET_ACCEPT);
 }
 
+/// Removes from `headers` what only HTTP/1 needs. Gives the proof that its client
+/// is owed, if it has asked as it must.
+pub fn connect(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let key = headers.remove(SEC_WEBSOCKET_KEY)?;
+    HeaderValue::try_from(proof(key.as_bytes())).ok()
+}
+
+/// Adds to the answer what an HTTP/1 client expects.
+pub fn accept(headers: &mut HeaderMap, proof: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, proof);
+    headers.remove(CONTENT_LENGTH);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +59,19 @@ mod tests {
         assert_eq!(field(CONTENT_LENGTH), None);
         settle(&mut headers);
         assert!(!headers.contains_key(SEC_WEBSOCKET_ACCEPT));
+    }
+
+    #[test]
+    fn an_http1_client_is_shown_that_its_key_was_read() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(connect(&mut headers), None);
+        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        let proof = connect(&mut headers).unwrap();
+        assert!(headers.is_empty());
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        accept(&mut headers, proof);
+        let field = |name| headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(field(SEC_WEBSOCKET_ACCEPT), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!((field(UPGRADE), field(CONTENT_LENGTH)), (Some("websocket"), None));
     }
 }

@@ -111,7 +111,7 @@ async fn fetch(
         tls: settings.tls_of(endpoint),
         reuse: Reuse::Never,
         greeting: greeting.as_deref(),
-        upgrade: false,
+        upgrade: None,
         timeouts: &settings.timeouts,
     };
     let terms = Terms {

@@ -12,8 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
@@ -25,11 +23,11 @@ use crate::proxy::bell::{Ongoing, Watch};
 use crate::proxy::request::GONE_SILENCE;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::tunnel::flow::Flow;
-use crate::proxy::upstream::{AnswerBody, Connection};
+use crate::proxy::upstream::{AnswerBody, Connection, Switching};
 
 /// A tunnel that the client's connection is to become.
 pub(in crate::proxy) struct Tunnel {
-    upstream: OnUpgrade,
+    upstream: Switching,
     is_websocket: bool,
     /// How long both ends may be silent.
     silence: Duration,
@@ -63,7 +61,7 @@ impl Tunnel {
         let protocol = response.headers().get(UPGRADE);
         let is_websocket =
             protocol.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
-        let upstream = hyper::upgrade::on(response);
+        let upstream = Switching::of(response);
         Self { upstream, is_websocket, silence, connection, ongoing, exchange: None }
     }
 
@@ -79,14 +77,14 @@ impl Tunnel {
     /// A WebSocket whose replica leaves, or that we leave, gets a close frame, so
     /// that its client comes back at once.
     pub(in crate::proxy) async fn run(mut self, client: impl AsyncRead + AsyncWrite, early: Bytes) {
-        let upstream = match self.upstream.await {
-            Ok(upgraded) => TokioIo::new(upgraded),
+        let upstream = match self.upstream.finish().await {
+            Ok(upstream) => upstream,
             Err(error) => {
                 debug!(%error, "A replica's tunnel broke before it began");
                 return;
             }
         };
-        drop(self.connection);
+        let _stream = self.connection.into_stream();
         let (last, watch) = (Cell::new(Instant::now()), &self.ongoing.watch);
         let mut carrying = Carrying {
             client: pin!(client),
@@ -162,6 +160,7 @@ where
         let close = websocket::going_away_masked(mask);
         // It may be dead by now, which is no reason not to hear the client.
         let _ = ready!(self.up.poll_close(client.as_mut(), upstream.as_mut(), &close, context));
+        let _ = ready!(upstream.as_mut().poll_shutdown(context));
         ready!(self.up.poll_hear_close(client.as_mut(), context))?;
         ready!(told);
         client.as_mut().poll_shutdown(context)

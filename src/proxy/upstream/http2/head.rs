@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use h2::ext::Protocol;
 use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Parts};
-use http::{HeaderName, HeaderValue, Request, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
+use crate::domain::http::http2::websocket;
 use crate::domain::http::own::own;
 use crate::domain::upstream::Scheme;
 
@@ -39,6 +41,20 @@ pub(super) fn of<B>(
     head.uri = Uri::from_parts(parts).ok()?;
     head.version = Version::HTTP_2;
     Some((Request::from_parts(head, ()), body))
+}
+
+/// The extended CONNECT for the WebSocket that the request asks for as HTTP/1.1
+/// does (RFC 8441, section 5), and the proof that its client is owed.
+pub(super) fn websocket<B>(
+    request: Request<B>,
+    scheme: Scheme,
+    address: SocketAddr,
+) -> Option<(Request<()>, HeaderValue)> {
+    let (mut head, _) = of(request, scheme, address)?;
+    let proof = websocket::connect(head.headers_mut())?;
+    *head.method_mut() = Method::CONNECT;
+    head.extensions_mut().insert(Protocol::from_static("websocket"));
+    Some((head, proof))
 }
 
 const OF_A_CONNECTION: [HeaderName; 6] = [

@@ -5,8 +5,10 @@ mod incoming;
 mod session;
 mod shared;
 mod stream;
+mod tunnel;
 
 pub(super) use incoming::Http2Body;
-pub(super) use session::Session;
+pub(super) use session::{Place, Session};
 pub(super) use shared::{Shared, Turn};
 pub(super) use stream::{Stream, Unanswered};
+pub(super) use tunnel::Http2Tunnel;

@@ -16,11 +16,12 @@ use h2::client::{Builder, Connection, SendRequest};
 use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
+use crate::domain::lifecycle::jittered;
 use crate::proxy::upstream::connect::HEAD_BYTES_MAX;
+use crate::proxy::upstream::http2::shared::Common;
 use crate::proxy::upstream::meter::{Metered, Traffic};
 
 /// Our end of an open connection, which is closed with it. Many requests use it
@@ -29,25 +30,33 @@ pub(in crate::proxy) struct Session {
     pub(super) sender: RefCell<SendRequest<Bytes>>,
     pub(super) traffic: Arc<Traffic>,
     pub(super) opened_at: Instant,
+    /// When it is old.
+    old_at: Instant,
     signs: Rc<Signs>,
-    /// Who waits for a place on one of those to the same endpoint.
-    pub(super) freed: OnceCell<Rc<Notify>>,
-    driver: AbortHandle,
+    /// What it shares with the others to the same endpoint.
+    pub(super) common: OnceCell<Rc<Common>>,
 }
 
 /// The place of one request on a connection, free again when it is dropped.
 #[derive(Debug)]
-pub(in crate::proxy) struct Place(Rc<Session>);
+pub(in crate::proxy) struct Place {
+    session: Rc<Session>,
+    is_tunnel: Cell<bool>,
+}
 
 /// What the task that drives a connection and its users tell each other.
 #[derive(Debug)]
 struct Signs {
     /// Requests that have a place.
     taken: Cell<usize>,
+    /// Tunnels among them, from which nothing is waited for.
+    tunnels: Cell<usize>,
     /// Streams that the replica allows; 0 until it has said so.
     allowed: Cell<usize>,
     /// It takes no more requests: it has ended, or the replica says goodbye.
     over: Cell<bool>,
+    /// Nobody is left who could use it.
+    left: Cell<bool>,
     /// When its last place became free.
     idle_since: Cell<Instant>,
     /// Bytes that had been read when a request ended its idleness; none before it
@@ -85,8 +94,10 @@ impl Session {
             .map_err(io::Error::other)?;
         let signs = Rc::new(Signs {
             taken: Cell::new(0),
+            tunnels: Cell::new(0),
             allowed: Cell::new(0),
             over: Cell::new(false),
+            left: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
             woken_at: Cell::new(None),
             silent_at: Cell::new(None),
@@ -94,9 +105,10 @@ impl Session {
             changed: Notify::new(),
         });
         let drive = drive(address, connection, sender.clone(), Rc::clone(&signs), traffic.clone());
-        let driver = tokio::task::spawn_local(drive).abort_handle();
-        let (sender, freed, opened_at) = (RefCell::new(sender), OnceCell::new(), Instant::now());
-        let session = Self { sender, traffic, opened_at, signs, freed, driver };
+        tokio::task::spawn_local(drive);
+        let (sender, common, opened_at) = (RefCell::new(sender), OnceCell::new(), Instant::now());
+        let old_at = opened_at + jittered(AGE_MAX, fastrand::u32(..));
+        let session = Self { sender, traffic, opened_at, old_at, signs, common };
         let signs = &session.signs;
         signs.until(|signs| signs.allowed.get() > 0 || signs.over.get()).await;
         if signs.over.get() {
@@ -122,8 +134,18 @@ impl Session {
         self.signs.taken.get()
     }
 
+    /// Whether a stream of it may become a WebSocket (RFC 8441, section 3).
+    pub(in crate::proxy::upstream) fn takes_websockets(&self) -> bool {
+        self.sender.borrow().is_extended_connect_protocol_enabled()
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.signs.over.get()
+    }
+
+    /// Whether further requests had better go by a new one.
+    pub(super) fn is_old(&self, now: Instant) -> bool {
+        now >= self.old_at
     }
 
     /// Since when nobody has used it; none while somebody does.
@@ -133,7 +155,7 @@ impl Session {
 
     /// Whether it is waited for and has said nothing for long: it may be dead.
     pub(super) fn is_silent(&self) -> bool {
-        self.taken() > 0 && self.signs.silent_at.get() == Some(self.read())
+        self.signs.awaited() > 0 && self.signs.silent_at.get() == Some(self.read())
     }
 
     /// Whether the replica may have ended it for its age: it has said nothing
@@ -159,37 +181,51 @@ impl Session {
             // One that was just opened has not been idle.
             let was_idle = signs.idle_since.get() > self.opened_at;
             signs.woken_at.set(was_idle.then(|| self.read()));
+        }
+        if signs.awaited() == 1 {
             // The replica is waited for from now on.
             signs.changed.notify_waiters();
         }
-        Place(Rc::clone(self))
+        Place { session: Rc::clone(self), is_tunnel: Cell::new(false) }
     }
 }
 
 impl Place {
-    pub(super) fn session(&self) -> &Session {
-        &self.0
+    pub(in crate::proxy::upstream) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Its request has become a tunnel, which may be silent for long.
+    pub(super) fn becomes_tunnel(&self) {
+        if !self.is_tunnel.replace(true) {
+            let tunnels = &self.session.signs.tunnels;
+            tunnels.set(tunnels.get() + 1);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let signs = &self.0.signs;
+        let signs = &self.session.signs;
+        if self.is_tunnel.get() {
+            signs.tunnels.set(signs.tunnels.get().saturating_sub(1));
+        }
         signs.taken.set(signs.taken.get().saturating_sub(1));
         signs.idle_since.set(Instant::now());
         if signs.taken.get() == 0 && signs.over.get() {
             signs.changed.notify_waiters();
         }
-        if let Some(freed) = self.0.freed.get() {
-            freed.notify_one();
+        if let Some(common) = self.session.common.get() {
+            common.changed.notify_one();
         }
     }
 }
 
 impl Drop for Session {
-    /// Left to itself it would wait for a peer that says nothing.
+    /// The task that drives it says goodbye.
     fn drop(&mut self) {
-        self.driver.abort();
+        self.signs.left.set(true);
+        self.signs.changed.notify_waiters();
     }
 }
 
@@ -206,6 +242,15 @@ impl Signs {
         }
     }
 
+    /// Requests whose answers are waited for.
+    fn awaited(&self) -> usize {
+        self.taken.get().saturating_sub(self.tunnels.get())
+    }
+
+    fn is_done(&self) -> bool {
+        self.left.get() || self.over.get() && self.taken.get() == 0
+    }
+
     fn note(&self, allowed: usize, over: bool) {
         let over = over || self.over.get();
         if (self.allowed.replace(allowed), self.over.replace(over)) != (allowed, over) {
@@ -214,8 +259,8 @@ impl Signs {
     }
 }
 
-/// Runs the connection until it ends, is found dead, or the replica has said
-/// goodbye and the last request is answered.
+/// Runs the connection until it ends, is found dead, or is of no more use: nobody
+/// has it, or the replica has said goodbye and the last request is answered.
 async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     address: SocketAddr,
     mut connection: Connection<Metered<S>, Bytes>,
@@ -238,7 +283,13 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         () = silent(pings, &signs, &traffic) => {
             debug!(%address, "HTTP/2 connection to a replica is dead: it answers no PING");
         }
-        () = signs.until(|signs| signs.over.get() && signs.taken.get() == 0) => {}
+        () = signs.until(Signs::is_done) => {
+            signs.note(0, true);
+            // Without senders and streams it says goodbye by itself (GOAWAY with
+            // NO_ERROR), and ends when that is written.
+            drop(sender);
+            let _ = timeout(GOODBYE_MAX, connection).await;
+        }
     }
     signs.note(0, true);
 }
@@ -251,7 +302,7 @@ async fn silent(pings: Option<PingPong>, signs: &Signs, traffic: &Traffic) {
     let (mut asked, mut ask_again) = (0, Instant::now());
     let mut heard = traffic.reading().read;
     loop {
-        signs.until(|signs| signs.taken.get() > 0).await;
+        signs.until(|signs| signs.awaited() > 0).await;
         let before = traffic.reading().read;
         if before != heard {
             asked = 0;
@@ -262,7 +313,7 @@ async fn silent(pings: Option<PingPong>, signs: &Signs, traffic: &Traffic) {
             asked = 0;
             continue;
         }
-        if signs.taken.get() == 0 {
+        if signs.awaited() == 0 {
             continue;
         }
         signs.silent_at.set(Some(heard));
@@ -303,6 +354,15 @@ const SEND_BUFFER_MAX: usize = 128 * 1024;
 /// Streams that we have reset, which are remembered for what still comes on them.
 const RESET_STREAMS_MAX: usize = 100;
 
+/// A connection takes no more requests at this age, give or take a tenth so that
+/// not all are renewed at once: whatever stands between us and the replica, a name
+/// or another balancer, leads new ones to where it leads by then. What it costs is
+/// one handshake in an hour.
+pub(super) const AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// For a goodbye to be written, which a peer that takes nothing prevents.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
 /// A replica that is waited for and says nothing for so long is asked whether it
 /// is there.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -315,6 +375,10 @@ const PONG_WAIT: Duration = Duration::from_secs(5);
 /// minutes in which they had nothing to say.
 const PINGS_MAX: u32 = 2;
 const PING_AGAIN: Duration = Duration::from_secs(330);
+
+/// GOAWAY with NO_ERROR, before which the replica has opened no stream.
+#[cfg(test)]
+pub(super) const GOODBYE: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[cfg(test)]
 mod tests {
@@ -398,11 +462,60 @@ mod tests {
     }
 
     #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_connection_that_nobody_has_says_goodbye_and_ends() {
+        let (ours, mut theirs) = duplex(4096);
+        theirs.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        let session = Session::open(([127, 0, 0, 1], 1).into(), ours).await.unwrap();
+        let place = session.place();
+        drop(session);
+        let mut heard = Vec::new();
+        let heard_all = timeout(Duration::from_secs(9), theirs.read_to_end(&mut heard)).await;
+        assert!(heard_all.is_err() && !heard.ends_with(&GOODBYE), "somebody uses it");
+        drop(place);
+        let began = Instant::now();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        assert!(heard.ends_with(&GOODBYE), "{heard:?}");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_left_without_a_goodbye() {
+        // Room for our preface and settings, and not for a GOAWAY.
+        let (ours, mut theirs) = duplex(PREFACE_BYTES);
+        theirs.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        let session = Session::open(([127, 0, 0, 1], 1).into(), ours).await.unwrap();
+        drop(session);
+        tokio::time::sleep(GOODBYE_MAX).await;
+        let began = Instant::now();
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        assert_eq!((began.elapsed(), heard.ends_with(&GOODBYE)), (Duration::ZERO, false));
+    }
+
+    const PREFACE_BYTES: usize = 24;
+
+    #[tokio::test(flavor = "local", start_paused = true)]
     async fn who_is_not_waited_for_is_not_asked() {
         let (session, pings) = open(0).await;
         drop(session.place());
         tokio::time::sleep(PING_AGAIN).await;
         assert_eq!((session.is_over(), pings.borrow().len()), (false, 0));
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_tunnel_may_be_silent_and_holds_its_place() {
+        let (session, pings) = open(0).await;
+        let tunnel = session.place();
+        tunnel.becomes_tunnel();
+        tokio::time::sleep(PING_AGAIN).await;
+        assert_eq!(
+            (session.is_silent(), session.is_over(), pings.borrow().len()),
+            (false, false, 0)
+        );
+        assert_eq!((session.room(), session.idle_since()), (STREAMS_MAX - 1, None));
+        let _place = session.place();
+        tokio::time::sleep(SILENCE_MAX + Duration::from_secs(1)).await;
+        assert_eq!(pings.borrow().len(), 1, "a request beside it is waited for");
     }
 
     #[tokio::test(flavor = "local", start_paused = true)]

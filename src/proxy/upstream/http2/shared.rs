@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -32,16 +33,33 @@ pub(in crate::proxy::upstream) struct List {
     /// Those that are being opened, and the requests that wait for a place.
     opening: Cell<usize>,
     waiting: Cell<usize>,
-    /// One has been opened or not, or a place has become free.
-    changed: Rc<Notify>,
+    common: Rc<Common>,
     /// Streams that the one allows that was opened last.
     allowed: Cell<usize>,
     /// Why the last one could not be opened, if it could not.
     failed: Cell<Option<Failed>>,
+    used_at: Cell<Instant>,
+}
+
+/// What the connections to one endpoint tell of it.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    /// One has been opened or not, or a place has become free.
+    pub(super) changed: Notify,
+    speaks: Cell<Speaks>,
+}
+
+/// What the endpoint is known to speak.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Speaks {
+    /// HTTP/2, as far as is known.
+    #[default]
+    Http2,
     /// It has chosen HTTP/1.1 when it was asked last, so that nobody waits for a
     /// connection that others could use.
-    pub(in crate::proxy::upstream) is_http1: Cell<bool>,
-    used_at: Cell<Instant>,
+    Http1,
+    /// It has chosen HTTP/2 and then said that it will not serve by it.
+    Http1Alone,
 }
 
 /// A failure, to be told to others than the one who met it.
@@ -86,36 +104,35 @@ impl Shared {
             sessions: RefCell::default(),
             opening: Cell::new(0),
             waiting: Cell::new(0),
-            changed: Rc::default(),
+            common: Rc::default(),
             allowed: Cell::new(STREAMS_MAX),
             failed: Cell::new(None),
-            is_http1: Cell::new(false),
             used_at: Cell::new(Instant::now()),
         });
         lists.push(Rc::clone(&list));
         list
     }
 
-    /// Closes connections to endpoints that leave, and those idle for too long.
-    /// What they carry is finished first.
+    /// Closes connections to endpoints that leave, those idle for too long, and old
+    /// ones. What they carry is finished first.
     pub(in crate::proxy) fn sweep(&self, now: Instant) {
-        let is_old = |session: &Session| {
-            session.idle_since().is_some_and(|since| now.duration_since(since) >= IDLE_TIMEOUT)
+        let is_spent = |session: &Session| {
+            session.idle_since().is_some_and(|since| {
+                session.is_old(now) || now.duration_since(since) >= IDLE_TIMEOUT
+            })
         };
         self.lists.borrow_mut().retain(|_, lists| {
             lists.retain(|list| {
                 let state = list.vitals.state();
                 // As long as it takes requests it takes them on what it has.
                 let keeps = |session: &Session| match state.keeps_connections() {
-                    true => !is_old(session),
+                    true => !is_spent(session),
                     false => state != State::Gone && session.idle_since().is_none(),
                 };
                 let mut sessions = list.sessions.borrow_mut();
                 sessions.retain(|session| !session.is_over() && keeps(session));
-                // Idle connections of its own last as long as what is known of it.
-                let is_known = list.is_http1.get()
-                    && state != State::Gone
-                    && now.duration_since(list.used_at.get()) < IDLE_TIMEOUT;
+                let is_known =
+                    state != State::Gone && now.duration_since(list.used_at.get()) < list.memory();
                 !sessions.is_empty() || is_known || Rc::strong_count(list) > 1
             });
             !lists.is_empty()
@@ -134,7 +151,7 @@ impl List {
     ) -> Result<Turn<'_>, Unconnected> {
         let began = Instant::now();
         loop {
-            if self.is_http1.get() {
+            if self.common.speaks.get() != Speaks::Http2 {
                 return Ok(Turn::Http1);
             }
             if let Some(place) = self.place(reuse, began) {
@@ -152,7 +169,7 @@ impl List {
                 return Ok(Turn::Open(Opening(self)));
             }
             let waiting = Waiting::new(self);
-            let changed = timeout_at(until, self.changed.notified()).await;
+            let changed = timeout_at(until, self.common.changed.notified()).await;
             drop(waiting);
             if changed.is_err() {
                 let error = io::ErrorKind::TimedOut.into();
@@ -178,7 +195,10 @@ impl List {
         };
         let best = sessions
             .iter()
-            .filter(|it| it.room() > 0 && (is_full || fits(it) && !it.is_silent()))
+            .filter(|it| {
+                let is_best = || fits(it) && !it.is_silent() && !it.is_old(began);
+                it.room() > 0 && (is_full || is_best())
+            })
             .max_by_key(|it| (it.taken(), it.idle_since()))?;
         Some(best.place())
     }
@@ -191,15 +211,53 @@ impl List {
             && self.sessions.borrow().len() + opening < CONNECTIONS_MAX
     }
 
+    /// It has chosen HTTP/1.1.
+    pub(in crate::proxy::upstream) fn chooses_http1(&self) {
+        if self.common.speaks.get() == Speaks::Http2 {
+            self.common.speaks.set(Speaks::Http1);
+        }
+    }
+
+    /// Whether nothing but HTTP/1.1 is of use, though it would choose HTTP/2.
+    pub(in crate::proxy::upstream) fn takes_http1_alone(&self) -> bool {
+        self.common.speaks.get() == Speaks::Http1Alone
+    }
+
+    /// For how long what is known of it is kept when it is not used.
+    fn memory(&self) -> Duration {
+        match self.common.speaks.get() {
+            Speaks::Http2 => Duration::ZERO,
+            // As long as idle connections of its own.
+            Speaks::Http1 => IDLE_TIMEOUT,
+            Speaks::Http1Alone => HTTP1_ALONE_MEMORY,
+        }
+    }
+
+    /// What it hears of the endpoint counts for all of its connections.
+    pub(in crate::proxy::upstream) fn adopt(&self, session: &Session) {
+        // Only the first list counts, and there is one.
+        let _ = session.common.set(Rc::clone(&self.common));
+    }
+
     /// Others may use it too, unless its endpoint is gone.
     pub(in crate::proxy::upstream) fn add(&self, session: &Rc<Session>) {
         self.failed.set(None);
         self.allowed.set(session.allowed());
-        // Only the first list that it is in counts, and there is one.
-        let _ = session.freed.set(Rc::clone(&self.changed));
+        if self.common.speaks.get() == Speaks::Http1 {
+            self.common.speaks.set(Speaks::Http2);
+        }
+        self.adopt(session);
         if self.vitals.state() != State::Gone {
             self.sessions.borrow_mut().push(Rc::clone(session));
         }
+    }
+}
+
+impl Common {
+    /// The endpoint has said that it serves by HTTP/1.1 alone.
+    pub(super) fn requires_http1(&self) {
+        self.speaks.set(Speaks::Http1Alone);
+        self.changed.notify_waiters();
     }
 }
 
@@ -231,13 +289,18 @@ impl Opening<'_> {
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
         self.0.opening.set(self.0.opening.get().saturating_sub(1));
-        self.0.changed.notify_waiters();
+        self.0.common.changed.notify_waiters();
     }
 }
 
 /// Connections of one worker to one endpoint, for 6,400 requests at a time where
 /// it allows a hundred on each.
 const CONNECTIONS_MAX: usize = 64;
+
+/// One that serves by HTTP/1.1 alone is asked for HTTP/2 again when nobody has
+/// used it for so long: it is rarely reconfigured, and each time costs a request
+/// that is sent twice, or fails if it cannot be.
+const HTTP1_ALONE_MEMORY: Duration = Duration::from_secs(3600);
 
 /// Connections that are opened to it at the same time, however many wait: what a
 /// replica that has just come can bear.
@@ -246,8 +309,9 @@ const OPENINGS_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::upstream::http2::session::{AGE_MAX, GOODBYE};
     use futures::future::join_all;
-    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     fn list(shared: &Shared) -> (Rc<List>, Arc<Vitals>) {
         let vitals = Arc::new(Vitals::new(1));
@@ -316,13 +380,100 @@ mod tests {
     async fn that_a_replica_chooses_http_1_1_is_known_until_it_leaves() {
         let (shared, now) = (Shared::default(), Instant::now());
         let (found, vitals) = list(&shared);
-        found.is_http1.set(true);
+        found.chooses_http1();
         drop(found);
         shared.sweep(now);
         let turn = async { shared.list(&vitals, None).turn(Reuse::Any, soon()).await.is_ok() };
-        assert!(turn.await && shared.list(&vitals, None).is_http1.get());
+        assert!(turn.await && shared.list(&vitals, None).common.speaks.get() == Speaks::Http1);
         vitals.set_state(State::Gone);
         shared.sweep(now);
-        assert!(!shared.list(&vitals, None).is_http1.get());
+        assert_eq!(shared.list(&vitals, None).common.speaks.get(), Speaks::Http2);
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn that_a_replica_serves_by_http_1_1_alone_outlives_its_choice_and_not_its_end() {
+        let (shared, now) = (Shared::default(), Instant::now());
+        let (found, vitals) = list(&shared);
+        found.common.requires_http1();
+        found.chooses_http1();
+        let (session, _theirs) = session().await;
+        found.add(&session);
+        assert!(found.takes_http1_alone() && found.used_at.get() == now);
+        assert!(matches!(found.turn(Reuse::Any, soon()).await, Ok(Turn::Http1)));
+        drop((found, session));
+        shared.sweep(now + HTTP1_ALONE_MEMORY - Duration::from_millis(1));
+        assert!(shared.list(&vitals, None).takes_http1_alone());
+        shared.sweep(now + HTTP1_ALONE_MEMORY);
+        assert!(!shared.list(&vitals, None).takes_http1_alone());
+    }
+
+    /// A connection to a replica that says no more than its settings, which allow
+    /// any number of streams.
+    async fn session() -> (Rc<Session>, DuplexStream) {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        theirs.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        (Session::open(([127, 0, 0, 1], 1).into(), ours).await.unwrap(), theirs)
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_connection_that_has_been_idle_for_long_is_closed() {
+        let shared = Shared::default();
+        let (list, _) = list(&shared);
+        let (session, mut theirs) = session().await;
+        list.add(&session);
+        drop(session);
+        let now = Instant::now();
+        shared.sweep(now + IDLE_TIMEOUT - Duration::from_millis(1));
+        assert_eq!(list.sessions.borrow().len(), 1);
+        shared.sweep(now + IDLE_TIMEOUT);
+        assert_eq!(list.sessions.borrow().len(), 0);
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        assert!(heard.ends_with(&GOODBYE), "{heard:?}");
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn there_are_only_so_many_connections_to_an_endpoint() {
+        let (list, _) = list(&Shared::default());
+        let (mut places, mut ends) = (Vec::new(), Vec::new());
+        for _ in 0..CONNECTIONS_MAX {
+            let Ok(Turn::Open(_opening)) = list.turn(Reuse::Any, soon()).await else { panic!() };
+            let (session, theirs) = session().await;
+            places.extend((0..STREAMS_MAX).map(|_| session.place()));
+            list.add(&session);
+            ends.push(theirs);
+        }
+        let began = Instant::now();
+        let late = list.turn(Reuse::Any, soon()).await;
+        assert!(matches!(late, Err(Unconnected::Full)));
+        assert_eq!(began.elapsed(), Duration::from_secs(2));
+        let free = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            places.pop();
+        };
+        let (turn, ()) = tokio::join!(list.turn(Reuse::Any, soon()), free);
+        assert!(matches!(turn, Ok(Turn::Place(_))), "who waits gets the first place that is free");
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn an_old_connection_takes_no_more_requests_and_ends_with_its_last() {
+        let shared = Shared::default();
+        let (list, _) = list(&shared);
+        let (session, mut theirs) = session().await;
+        list.add(&session);
+        let tenth = AGE_MAX / 10;
+        tokio::time::sleep(AGE_MAX - tenth - Duration::from_secs(1)).await;
+        assert!(matches!(list.turn(Reuse::Any, soon()).await, Ok(Turn::Place(_))));
+        tokio::time::sleep(2 * tenth + Duration::from_secs(2)).await;
+        let place = session.place();
+        drop(session);
+        assert!(matches!(list.turn(Reuse::Any, soon()).await, Ok(Turn::Open(_))));
+        shared.sweep(Instant::now());
+        assert_eq!(list.sessions.borrow().len(), 1, "it has a request");
+        drop(place);
+        shared.sweep(Instant::now());
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        assert!(heard.ends_with(&GOODBYE), "{heard:?}");
     }
 }

@@ -5,19 +5,22 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
-use h2::{Reason, SendStream};
-use http::{Request, Response};
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::task::AbortHandle;
 
+use crate::domain::http::http2::websocket;
 use crate::domain::http::own::own;
 use crate::domain::retry::Cause;
 use crate::domain::upstream::Scheme;
+use crate::proxy::upstream::answer::AnswerBody;
 use crate::proxy::upstream::body::RequestBody;
 use crate::proxy::upstream::http2::head;
 use crate::proxy::upstream::http2::incoming::Http2Body;
 use crate::proxy::upstream::http2::session::Place;
+use crate::proxy::upstream::http2::tunnel::Http2Tunnel;
 
 /// A place on a connection, and the upload that uses it. When it is dropped
 /// before its answer has ended, the stream is reset, and nothing else.
@@ -25,6 +28,8 @@ use crate::proxy::upstream::http2::session::Place;
 pub(in crate::proxy) struct Stream {
     place: Place,
     scheme: Scheme,
+    /// What is asked for is a WebSocket.
+    is_websocket: bool,
     upload: Option<AbortHandle>,
 }
 
@@ -40,8 +45,12 @@ pub(in crate::proxy::upstream) struct Unanswered {
 }
 
 impl Stream {
-    pub(in crate::proxy::upstream) fn new(place: Place, scheme: Scheme) -> Self {
-        Self { place, scheme, upload: None }
+    pub(in crate::proxy::upstream) fn new(
+        place: Place,
+        scheme: Scheme,
+        is_websocket: bool,
+    ) -> Self {
+        Self { place, scheme, is_websocket, upload: None }
     }
 
     /// Sends the request and waits for the head of its answer. One that names no
@@ -50,22 +59,37 @@ impl Stream {
         &mut self,
         request: Request<RequestBody>,
         address: SocketAddr,
-    ) -> Result<Response<Http2Body>, Unanswered> {
+    ) -> Result<Response<AnswerBody>, Unanswered> {
         let before = self.written();
-        let answer = match self.begin(request, address) {
-            Ok((answer, upload)) => {
-                self.upload = upload;
-                answer
-            }
-            Err(error) => {
-                // If it has ended, whoever was on it has told of that.
-                let cause = begin_failed(&error);
-                return Err(Unanswered { cause, error, aged: true, counted: true });
-            }
-        };
-        let (head, body) = answer.await.map_err(|error| self.failed(error, before))?.into_parts();
-        let body = Http2Body::new(body, &head.headers);
-        Ok(Response::from_parts(head, body))
+        if self.is_websocket {
+            let (answer, outgoing, proof) = self.connect(request, address).map_err(begin_failed)?;
+            let response = answer.await.map_err(|error| self.failed(error, before))?;
+            return Ok(self.switched(response, outgoing, proof));
+        }
+        let (answer, upload) = self.begin(request, address).map_err(begin_failed)?;
+        self.upload = upload;
+        Ok(plain(answer.await.map_err(|error| self.failed(error, before))?))
+    }
+
+    /// The answer to an extended CONNECT, as HTTP/1.1 has it.
+    fn switched(
+        &self,
+        response: Response<RecvStream>,
+        mut outgoing: SendStream<Bytes>,
+        proof: HeaderValue,
+    ) -> Response<AnswerBody> {
+        if !response.status().is_success() {
+            // It wants none, and is told that nothing follows; where it knows that,
+            // there is nobody to tell.
+            let _ = outgoing.send_data(Bytes::new(), true);
+            return plain(response);
+        }
+        self.place.becomes_tunnel();
+        let mut response =
+            response.map(|body| AnswerBody::Tunnel(Some(Http2Tunnel::new(body, outgoing))));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        websocket::accept(response.headers_mut(), proof);
+        response
     }
 
     /// Why no answer came, where `before` bytes had been written before the
@@ -75,6 +99,7 @@ impl Stream {
         // request, so that only silence proves that none of it went.
         let unsent = self.written() == before;
         let cause = match () {
+            () if self.requires_http1(&error) => Cause::OtherVersion,
             () if was_refused(&error) => Cause::Refused,
             () if error.is_reset() && (error.is_remote() || error.is_library()) => Cause::Reset,
             () if unsent => Cause::Unsent,
@@ -85,6 +110,19 @@ impl Stream {
         let aged = has_ended && session.died_of_age();
         let counted = has_ended && !aged && !session.charge();
         Unanswered { cause, error, aged, counted }
+    }
+
+    /// Whether the replica has served nothing since it does so by HTTP/1.1 alone
+    /// (RFC 9113, section 7), which is remembered. Of h2c that is an error: there
+    /// is no HTTP/1.1.
+    fn requires_http1(&self, error: &h2::Error) -> bool {
+        let requires = self.scheme == Scheme::Https
+            && error.is_remote()
+            && error.reason() == Some(Reason::HTTP_1_1_REQUIRED);
+        if requires && let Some(common) = self.place.session().common.get() {
+            common.requires_http1();
+        }
+        requires
     }
 
     fn written(&self) -> u64 {
@@ -98,7 +136,6 @@ impl Stream {
         request: Request<RequestBody>,
         address: SocketAddr,
     ) -> Result<(ResponseFuture, Option<AbortHandle>), h2::Error> {
-        let malformed = || h2::Error::from(Reason::PROTOCOL_ERROR);
         let (head, body) = head::of(request, self.scheme, address).ok_or_else(malformed)?;
         let ended = body.is_end_stream();
         let mut sender = self.place.session().sender.borrow().clone();
@@ -106,6 +143,28 @@ impl Stream {
         let upload = (!ended).then(|| tokio::task::spawn_local(upload(body, stream)));
         Ok((answer, upload.map(|task| task.abort_handle())))
     }
+
+    /// Asks for a WebSocket.
+    fn connect(
+        &self,
+        request: Request<RequestBody>,
+        address: SocketAddr,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>, HeaderValue), h2::Error> {
+        let (head, proof) = head::websocket(request, self.scheme, address).ok_or_else(malformed)?;
+        let mut sender = self.place.session().sender.borrow().clone();
+        let (answer, stream) = sender.send_request(head, false)?;
+        Ok((answer, stream, proof))
+    }
+}
+
+fn malformed() -> h2::Error {
+    h2::Error::from(Reason::PROTOCOL_ERROR)
+}
+
+fn plain(response: Response<RecvStream>) -> Response<AnswerBody> {
+    let (head, body) = response.into_parts();
+    let body = Http2Body::new(body, &head.headers);
+    Response::from_parts(head, AnswerBody::Http2(body))
 }
 
 impl Drop for Stream {
@@ -116,9 +175,12 @@ impl Drop for Stream {
     }
 }
 
-/// Nothing was sent, unless what was to be sent is none.
-fn begin_failed(error: &h2::Error) -> Cause {
-    if error.is_go_away() || error.is_io() { Cause::Unsent } else { Cause::Other }
+/// Nothing was sent, unless what was to be sent is none. If the connection has
+/// ended, whoever was on it has told of that.
+fn begin_failed(error: h2::Error) -> Unanswered {
+    let unsent = error.is_go_away() || error.is_io();
+    let cause = if unsent { Cause::Unsent } else { Cause::Other };
+    Unanswered { cause, error, aged: true, counted: true }
 }
 
 /// Whether the replica says that it has not looked at the request: it refuses
