@@ -37,6 +37,11 @@ pub(super) fn command() -> Command {
                         .help("Print the status as the JSON that the API answers"),
                 ),
         )
+        .subcommand(
+            Command::new("top")
+                .about("Watch the traffic of a running balancer in the terminal")
+                .args(of_client()),
+        )
         .subcommand(drain())
         .subcommand(undrain())
         .subcommand(

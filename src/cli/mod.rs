@@ -9,6 +9,7 @@ mod healthcheck;
 mod print;
 mod status;
 mod surroundings;
+mod top;
 mod whoami;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
         Some(("status", matches)) => status::main(matches, &Surroundings::read()),
         Some(("drain", matches)) => drain::main(Wish::Drain, matches, &Surroundings::read()),
         Some(("undrain", matches)) => drain::main(Wish::Undrain, matches, &Surroundings::read()),
+        Some(("top", matches)) => top::main(matches, &Surroundings::read()),
         Some(("healthcheck", matches)) => healthcheck::main(matches, &Surroundings::read()),
         Some(("whoami", matches)) => whoami::main(matches),
         Some((_run, matches)) => run(matches),

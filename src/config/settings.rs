@@ -227,7 +227,7 @@ pub static SETTINGS: [Setting; 36] = [
         help: "Where health, readiness, metrics and the API are served",
         more: "`:9090` and `9090` stand for port 9090 on loopback. In a container listen on \
                `0.0.0.0:9090` and publish it as `127.0.0.1:9090:9090`. The commands `status`, \
-               `drain`, `undrain` and `healthcheck` find the balancer here.",
+               `top`, `drain`, `undrain` and `healthcheck` find the balancer here.",
         example: r#""0.0.0.0:9090""#,
     },
     Setting {

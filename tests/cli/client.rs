@@ -96,6 +96,14 @@ fn healthcheck_is_quiet_and_answers_by_its_code() {
 }
 
 #[test]
+fn top_says_what_to_do_where_there_is_no_terminal() {
+    let ran = Desk::new().run(&["top"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    assert!(ran.stderr.starts_with("error: `evenkeel top` needs a terminal\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("evenkeel status --json"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_balancer_that_hangs_fails_the_healthcheck_in_time() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = silent.local_addr().unwrap().to_string();
