@@ -63,9 +63,10 @@ pub(super) async fn check(
     limits: &Limits,
 ) -> Result<(), Fault> {
     let _permit = limits.checks.acquire().await;
+    let may_be_http1 = asked.scheme == Scheme::Https && !matches!(check.asks, Question::Grpc(_));
     let asking = async {
         match answer(asked, check, Offer::Http2OrHttp1).await {
-            Err(Unanswered::Http1Required) if asked.scheme == Scheme::Https => {
+            Err(Unanswered::Http1Required) if may_be_http1 => {
                 answer(asked, check, Offer::Http1).await
             }
             answered => answered,

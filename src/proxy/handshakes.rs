@@ -11,12 +11,12 @@ use tokio::task::yield_now;
 
 use crate::domain::limit::client_network;
 
-/// When there are too many, the oldest gives way of the client that has the most:
-/// whoever means well has few and is done within a few round trips, and whoever
-/// does not must not keep others out.
+/// When there are too many, one gives way of the client that has the most: the one
+/// that has waited longest for its turn or since. Whoever means well has few and is
+/// done a round trip after its turn, and whoever does not must not keep others out.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
-    /// By their arrival.
+    /// By their arrival, or their turn.
     under_way: RefCell<BTreeMap<u64, UnderWay>>,
     arrivals: Cell<u64>,
     turns: Mutex<()>,
@@ -32,15 +32,14 @@ struct UnderWay {
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     handshakes: &'a Handshakes,
-    arrival: u64,
+    arrival: Cell<u64>,
     gives_way: Rc<Notify>,
 }
 
 impl Handshakes {
     /// Whoever shares a network with `client` counts as the same.
     pub(super) fn begin(&self, client: IpAddr) -> Place<'_> {
-        let arrival = self.arrivals.get();
-        self.arrivals.set(arrival + 1);
+        let arrival = self.next();
         let gives_way = Rc::<Notify>::default();
         let mut under_way = self.under_way.borrow_mut();
         let client = client_network(client);
@@ -51,16 +50,11 @@ impl Handshakes {
         {
             last.gives_way.notify_one();
         }
-        Place { handshakes: self, arrival, gives_way }
+        Place { handshakes: self, arrival: Cell::new(arrival), gives_way }
     }
 
-    /// Waits for its turn to sign and to agree on keys, which costs more than a
-    /// request does. Between two turns the sockets are looked at and whoever is
-    /// ready gets on, so that those who are served do not wait for all who come.
-    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
-        let turn = self.turns.lock().await;
-        yield_now().await;
-        turn
+    fn next(&self) -> u64 {
+        self.arrivals.replace(self.arrivals.get() + 1)
     }
 }
 
@@ -73,7 +67,27 @@ fn oldest_of_most(under_way: &BTreeMap<u64, UnderWay>) -> Option<u64> {
     clients.into_values().max().map(|(_, Reverse(oldest))| oldest)
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// Waits for its turn to answer what the client wants, which costs more than a
+    /// request does. Between two turns the sockets are looked at and whoever is
+    /// ready gets on, so that those who are served do not wait for all who come.
+    pub(super) async fn turn(&self) -> MutexGuard<'a, ()> {
+        let turn = self.handshakes.turns.lock().await;
+        yield_now().await;
+        self.renew();
+        turn
+    }
+
+    /// Those who still wait for their turn give way before one that has been
+    /// answered: else in a storm every answer would be for nothing.
+    fn renew(&self) {
+        let mut under_way = self.handshakes.under_way.borrow_mut();
+        if let Some(it) = under_way.remove(&self.arrival.get()) {
+            self.arrival.set(self.handshakes.next());
+            under_way.insert(self.arrival.get(), it);
+        }
+    }
+
     /// Waits until it has to give way.
     pub(super) async fn lost(&self) {
         self.gives_way.notified().await;
@@ -82,12 +96,11 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.handshakes.under_way.borrow_mut().remove(&self.arrival);
+        self.handshakes.under_way.borrow_mut().remove(&self.arrival.get());
     }
 }
 
-/// In one worker. Each may hold some 40 KiB, so that all hold 40 MiB at the most;
-/// at 10 ms for one it is 100,000 handshakes a second.
+/// In one worker. Each may hold some 40 KiB, so that all hold 40 MiB at the most.
 const UNDER_WAY_MAX: usize = 1024;
 
 #[cfg(test)]
@@ -124,6 +137,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_has_had_its_turn_stays_before_those_who_wait_for_theirs() {
+        let handshakes = Handshakes::default();
+        let client = |at: u32| IpAddr::from((at + (10 << 24)).to_be_bytes());
+        let places: Vec<_> = (0..1024).map(|at| handshakes.begin(client(at))).collect();
+        drop(places[0].turn().await);
+        let _more: Vec<_> = (1024..1026).map(|at| handshakes.begin(client(at))).collect();
+        let lost: Vec<_> = places.iter().take(4).map(is_lost).collect();
+        assert_eq!(lost, [false, true, true, false]);
+    }
+
+    #[tokio::test]
     async fn those_who_are_served_get_on_between_two_handshakes() {
         let steps = Rc::<RefCell<String>>::default();
         let handshakes = Rc::<Handshakes>::default();
@@ -131,7 +155,8 @@ mod tests {
         for _ in 0..5 {
             let (handshakes, steps) = (Rc::clone(&handshakes), Rc::clone(&steps));
             local.spawn_local(async move {
-                let _turn = handshakes.turn().await;
+                let place = handshakes.begin([192, 0, 2, 1].into());
+                let _turn = place.turn().await;
                 steps.borrow_mut().push('h');
             });
         }

@@ -20,6 +20,7 @@ use crate::domain::names::host_key;
 use crate::domain::tls::ClientAuth;
 use crate::proxy::complaints::{Kind, complain};
 use crate::proxy::connection::FIRST_HEAD;
+use crate::proxy::handshakes::Place;
 use crate::proxy::http1::Limits;
 use crate::proxy::http1::linger::linger;
 use crate::proxy::prefixed::Prefixed;
@@ -153,7 +154,7 @@ pub(super) async fn shake_hands(
         // Those who say nothing hold next to nothing, and take nobody's place.
         let place = resources.handshakes().begin(client);
         tokio::select! {
-            secured = negotiate(resources, store, client, stream, (first, before)) => secured,
+            secured = negotiate(resources, store, (client, &place), stream, (first, before)) => secured,
             () = place.lost() => Err(NotSecured::Crowded),
         }
     };
@@ -166,7 +167,7 @@ pub(super) async fn shake_hands(
 async fn negotiate(
     resources: &Resources,
     store: &Store,
-    client: IpAddr,
+    (client, place): (IpAddr, &Place<'_>),
     mut stream: TcpStream,
     (first, before): (u8, Vec<u8>),
 ) -> Result<Option<Secured>, NotSecured> {
@@ -182,14 +183,14 @@ async fn negotiate(
     let stream = Prefixed::new(before, stream);
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     // Boxed, since who never says hello has no use for its room.
-    Box::pin(settle(resources, store, client, start)).await
+    Box::pin(settle(resources, store, (client, place), start)).await
 }
 
 /// Goes on once the client has said what it wants.
 async fn settle(
     resources: &Resources,
     store: &Store,
-    client: IpAddr,
+    (client, place): (IpAddr, &Place<'_>),
     start: StartHandshake<Prefixed<TcpStream>>,
 ) -> Result<Option<Secured>, NotSecured> {
     let hello = start.client_hello();
@@ -212,7 +213,7 @@ async fn settle(
         }
     };
     let shrink = |it: &mut ServerConnection| it.set_buffer_limit(Some(BUFFERED_BYTES_MAX));
-    let turn = resources.handshakes().turn().await;
+    let turn = place.turn().await;
     let answered = start.into_stream_with(choice.config, shrink);
     drop(turn);
     let stream = match answered.into_fallible().await {

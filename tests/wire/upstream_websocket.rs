@@ -186,6 +186,22 @@ fn one_that_takes_no_websockets_in_the_clear_is_asked_for_none() {
 }
 
 #[test]
+fn only_a_get_becomes_a_websocket_and_its_length_of_zero_is_not_passed_on() {
+    let (backend, _told) = echoing(speech(), "");
+    let balancer = before_servers(&[backend.address], H2C);
+    let post = ASK.replacen("GET", "POST", 1);
+    assert_eq!(Client::connect(balancer.http).send(post).answer().status, 502);
+    assert!(balancer.access_logged("POST").contains("upgrade_unsupported"));
+    let empty = ASK.replacen("Host", "Content-Length: 0\r\nHost", 1);
+    let mut tunnel = Client::connect(balancer.http);
+    assert_eq!(tunnel.send(empty).answer().status, 101);
+    assert_eq!(tunnel.send("to and fro").exactly(10), b"to and fro");
+    let heads = backend.heads();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+    assert!(!heads[0].0.headers().contains_key("content-length"), "{heads:?}");
+}
+
+#[test]
 fn by_tls_a_websocket_goes_by_http_2_where_it_may_and_else_by_http_1_1() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
     fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();

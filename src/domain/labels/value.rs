@@ -97,8 +97,6 @@ pub enum InvalidValue {
     Target(InvalidTarget),
     #[error("{fault}")]
     Other { entry: Option<String>, fault: &'static str, remedy: Option<&'static str> },
-    #[error("is not supported yet")]
-    Unsupported,
 }
 
 impl InvalidValue {
@@ -158,8 +156,7 @@ impl InvalidValue {
             | Self::Rate
             | Self::Size
             | Self::Target(_)
-            | Self::Unread
-            | Self::Unsupported => None,
+            | Self::Unread => None,
         }
     }
 
@@ -217,8 +214,7 @@ impl InvalidValue {
             | Self::Coding { .. }
             | Self::MediaType { .. }
             | Self::Target(_)
-            | Self::Other { remedy: None, .. }
-            | Self::Unsupported => None,
+            | Self::Other { remedy: None, .. } => None,
         }
     }
 }

@@ -128,8 +128,12 @@ impl Prepared {
 
     /// The other protocol that it asks for, by what may carry that.
     pub(super) fn change(&self) -> Option<Change> {
-        let is_websocket =
-            |it: &Upgrade| it.is_websocket() && self.headers.contains_key(SEC_WEBSOCKET_KEY);
+        // Only a GET can be one (RFC 6455, section 4.1).
+        let is_websocket = |it: &Upgrade| {
+            it.is_websocket()
+                && self.method == Method::GET
+                && self.headers.contains_key(SEC_WEBSOCKET_KEY)
+        };
         self.upgrade
             .as_ref()
             .map(|it| if is_websocket(it) { Change::WebSocket } else { Change::Other })

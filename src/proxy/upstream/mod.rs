@@ -36,7 +36,7 @@ use crate::domain::upstream::{Scheme, Tls};
 use crate::proxy::bell::Watch;
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::connect::{Line, Opened, Way};
-use crate::proxy::upstream::http2::{Place, Shared, Stream, Turn, Unanswered};
+use crate::proxy::upstream::http2::{Place, Shared, Stream, Turn, Unanswered, Use};
 use crate::proxy::upstream::idle::Idle;
 use crate::tls::{Clients, Offer, shares_no_protocol};
 
@@ -146,14 +146,23 @@ impl Carriers {
         let until = Instant::now() + timeouts.connect;
         let list = self.shared.list(&endpoint.vitals, tls);
         let (address, scheme) = (id.address, id.scheme);
+        let by_line = match upgrade {
+            None => false,
+            Some(Change::Other) => true,
+            // By TLS a connection of its own will do as well.
+            Some(Change::WebSocket) => {
+                scheme == Scheme::Https && (list.takes_no_websockets() || list.has_enough_tunnels())
+            }
+        };
         let way = || {
-            let http1 = upgrade == Some(Change::Other) || list.takes_http1_alone();
+            let http1 = by_line || list.takes_http1_alone();
             let offer = if http1 { Offer::Http1 } else { Offer::Http2OrHttp1 };
             Way { address, scheme, tls, offer, greeting, until }
         };
-        let turn = match (greeting, upgrade) {
-            (Some(_), _) | (None, Some(Change::Other)) => Turn::Http1,
-            (None, Some(Change::WebSocket) | None) => list.turn(reuse, until).await?,
+        let turn = match upgrade {
+            _ if by_line || greeting.is_some() => Turn::Http1,
+            None => list.turn(reuse, Use::Request, until).await?,
+            Some(_) => list.turn(reuse, Use::Tunnel, until).await?,
         };
         let opened = match turn {
             Turn::Place(place) => return self.on(place, true, approach, way()).await,

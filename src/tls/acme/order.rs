@@ -12,7 +12,7 @@ use crate::domain::names::{Host, HostPattern};
 use crate::tls::acme::challenge::{Board, Kind, Up};
 use crate::tls::acme::failure::{Failure, clean};
 use crate::tls::acme::storage::Kept;
-use crate::tls::acme::tries::Tries;
+use crate::tls::acme::tries::{Tries, is_unread};
 use crate::tls::pem;
 
 /// What is ordered.
@@ -95,8 +95,9 @@ async fn look(challenge: &mut ChallengeHandle<'_>) -> Result<(), Failure> {
     let mut tries = Tries::new();
     let mut is_told = false;
     while let Err(error) = challenge.set_ready().await {
+        let may_have_been_read = !is_unread(&error);
         match tries.again(error).await {
-            Ok(()) => is_told = true,
+            Ok(()) => is_told |= may_have_been_read,
             Err(Failure::Order { .. }) if is_told => break,
             Err(failure) => return Err(failure),
         }

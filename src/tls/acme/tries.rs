@@ -54,7 +54,7 @@ impl Tries {
 /// It does not know the number any more that makes a request unique (RFC 8555,
 /// section 6.5), as one that runs in several places. Our library has asked three
 /// times at once by then.
-fn is_unread(error: &Error) -> bool {
+pub(super) fn is_unread(error: &Error) -> bool {
     matches!(error, Error::Api(said) if said.r#type.as_deref() == Some(BAD_NONCE))
 }
 

@@ -32,6 +32,8 @@ pub fn settle(headers: &mut HeaderMap) {
 /// is owed, if it has asked as it must.
 pub fn connect(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let key = headers.remove(SEC_WEBSOCKET_KEY)?;
+    // A length of 0 would forbid what the tunnel carries (RFC 9113, section 8.1.1).
+    headers.remove(CONTENT_LENGTH);
     HeaderValue::try_from(proof(key.as_bytes())).ok()
 }
 
@@ -66,6 +68,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert_eq!(connect(&mut headers), None);
         headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         let proof = connect(&mut headers).unwrap();
         assert!(headers.is_empty());
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

@@ -160,7 +160,7 @@ where
         let close = websocket::going_away_masked(mask);
         // It may be dead by now, which is no reason not to hear the client.
         let _ = ready!(self.up.poll_close(client.as_mut(), upstream.as_mut(), &close, context));
-        let _ = ready!(upstream.as_mut().poll_shutdown(context));
+        let _ = upstream.as_mut().poll_shutdown(context);
         ready!(self.up.poll_hear_close(client.as_mut(), context))?;
         ready!(told);
         client.as_mut().poll_shutdown(context)

@@ -9,6 +9,6 @@ mod tunnel;
 
 pub(super) use incoming::Http2Body;
 pub(super) use session::{Place, Session};
-pub(super) use shared::{Shared, Turn};
+pub(super) use shared::{Shared, Turn, Use};
 pub(super) use stream::{Stream, Unanswered};
 pub(super) use tunnel::Http2Tunnel;

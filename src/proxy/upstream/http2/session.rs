@@ -148,6 +148,12 @@ impl Session {
         now >= self.old_at
     }
 
+    /// Whether it carries as many tunnels as leave room for requests, which would
+    /// else wait for hours for a place.
+    pub(super) fn has_enough_tunnels(&self) -> bool {
+        self.signs.tunnels.get() * 2 >= self.allowed()
+    }
+
     /// Since when nobody has used it; none while somebody does.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (self.taken() == 0).then(|| self.signs.idle_since.get())
@@ -286,9 +292,12 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         () = signs.until(Signs::is_done) => {
             signs.note(0, true);
             // Without senders and streams it says goodbye by itself (GOAWAY with
-            // NO_ERROR), and ends when that is written.
+            // NO_ERROR), and ends when that is written. To a replica that has said
+            // it first there is no need.
             drop(sender);
-            let _ = timeout(GOODBYE_MAX, connection).await;
+            if signs.left.get() {
+                let _ = timeout(GOODBYE_MAX, connection).await;
+            }
         }
     }
     signs.note(0, true);

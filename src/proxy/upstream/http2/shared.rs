@@ -36,6 +36,8 @@ pub(in crate::proxy::upstream) struct List {
     common: Rc<Common>,
     /// Streams that the one allows that was opened last.
     allowed: Cell<usize>,
+    /// The same one has said that no stream of it becomes a WebSocket.
+    no_websockets: Cell<bool>,
     /// Why the last one could not be opened, if it could not.
     failed: Cell<Option<Failed>>,
     used_at: Cell<Instant>,
@@ -68,6 +70,14 @@ struct Failed {
     kind: io::ErrorKind,
     untrusted: bool,
     at: Instant,
+}
+
+/// What a place is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy::upstream) enum Use {
+    Request,
+    /// It is held for long. Tunnels have half of the places at the most.
+    Tunnel,
 }
 
 /// What there is for one request.
@@ -106,6 +116,7 @@ impl Shared {
             waiting: Cell::new(0),
             common: Rc::default(),
             allowed: Cell::new(STREAMS_MAX),
+            no_websockets: Cell::new(false),
             failed: Cell::new(None),
             used_at: Cell::new(Instant::now()),
         });
@@ -147,6 +158,7 @@ impl List {
     pub(in crate::proxy::upstream) async fn turn(
         &self,
         reuse: Reuse,
+        use_as: Use,
         until: Instant,
     ) -> Result<Turn<'_>, Unconnected> {
         let began = Instant::now();
@@ -154,7 +166,7 @@ impl List {
             if self.common.speaks.get() != Speaks::Http2 {
                 return Ok(Turn::Http1);
             }
-            if let Some(place) = self.place(reuse, began) {
+            if let Some(place) = self.place(reuse, use_as, began) {
                 return Ok(Turn::Place(place));
             }
             let failed = self.failed.get().filter(|failed| failed.at >= began);
@@ -182,7 +194,7 @@ impl List {
 
     /// A place on the fullest connection that has one, so that the others can grow
     /// idle.
-    fn place(&self, reuse: Reuse, began: Instant) -> Option<Place> {
+    fn place(&self, reuse: Reuse, use_as: Use, began: Instant) -> Option<Place> {
         let mut sessions = self.sessions.borrow_mut();
         sessions.retain(|session| !session.is_over());
         // There can be no better one then.
@@ -197,10 +209,26 @@ impl List {
             .iter()
             .filter(|it| {
                 let is_best = || fits(it) && !it.is_silent() && !it.is_old(began);
-                it.room() > 0 && (is_full || is_best())
+                let has_place = match use_as {
+                    Use::Request => true,
+                    Use::Tunnel => !it.has_enough_tunnels(),
+                };
+                it.room() > 0 && has_place && (is_full || is_best())
             })
             .max_by_key(|it| (it.taken(), it.idle_since()))?;
         Some(best.place())
+    }
+
+    /// Whether a tunnel would have to wait for the end of another one.
+    pub(in crate::proxy::upstream) fn has_enough_tunnels(&self) -> bool {
+        let sessions = self.sessions.borrow();
+        sessions.len() + self.opening.get() >= CONNECTIONS_MAX
+            && sessions.iter().all(|it| it.room() == 0 || it.has_enough_tunnels())
+    }
+
+    /// Whether it is known that no stream of it becomes a WebSocket.
+    pub(in crate::proxy::upstream) fn takes_no_websockets(&self) -> bool {
+        self.no_websockets.get()
     }
 
     /// Whether those that are being opened will not do for all who wait.
@@ -243,6 +271,7 @@ impl List {
     pub(in crate::proxy::upstream) fn add(&self, session: &Rc<Session>) {
         self.failed.set(None);
         self.allowed.set(session.allowed());
+        self.no_websockets.set(!session.takes_websockets());
         if self.common.speaks.get() == Speaks::Http1 {
             self.common.speaks.set(Speaks::Http2);
         }
@@ -325,14 +354,16 @@ mod tests {
     #[tokio::test(flavor = "local", start_paused = true)]
     async fn who_waits_for_an_opening_that_fails_has_not_failed_itself() {
         let (list, _) = list(&Shared::default());
-        let Ok(Turn::Open(opening)) = list.turn(Reuse::Any, soon()).await else { panic!() };
+        let Ok(Turn::Open(opening)) = list.turn(Reuse::Any, Use::Request, soon()).await else {
+            panic!()
+        };
         let refused = Unconnected::Unreached(io::ErrorKind::ConnectionRefused.into());
         let wait = async {
-            let turn = list.turn(Reuse::Any, soon()).await;
+            let turn = list.turn(Reuse::Any, Use::Request, soon()).await;
             matches!(turn, Err(Unconnected::Alike { error, untrusted: false })
                 if error.kind() == io::ErrorKind::ConnectionRefused)
         };
-        let waiting = async { tokio::join!(wait, list.turn(Reuse::Any, soon())) };
+        let waiting = async { tokio::join!(wait, list.turn(Reuse::Any, Use::Request, soon())) };
         let fail = async {
             tokio::task::yield_now().await;
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -342,7 +373,7 @@ mod tests {
         assert!(alike && matches!(other, Err(Unconnected::Alike { .. })));
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(
-            matches!(list.turn(Reuse::Any, soon()).await, Ok(Turn::Open(_))),
+            matches!(list.turn(Reuse::Any, Use::Request, soon()).await, Ok(Turn::Open(_))),
             "it is tried anew"
         );
     }
@@ -350,8 +381,10 @@ mod tests {
     #[tokio::test(flavor = "local", start_paused = true)]
     async fn who_waits_too_long_for_an_opening_has_not_failed_itself() {
         let (list, _) = list(&Shared::default());
-        let Ok(Turn::Open(_opening)) = list.turn(Reuse::Any, soon()).await else { panic!() };
-        let turn = list.turn(Reuse::Any, soon()).await;
+        let Ok(Turn::Open(_opening)) = list.turn(Reuse::Any, Use::Request, soon()).await else {
+            panic!()
+        };
+        let turn = list.turn(Reuse::Any, Use::Request, soon()).await;
         assert!(matches!(turn, Err(Unconnected::Alike { .. })));
     }
 
@@ -364,7 +397,7 @@ mod tests {
             list.allowed.set(allowed);
             let opened = Cell::new(0);
             let turns = (0..requests).map(|_| async {
-                let turn = list.turn(Reuse::Any, soon()).await;
+                let turn = list.turn(Reuse::Any, Use::Request, soon()).await;
                 let opens = matches!(turn, Ok(Turn::Open(_)));
                 opened.set(opened.get() + usize::from(opens));
                 if opens {
@@ -383,7 +416,9 @@ mod tests {
         found.chooses_http1();
         drop(found);
         shared.sweep(now);
-        let turn = async { shared.list(&vitals, None).turn(Reuse::Any, soon()).await.is_ok() };
+        let turn = async {
+            shared.list(&vitals, None).turn(Reuse::Any, Use::Request, soon()).await.is_ok()
+        };
         assert!(turn.await && shared.list(&vitals, None).common.speaks.get() == Speaks::Http1);
         vitals.set_state(State::Gone);
         shared.sweep(now);
@@ -399,7 +434,7 @@ mod tests {
         let (session, _theirs) = session().await;
         found.add(&session);
         assert!(found.takes_http1_alone() && found.used_at.get() == now);
-        assert!(matches!(found.turn(Reuse::Any, soon()).await, Ok(Turn::Http1)));
+        assert!(matches!(found.turn(Reuse::Any, Use::Request, soon()).await, Ok(Turn::Http1)));
         drop((found, session));
         shared.sweep(now + HTTP1_ALONE_MEMORY - Duration::from_millis(1));
         assert!(shared.list(&vitals, None).takes_http1_alone());
@@ -413,6 +448,20 @@ mod tests {
         let (ours, mut theirs) = duplex(64 * 1024);
         theirs.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
         (Session::open(([127, 0, 0, 1], 1).into(), ours).await.unwrap(), theirs)
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn tunnels_leave_half_of_the_places_to_requests() {
+        let (list, _) = list(&Shared::default());
+        let (session, _theirs) = session().await;
+        list.add(&session);
+        let now = Instant::now();
+        let tunnel = || list.place(Reuse::Any, Use::Tunnel, now).inspect(Place::becomes_tunnel);
+        let tunnels: Vec<_> = std::iter::from_fn(tunnel).collect();
+        assert_eq!(tunnels.len(), STREAMS_MAX / 2);
+        let request = || list.place(Reuse::Any, Use::Request, now);
+        assert_eq!(std::iter::from_fn(request).take(STREAMS_MAX).count(), STREAMS_MAX);
+        assert!(!list.has_enough_tunnels(), "there may be more connections");
     }
 
     #[tokio::test(flavor = "local", start_paused = true)]
@@ -437,21 +486,23 @@ mod tests {
         let (list, _) = list(&Shared::default());
         let (mut places, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..CONNECTIONS_MAX {
-            let Ok(Turn::Open(_opening)) = list.turn(Reuse::Any, soon()).await else { panic!() };
+            let Ok(Turn::Open(_opening)) = list.turn(Reuse::Any, Use::Request, soon()).await else {
+                panic!()
+            };
             let (session, theirs) = session().await;
             places.extend((0..STREAMS_MAX).map(|_| session.place()));
             list.add(&session);
             ends.push(theirs);
         }
         let began = Instant::now();
-        let late = list.turn(Reuse::Any, soon()).await;
+        let late = list.turn(Reuse::Any, Use::Request, soon()).await;
         assert!(matches!(late, Err(Unconnected::Full)));
         assert_eq!(began.elapsed(), Duration::from_secs(2));
         let free = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             places.pop();
         };
-        let (turn, ()) = tokio::join!(list.turn(Reuse::Any, soon()), free);
+        let (turn, ()) = tokio::join!(list.turn(Reuse::Any, Use::Request, soon()), free);
         assert!(matches!(turn, Ok(Turn::Place(_))), "who waits gets the first place that is free");
     }
 
@@ -463,11 +514,11 @@ mod tests {
         list.add(&session);
         let tenth = AGE_MAX / 10;
         tokio::time::sleep(AGE_MAX - tenth - Duration::from_secs(1)).await;
-        assert!(matches!(list.turn(Reuse::Any, soon()).await, Ok(Turn::Place(_))));
+        assert!(matches!(list.turn(Reuse::Any, Use::Request, soon()).await, Ok(Turn::Place(_))));
         tokio::time::sleep(2 * tenth + Duration::from_secs(2)).await;
         let place = session.place();
         drop(session);
-        assert!(matches!(list.turn(Reuse::Any, soon()).await, Ok(Turn::Open(_))));
+        assert!(matches!(list.turn(Reuse::Any, Use::Request, soon()).await, Ok(Turn::Open(_))));
         shared.sweep(Instant::now());
         assert_eq!(list.sessions.borrow().len(), 1, "it has a request");
         drop(place);
