@@ -78,6 +78,7 @@ pub(super) async fn status(State(mut admin): State<Admin>) -> Json<view::Status>
         certificates: certificates::shown(&admin.certificates(), today()),
         problems: overview.problems.iter().map(status::problem).collect(),
         sources: readiness::sources(&overview, now),
+        access_log_dropped: admin.access_log.dropped(),
     })
 }
 

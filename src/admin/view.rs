@@ -22,6 +22,8 @@ pub struct Status {
     pub certificates: Vec<Certificate>,
     pub problems: Vec<Problem>,
     pub sources: Vec<Source>,
+    /// Lines of the access log that were lost.
+    pub access_log_dropped: u64,
 }
 
 /// A pool and every replica that it has.

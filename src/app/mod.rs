@@ -98,7 +98,7 @@ fn start(config: &Config) -> Result<(), Failed> {
         .thread_name("control")
         .build()
         .map_err(Failed::Runtime)?;
-    let access_log = AccessLog::start(config.access_log, io::stdout()).map_err(Failed::Thread)?;
+    let access_log = AccessLog::start(&config.access_log, io::stdout()).map_err(Failed::Thread)?;
     let sticky_key = config.sticky_key.clone().map_or_else(random_key, Ok)?;
     let (publisher, reader) = live::channel(RoutingTable::new(config.localhost, sticky_key));
     let alarm = Alarm::default();

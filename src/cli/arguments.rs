@@ -169,6 +169,11 @@ fn check() -> Command {
         | Key::AcmeChallenge
         | Key::Log
         | Key::AccessLog
+        | Key::AccessLogQuery
+        | Key::AccessLogRedact
+        | Key::AccessLogStatus
+        | Key::AccessLogSlow
+        | Key::AccessLogSample
         | Key::Config => argument(setting),
     });
     Command::new("check")

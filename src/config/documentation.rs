@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::config::settings::{Arity, SETTINGS, Setting};
+use crate::config::setting::{Arity, Setting};
+use crate::config::settings::SETTINGS;
 
 /// `docs/configuration.md`.
 pub fn documentation() -> String {

@@ -9,7 +9,8 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::config::layer::{Layer, Written, WrittenPool};
 use crate::config::mistake::{Mistake, Place};
-use crate::config::settings::{Arity, SETTINGS, Setting};
+use crate::config::setting::{Arity, Setting};
+use crate::config::settings::SETTINGS;
 use crate::config::value;
 use crate::domain::suggest;
 

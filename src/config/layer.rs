@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::config::mistake::{Mistake, Place};
-use crate::config::settings::{Arity, Key, SETTINGS, Setting, VARIABLE_PREFIX};
+use crate::config::setting::{Arity, Setting, VARIABLE_PREFIX};
+use crate::config::settings::{Key, SETTINGS};
 use crate::config::value;
 use crate::domain::names::PoolName;
 use crate::domain::suggest;

@@ -3,6 +3,7 @@
 //! [`SETTINGS`] is the one table; [`load`] reads the layers and reports every
 //! mistake of all of them at once.
 
+mod access_log;
 mod acme;
 mod docker;
 mod documentation;
@@ -10,6 +11,7 @@ mod file;
 mod layer;
 mod load;
 mod mistake;
+mod setting;
 mod settings;
 mod sticky;
 mod tls;
@@ -25,11 +27,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use access_log::{AccessLogFormat, AccessLogQuery, AccessLogSettings, PARAMETER_BYTES_MAX};
 pub use acme::{Acme, Binding, ChallengeChoice, Directory};
 pub use documentation::{documentation, example};
 pub use load::{Client, ReadFile, Reading, load, load_admin, load_client, read};
 pub use mistake::{Mistake, Place};
-pub use settings::{Absent, Arity, Key, SETTINGS, Setting};
+pub use setting::{Absent, Arity, Setting};
+pub use settings::{Key, SETTINGS};
 pub use tls::{PairFiles, TlsSettings};
 pub use token::Token;
 
@@ -83,7 +87,7 @@ pub struct Config {
     pub acme: Acme,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
     pub log: String,
-    pub access_log: AccessLogFormat,
+    pub access_log: AccessLogSettings,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
 }
@@ -130,15 +134,6 @@ pub struct Server {
     pub port: u16,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum AccessLogFormat {
-    /// Apache's combined format with our fields after it.
-    #[default]
-    Combined,
-    Json,
-    Off,
-}
-
 impl Config {
     /// What labels may ask for of it.
     fn served(&self) -> Served {
@@ -176,7 +171,7 @@ impl Default for Config {
             localhost: true,
             acme: Acme::default(),
             log: "info".to_owned(),
-            access_log: AccessLogFormat::default(),
+            access_log: AccessLogSettings::default(),
             file: None,
         };
         config.labels.served = Some(config.served());

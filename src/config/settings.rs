@@ -1,23 +1,7 @@
 //! The one table of settings: flags, variables, file keys and their
 //! documentation are all made from it.
 
-/// One row of the table.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    pub key: Key,
-    /// As in the file: `label_prefix`. Flag and variable are spelled after it.
-    pub name: &'static str,
-    pub arity: Arity,
-    /// What stands for the value in the help: `ADDR`.
-    pub value: &'static str,
-    pub absent: Absent,
-    /// One line, without a full stop.
-    pub help: &'static str,
-    /// What else is worth knowing: whole sentences.
-    pub more: &'static str,
-    /// A value as it is written in the file; empty if it cannot stand there.
-    pub example: &'static str,
-}
+use crate::config::setting::{Absent, Arity, Setting};
 
 /// Which setting; every place that decides on settings matches on it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -57,69 +41,16 @@ pub enum Key {
     AcmeChallenge,
     Log,
     AccessLog,
+    AccessLogQuery,
+    AccessLogRedact,
+    AccessLogStatus,
+    AccessLogSlow,
+    AccessLogSample,
     Config,
 }
 
-/// How many values a setting takes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Arity {
-    One,
-    /// Several, separated by commas or spaces; the flag may be repeated too.
-    List,
-    /// Several that may contain commas: one for each flag, separated by spaces
-    /// in the variable.
-    Words,
-}
-
-/// What holds when a setting is not given.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Absent {
-    /// The same as if this were given.
-    Value(&'static str),
-    /// Something that no value says.
-    Meaning(&'static str),
-}
-
-impl Setting {
-    /// The setting of this name; `-` and `_` are the same.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        let name = name.replace('-', "_");
-        SETTINGS.iter().find(|setting| setting.name == name)
-    }
-
-    /// `label-prefix`: what stands after the two dashes.
-    pub fn flag(&self) -> String {
-        self.name.replace('_', "-")
-    }
-
-    /// `EVENKEEL_LABEL_PREFIX`.
-    pub fn variable(&self) -> String {
-        format!("{VARIABLE_PREFIX}{}", self.name.to_ascii_uppercase())
-    }
-
-    pub fn is_repeatable(&self) -> bool {
-        self.arity != Arity::One
-    }
-
-    /// Whether the file may set it: all but the file's own name.
-    pub fn is_in_file(&self) -> bool {
-        self.key != Key::Config
-    }
-}
-
-impl Absent {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Value(text) | Self::Meaning(text) => text,
-        }
-    }
-}
-
-/// What every variable of ours begins with.
-pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
-
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 36] = [
+pub static SETTINGS: [Setting; 41] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -517,12 +448,71 @@ pub static SETTINGS: [Setting; 36] = [
         key: Key::AccessLog,
         name: "access_log",
         arity: Arity::One,
-        value: "combined|json|off",
+        value: "combined|json|logfmt|off",
         absent: Absent::Value("combined"),
         help: "How each request is logged on stdout",
-        more: "`combined` is Apache's format with our fields after it, `json` one object a line; \
-               [access-log.md](access-log.md) lists the fields.",
+        more: "`combined` is Apache's format with our fields after it, `json` one object a line, \
+               `logfmt` one `key=value` after the other; [access-log.md](access-log.md) lists the \
+               fields.",
         example: r#""json""#,
+    },
+    Setting {
+        key: Key::AccessLogQuery,
+        name: "access_log_query",
+        arity: Arity::One,
+        value: "full|redacted|off",
+        absent: Absent::Value("redacted"),
+        help: "What is logged of the queries in URLs",
+        more: "Of the target and of `Referer`. `redacted`: without the values of parameters that \
+               carry credentials, which [access-log.md](access-log.md) names. `off`: what stands \
+               before the `?` alone.",
+        example: r#""off""#,
+    },
+    Setting {
+        key: Key::AccessLogRedact,
+        name: "access_log_redact",
+        arity: Arity::List,
+        value: "NAME",
+        absent: Absent::Meaning("the usual names alone"),
+        help: "Further parameters of queries whose values are not logged",
+        more: "In any case of letters, besides the names that [access-log.md](access-log.md) lists; \
+               `password` is that of `user[password]` too.",
+        example: r#"["session_id", "invite"]"#,
+    },
+    Setting {
+        key: Key::AccessLogStatus,
+        name: "access_log_status",
+        arity: Arity::List,
+        value: "STATUS",
+        absent: Absent::Meaning("requests of all statuses"),
+        help: "Statuses of which every request is logged",
+        more: "`404`, a range `502-504` or a class `5xx`. Others are logged if `access_log_slow` or \
+               `access_log_sample` says so.",
+        example: r#"["4xx", "5xx"]"#,
+    },
+    Setting {
+        key: Key::AccessLogSlow,
+        name: "access_log_slow",
+        arity: Arity::One,
+        value: "DURATION",
+        absent: Absent::Meaning("requests of any duration"),
+        help: "From how long on every request is logged",
+        more: "By its total time. Tunnels are never slow. Others are logged if `access_log_status` \
+               or `access_log_sample` says so.",
+        example: r#""500ms""#,
+    },
+    Setting {
+        key: Key::AccessLogSample,
+        name: "access_log_sample",
+        arity: Arity::One,
+        value: "SHARE",
+        absent: Absent::Meaning(
+            "all, or none where `access_log_status` or `access_log_slow` is set",
+        ),
+        help: "The share of requests that is logged, from 0 to 1",
+        more: "Those with a status from 500 on, and those that `access_log_status` and \
+               `access_log_slow` name, are logged whatever it is.",
+        example: "0.1",
     },
     Setting {
         key: Key::Config,
@@ -539,14 +529,6 @@ pub static SETTINGS: [Setting; 36] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_has_one_flag_one_variable_and_one_key() {
-        let prefix = Setting::named("label-prefix").unwrap();
-        assert_eq!(prefix.flag(), "label-prefix");
-        assert_eq!(prefix.variable(), "EVENKEEL_LABEL_PREFIX");
-        assert_eq!(prefix.name, "label_prefix");
-    }
 
     #[test]
     fn every_setting_has_one_row() {

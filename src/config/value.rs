@@ -3,14 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::mistake::{Fault, shown};
-use crate::config::{AccessLogFormat, EntryPoint, Server};
+use crate::config::{EntryPoint, Server};
 use crate::domain::names::{Host, PoolName};
 use crate::domain::suggest;
 use crate::domain::units;
@@ -240,30 +239,6 @@ pub(super) fn log_filter(written: &str) -> Result<String, Fault> {
     Ok(written.to_owned())
 }
 
-pub(super) fn access_log(written: &str) -> Result<AccessLogFormat, Fault> {
-    written.parse().map_err(|()| {
-        let near = suggest::nearest(written, ["combined", "json", "off"]);
-        let hint = near.map_or_else(
-            || "write `combined`, `json` or `off`".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
-        Fault::new("is not an access log format", hint)
-    })
-}
-
-impl FromStr for AccessLogFormat {
-    type Err = ();
-
-    fn from_str(written: &str) -> Result<Self, ()> {
-        match written {
-            "combined" => Ok(Self::Combined),
-            "json" => Ok(Self::Json),
-            "off" => Ok(Self::Off),
-            _ => Err(()),
-        }
-    }
-}
-
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// As many as a machine holds with all of its ports and addresses.
@@ -405,12 +380,5 @@ mod tests {
         for written in ["a", "=b", ""] {
             assert!(constraint(written).is_err(), "`{written}`");
         }
-    }
-
-    #[test]
-    fn an_access_log_is_one_of_three() {
-        assert_eq!(access_log("json").unwrap(), AccessLogFormat::Json);
-        assert_eq!(access_log("jsn").unwrap_err().hint, "did you mean `json`?");
-        assert_eq!(access_log("yes").unwrap_err().hint, "write `combined`, `json` or `off`");
     }
 }

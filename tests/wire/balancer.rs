@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ pub(crate) struct Balancer {
     all_http: Vec<SocketAddr>,
     log: Arc<Mutex<Vec<String>>>,
     access: Arc<Mutex<Vec<String>>>,
+    /// Of a log that nobody reads.
+    _unread: Option<ChildStdout>,
 }
 
 impl Balancer {
@@ -25,6 +27,15 @@ impl Balancer {
     }
 
     pub(crate) fn start_with_docker(docker: &str, args: &[&str]) -> Self {
+        Self::launch(docker, args, true)
+    }
+
+    /// As `start`, with a stdout that nobody reads.
+    pub(crate) fn start_unread(args: &[&str]) -> Self {
+        Self::launch("off", args, false)
+    }
+
+    fn launch(docker: &str, args: &[&str], is_read: bool) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
             .args(["run", "--docker", docker, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(["--workers", "2"])
@@ -35,7 +46,9 @@ impl Balancer {
             .spawn()
             .unwrap();
         let log = collect(child.stderr.take().unwrap());
-        let access = collect(child.stdout.take().unwrap());
+        let stdout = child.stdout.take().unwrap();
+        let (access, unread) =
+            if is_read { (collect(stdout), None) } else { (Arc::default(), Some(stdout)) };
         let line = wait_for(|| find(&log, "Evenkeel serves"));
         let addresses = |key: &str| -> Vec<SocketAddr> {
             let rest = &line[line.find(key).unwrap() + key.len()..];
@@ -45,7 +58,7 @@ impl Balancer {
         };
         let (all_http, https) = (addresses(" http="), addresses(" https=").first().copied());
         let (http, admin) = (all_http[0], addresses(" admin=")[0]);
-        Self { child, http, admin, https, all_http, log, access }
+        Self { child, http, admin, https, all_http, log, access, _unread: unread }
     }
 
     /// Where https is served.
@@ -85,6 +98,11 @@ impl Balancer {
             let found: Vec<_> = lines.iter().filter(|line| line.contains(text)).cloned().collect();
             (found.len() >= count).then_some(found)
         })
+    }
+
+    /// How many lines the access log has by now.
+    pub(crate) fn times_access_logged(&self) -> usize {
+        self.access.lock().unwrap().len()
     }
 
     /// The id of its process.

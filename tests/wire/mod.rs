@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod access_log;
 mod auth;
 mod backend;
 pub(crate) mod balancer;

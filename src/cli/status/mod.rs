@@ -88,6 +88,11 @@ fn shown(status: &Status) -> String {
         lines.extend(certificate_lines(&status.certificates));
         lines.push(String::new());
     }
+    if status.access_log_dropped > 0 {
+        let lost = finding::counted(status.access_log_dropped as usize, "line");
+        lines.push(format!("Access log: {lost} lost, since stdout is read too slowly"));
+        lines.push(String::new());
+    }
     lines.extend(problem_lines(&status.problems));
     lines.join("\n")
 }
@@ -248,6 +253,13 @@ Pool shop/api: ready, round_robin, host a.org, 2 requests waiting
             text.contains("docker  away   never  cannot open it\n  hint: mount the socket\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn lost_lines_of_the_access_log_are_told() {
+        let lost = |dropped| shown(&Status { access_log_dropped: dropped, ..Status::default() });
+        assert!(lost(3).contains("Access log: 3 lines lost, since stdout is read too slowly\n\n"));
+        assert!(!lost(0).contains("Access log"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::config::access_log;
 use crate::config::acme;
 use crate::config::docker::{self, Tls};
 use crate::config::file;
@@ -16,7 +17,8 @@ use crate::config::layer::{self, Layer, Written};
 use crate::config::load::binding::AcmeFiles;
 use crate::config::load::pools::Pool;
 use crate::config::mistake::{Fault, Mistake, Place};
-use crate::config::settings::{Key, SETTINGS, Setting};
+use crate::config::setting::Setting;
+use crate::config::settings::{Key, SETTINGS};
 use crate::config::sticky;
 use crate::config::tls;
 use crate::config::value;
@@ -313,7 +315,30 @@ impl Reader {
             }
             Key::Log => self.one(group, value::log_filter, |config, filter| config.log = filter),
             Key::AccessLog => {
-                self.one(group, value::access_log, |config, format| config.access_log = format);
+                self.one(group, access_log::format, |config, it| config.access_log.format = it);
+            }
+            Key::AccessLogQuery => {
+                self.one(group, access_log::query, |config, it| config.access_log.query = it);
+            }
+            Key::AccessLogRedact => {
+                let names = self.list(group, access_log::parameter).map(access_log::parameters);
+                match (names, group.last()) {
+                    (Some(Ok(names)), _) => self.config.access_log.redact = names,
+                    (Some(Err(fault)), Some(written)) => self.fault(written, fault),
+                    (Some(Err(_)), None) | (None, _) => {}
+                }
+            }
+            Key::AccessLogStatus => {
+                if let Some(statuses) = self.list(group, access_log::status) {
+                    self.config.access_log.statuses = statuses;
+                }
+            }
+            Key::AccessLogSlow => {
+                self.one(group, access_log::slow, |config, it| config.access_log.slow = Some(it));
+            }
+            Key::AccessLogSample => {
+                let set = |config: &mut Config, share| config.access_log.sample = Some(share);
+                self.one(group, access_log::sample, set);
             }
             // The file was read before all else, and pools are laid by name.
             Key::Config | Key::Pool => {}

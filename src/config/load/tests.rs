@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::StaticPool;
-use crate::config::settings::Absent;
+use crate::config::setting::Absent;
 use crate::config::{AccessLogFormat, DockerAddress};
 use crate::domain::tls::{Profile, UnknownName};
 
@@ -66,7 +66,7 @@ fn a_later_layer_replaces_the_value_of_an_earlier_one() {
     assert_eq!(config.admin.to_string(), "127.0.0.1:3");
     assert_eq!(config.log, "debug");
     assert_eq!(config.user, Some(7));
-    assert_eq!(config.access_log, AccessLogFormat::Combined);
+    assert_eq!(config.access_log.format, AccessLogFormat::Combined);
     assert_eq!(config.file, Some("evenkeel.toml".into()));
 }
 

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::domain::http::host;
+use crate::domain::http::{host, statuses};
 use crate::domain::labels::path::InvalidPath;
 use crate::domain::labels::value::InvalidValue;
 use crate::domain::lifecycle::Question;
@@ -70,26 +70,9 @@ pub(super) fn failures(written: &str) -> Result<Vec<RangeInclusive<u16>>, Invali
     if is_low { Err(InvalidValue::Range) } else { Ok(ranges) }
 }
 
+/// One of them that can end an answer.
 fn statuses_entry(entry: &str) -> Option<RangeInclusive<u16>> {
-    let (first, last) = entry.split_once(['-', '–']).unwrap_or((entry, entry));
-    let range = *bounds(first.trim())?.start()..=*bounds(last.trim())?.end();
-    (!range.is_empty()).then_some(range)
-}
-
-/// `204` is itself, `2xx` from 200 to 299.
-fn bounds(written: &str) -> Option<RangeInclusive<u16>> {
-    let lower = written.to_ascii_lowercase();
-    let range = match lower.strip_suffix("xx") {
-        Some(class) => {
-            let first = class.parse::<u16>().ok()?.checked_mul(100)?;
-            first..=first.checked_add(99)?
-        }
-        None => {
-            let status = lower.parse().ok()?;
-            status..=status
-        }
-    };
-    (STATUSES.contains(range.start()) && STATUSES.contains(range.end())).then_some(range)
+    statuses::range(entry).filter(|range| *range.start() >= STATUSES_FROM)
 }
 
 /// What the `Host` field of a check says.
@@ -106,8 +89,8 @@ pub(super) fn host(written: &str) -> Result<Arc<str>, InvalidValue> {
     if written.len() > HOST_BYTES_MAX { Err(InvalidValue::TooLong) } else { Ok(written.into()) }
 }
 
-/// Those that end an answer.
-const STATUSES: RangeInclusive<u16> = 200..=599;
+/// Those below it do not end an answer.
+const STATUSES_FROM: u16 = 200;
 
 /// Below it an answer is none that another replica could better.
 const FAILURES_FROM: u16 = 400;

@@ -23,6 +23,7 @@ use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::middleware::{Admission, Reply};
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::request::stopwatch::Stopwatch;
+use crate::proxy::request::timers::Stage;
 use crate::proxy::request::tunnel::{self, Tunnel};
 use crate::proxy::resources::Resources;
 use crate::proxy::shortage::is_shortage;
@@ -99,6 +100,7 @@ impl Attempt<'_> {
             })?;
             let terms = Terms {
                 endpoint: address,
+                began: exchange.timers.enter(Stage::Asking),
                 timeouts: &prepared.timeouts(self.timeouts()),
                 watch: &ongoing.watch,
                 upload: prepared.upload(),
@@ -126,6 +128,7 @@ impl Attempt<'_> {
                     return Ok(self.answered(response, lease, switches));
                 }
                 Err(Failure { cause, error, aged, counted }) => {
+                    exchange.timers.enter(Stage::Ours);
                     let fresh = aged && !exchange.refreshed;
                     let upload = prepared.upload();
                     self.note(cause, &error, aged || counted, upload, &ongoing);
@@ -162,7 +165,7 @@ impl Attempt<'_> {
         ongoing: &Ongoing,
         exchange: &mut Exchange,
     ) -> Result<Connection, ProxyError> {
-        let began = Instant::now();
+        exchange.timers.enter(Stage::Connecting);
         let endpoint = self.endpoint.id.address;
         let served = !self.leaves();
         let carriers = self.resources.carriers();
@@ -174,14 +177,14 @@ impl Attempt<'_> {
                 Err(ProxyError::Left { endpoint })
             }
         };
-        if !connected.as_ref().is_ok_and(|connection| connection.reused) {
-            *exchange.connecting.get_or_insert_default() += began.elapsed();
+        // Connecting took a while, in which it got its stop signal.
+        let connected = connected.and_then(|it| {
+            if served && self.leaves() { Err(ProxyError::Left { endpoint }) } else { Ok(it) }
+        });
+        if connected.is_err() {
+            exchange.timers.enter(Stage::Ours);
         }
-        match connected {
-            // Connecting took a while, in which it got its stop signal.
-            Ok(_) if served && self.leaves() => Err(ProxyError::Left { endpoint }),
-            connected => connected,
-        }
+        connected
     }
 
     /// Why there is no connection. It counts against the replica where it met

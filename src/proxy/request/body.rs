@@ -21,6 +21,7 @@ use crate::proxy::encoders::Room;
 use crate::proxy::request::GONE_SILENCE;
 use crate::proxy::request::compress::Compressed;
 use crate::proxy::request::exchange::Exchange;
+use crate::proxy::request::timers::Stage;
 use crate::proxy::request::tunnel::Tunnel;
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::{AnswerBody, AnswerBroke, Connection, Upload};
@@ -98,6 +99,19 @@ impl ResponseBody {
     pub(super) fn tunnel(tunnel: Tunnel) -> Self {
         let content = Content::Tunnel(Box::new(tunnel));
         Self { content, exchange: None, bytes: 0, failed: None }
+    }
+
+    /// The time of its request is of this stage from now on.
+    pub(super) fn enter(&mut self, stage: Stage) {
+        let exchange = match &mut self.content {
+            Content::Tunnel(tunnel) => tunnel.exchange(),
+            Content::Whole(_) | Content::Streamed(_) | Content::Compressed(_) | Content::Done => {
+                self.exchange.as_deref_mut()
+            }
+        };
+        if let Some(exchange) = exchange {
+            exchange.timers.enter(stage);
+        }
     }
 
     /// The tunnel that is to be run once the head of the answer has been sent.

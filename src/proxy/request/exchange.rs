@@ -1,19 +1,21 @@
 //! What is known of one request from its head to its last byte.
 
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{HOST, REFERER, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
-use tokio::time::Instant;
 
 use crate::domain::http::framing::HeadFacts;
 use crate::domain::http::refusal::Refusal;
+use crate::domain::http::trace_context::TraceId;
 use crate::domain::pool::{Endpoint, Pool};
 use crate::proxy::http1::turn::Turn;
 use crate::proxy::request::downstream::{Arrived, Visitor};
+use crate::proxy::request::timers::Timers;
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::Upload;
 use crate::telemetry::access_log::{Entry, Tls};
@@ -23,7 +25,7 @@ use crate::telemetry::access_log::{Entry, Tls};
 #[derive(Debug)]
 pub(in crate::proxy) struct Exchange {
     resources: Rc<Resources>,
-    pub(super) began: Instant,
+    pub(super) timers: Timers,
     pub(super) client: IpAddr,
     pool: Option<Arc<Pool>>,
     /// None until an answer has begun.
@@ -40,11 +42,9 @@ pub(in crate::proxy) struct Exchange {
     /// A stale connection has cost it a try already.
     pub(super) refreshed: bool,
     reused: bool,
-    pub(super) waited: Duration,
-    /// None without a new connection.
-    pub(super) connecting: Option<Duration>,
-    first_byte: Option<Duration>,
     pub(super) request_id: Option<HeaderValue>,
+    /// Which trace it belongs to.
+    pub(super) trace: Option<TraceId>,
     facts: Result<HeadFacts, Refusal>,
     /// Lets the next request of the connection through when it is dropped.
     pub(super) turn: Option<Turn>,
@@ -57,7 +57,7 @@ pub(super) struct Told {
     status: Option<StatusCode>,
     reused: bool,
     first_byte: Option<Duration>,
-    endpoint: Option<Endpoint>,
+    replica: Option<Replica>,
 }
 
 /// What only the access log wants.
@@ -74,7 +74,18 @@ struct Line {
     referer: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     user: Option<Box<str>>,
-    endpoint: Option<Endpoint>,
+    /// Of the last attempt.
+    replica: Option<Replica>,
+}
+
+/// What the access log tells of an endpoint. Less is cloned than all of it, since
+/// workers share what counts the clones.
+#[derive(Clone, Debug)]
+struct Replica {
+    name: Arc<str>,
+    service: Option<Arc<str>>,
+    container: Arc<str>,
+    address: SocketAddr,
 }
 
 impl Exchange {
@@ -89,7 +100,7 @@ impl Exchange {
         let readable = facts.is_ok();
         Self {
             resources: Rc::clone(resources),
-            began: Instant::now(),
+            timers: Timers::start(),
             client: visitor.from.peer(),
             pool: None,
             status: None,
@@ -101,10 +112,8 @@ impl Exchange {
             attempts: 0,
             refreshed: false,
             reused: false,
-            waited: Duration::ZERO,
-            connecting: None,
-            first_byte: None,
             request_id: None,
+            trace: None,
             facts,
             turn,
             line: logged.then(|| Box::new(Line::of(visitor, request, readable))),
@@ -141,7 +150,7 @@ impl Exchange {
             pool.state.tally.record_retry();
         }
         if let Some(line) = &mut self.line {
-            line.endpoint = Some(endpoint.clone());
+            line.replica = Some(Replica::of(endpoint));
         }
     }
 
@@ -149,22 +158,22 @@ impl Exchange {
     pub(super) fn answered(&mut self, status: StatusCode, reused: bool) {
         self.status = Some(status);
         self.reused = reused;
-        self.first_byte = Some(self.began.elapsed());
+        self.timers.answered();
     }
 
     /// What is known of the answer that has come, which may not be given.
     pub(super) fn told(&mut self) -> Told {
-        let endpoint = self.line.as_ref().and_then(|line| line.endpoint.clone());
-        let (status, first_byte) = (self.status.take(), self.first_byte.take());
-        Told { status, reused: self.reused, first_byte, endpoint }
+        let replica = self.line.as_ref().and_then(|line| line.replica.clone());
+        let (status, first_byte) = (self.status.take(), self.timers.first_byte.take());
+        Told { status, reused: self.reused, first_byte, replica }
     }
 
     /// That answer is given after all.
     pub(super) fn tell(&mut self, told: Told) {
-        let Told { status, reused, first_byte, endpoint } = told;
-        (self.status, self.reused, self.first_byte) = (status, reused, first_byte);
+        let Told { status, reused, first_byte, replica } = told;
+        (self.status, self.reused, self.timers.first_byte) = (status, reused, first_byte);
         if let Some(line) = &mut self.line {
-            line.endpoint = endpoint;
+            line.replica = replica;
         }
     }
 
@@ -202,6 +211,17 @@ impl Exchange {
     }
 }
 
+impl Replica {
+    fn of(endpoint: &Endpoint) -> Self {
+        Self {
+            name: Arc::clone(&endpoint.name),
+            service: endpoint.service.clone(),
+            container: Arc::clone(&endpoint.id.workload.id),
+            address: endpoint.id.address,
+        }
+    }
+}
+
 impl Line {
     fn of<B>(visitor: &Visitor, request: &Request<B>, readable: bool) -> Self {
         let session = visitor.session.as_ref();
@@ -216,29 +236,32 @@ impl Line {
             referer: field(REFERER),
             user_agent: field(USER_AGENT),
             user: None,
-            endpoint: None,
+            replica: None,
         }
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let took = self.began.elapsed();
+        let times = self.timers.stop();
         let status = self.status.map_or(CLIENT_CLOSED, |status| status.as_u16());
         if let Some(pool) = &self.pool {
-            pool.state.tally.record(status, took);
+            pool.state.tally.record(status, times.total);
         }
-        let Some(line) = self.line.take() else { return };
-        let endpoint = line.endpoint.as_ref();
+        let log = &self.resources.parts.access_log;
+        let Some(line) = self.line.take().filter(|_| log.wants(status, times.total)) else {
+            return;
+        };
+        let replica = line.replica.as_ref();
         let pool = self.pool.as_deref();
-        let target = line.target.as_ref().map_or_else(String::new, Uri::to_string);
+        let target = line.target.as_ref().map_or(Cow::Borrowed(""), written);
         let end = self.end.or(self.status.is_none().then_some("client_closed"));
-        self.resources.parts.access_log.log(&Entry {
+        log.log(&Entry {
             time: line.began_at,
             client: self.client,
             user: line.user.as_deref(),
             method: line.method.as_ref().map_or("", Method::as_str),
-            target: &target,
+            target: target.as_bytes(),
             version: line.version,
             tls: line.tls.as_ref().map(|(version, sni)| Tls { version, sni: sni.as_deref() }),
             status: self.sent.map_or(status, |sent| sent.as_u16()),
@@ -247,21 +270,31 @@ impl Drop for Exchange {
             referer: line.referer.as_ref().map(HeaderValue::as_bytes),
             user_agent: line.user_agent.as_ref().map(HeaderValue::as_bytes),
             host: line.host.as_ref().map(HeaderValue::as_bytes),
+            trace: self.trace,
             request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()),
             pool: pool.map(|pool| &*pool.label),
             project: pool.and_then(|pool| pool.name.project.as_deref()),
-            service: endpoint.and_then(|it| it.service.as_deref()),
-            replica: endpoint.map(|it| &*it.name),
-            container: endpoint.map(|it| &*it.id.workload.id),
-            upstream: endpoint.map(|it| it.id.address),
+            service: replica.and_then(|it| it.service.as_deref()),
+            replica: replica.map(|it| &*it.name),
+            container: replica.map(|it| &*it.container),
+            upstream: replica.map(|it| it.address),
             attempts: self.attempts,
             reused: self.reused,
-            wait_us: micros(self.waited),
-            connect_us: self.connecting.map(micros),
-            first_byte_us: self.first_byte.map(micros),
-            total_us: micros(took),
+            wait_us: micros(times.waited),
+            connect_us: times.connecting.map(micros),
+            first_byte_us: times.first_byte.map(micros),
+            overhead_us: micros(times.ours),
+            total_us: micros(times.total),
             end: end.unwrap_or("ok"),
         });
+    }
+}
+
+/// A target as it was sent.
+fn written(target: &Uri) -> Cow<'_, str> {
+    match target.path_and_query() {
+        Some(origin) if target.authority().is_none() => Cow::Borrowed(origin.as_str()),
+        Some(_) | None => Cow::Owned(target.to_string()),
     }
 }
 

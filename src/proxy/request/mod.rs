@@ -14,6 +14,7 @@ mod queue;
 mod route;
 mod serve;
 mod stopwatch;
+mod timers;
 mod tunnel;
 
 use std::rc::Rc;
@@ -32,10 +33,22 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::request::answer::Language;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::middleware::Admission;
+use crate::proxy::request::timers::Stage;
 use crate::proxy::resources::Resources;
 
 /// Serves one request; it always answers.
 pub(super) async fn handle(
+    resources: Rc<Resources>,
+    downstream: Rc<Downstream>,
+    arrived: Arrived,
+    request: Request<ClientBody>,
+) -> Response<ResponseBody> {
+    let mut response = respond(resources, downstream, arrived, request).await;
+    response.body_mut().enter(Stage::Elsewhere);
+    response
+}
+
+async fn respond(
     resources: Rc<Resources>,
     downstream: Rc<Downstream>,
     arrived: Arrived,

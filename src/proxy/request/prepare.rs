@@ -14,7 +14,7 @@ use crate::domain::http::forwarded::Scheme;
 use crate::domain::http::framing::Body;
 use crate::domain::http::refusal::Refusal;
 use crate::domain::http::upgrade::Upgrade;
-use crate::domain::http::{forwarded, grpc, hop_by_hop, host, target, websocket};
+use crate::domain::http::{forwarded, grpc, hop_by_hop, host, target, trace_context, websocket};
 use crate::domain::names::host_key;
 use crate::domain::pool::{Pool, Timeouts, Wanted};
 use crate::domain::proxy_protocol::Ends;
@@ -73,6 +73,7 @@ pub(super) fn prepare(
     if let Some(upgrade) = &upgrade {
         upgrade.restore(&mut parts.headers);
     }
+    exchange.trace = trace_context::pass_on(&mut parts.headers).map(|it| it.trace);
     let extended = upgrade.is_some() && parts.version == Version::HTTP_2;
     // We answer it, once a replica begins to take the body: an answer of the
     // replica's own could not be told from the beginning of the real one.
@@ -95,7 +96,8 @@ pub(super) fn prepare(
     let upload = Upload::new(incoming);
     exchange.upload = Some(Rc::clone(&upload));
     let (method, headers) = (parts.method, parts.headers);
-    let (ends, timeout, began) = (ends(downstream, client), timeout(&headers), exchange.began);
+    let (ends, timeout, began) =
+        (ends(downstream, client), timeout(&headers), exchange.timers.began);
     Ok(Prepared {
         host,
         lenient_path,

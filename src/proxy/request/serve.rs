@@ -23,6 +23,7 @@ use crate::proxy::request::misdirected;
 use crate::proxy::request::prepare::Prepared;
 use crate::proxy::request::queue::Queued;
 use crate::proxy::request::route::route;
+use crate::proxy::request::timers::Stage;
 use crate::proxy::resources::Resources;
 
 /// Serves a request: chooses an endpoint, sends to it, and on a failure that
@@ -33,7 +34,7 @@ pub(super) async fn serve(
     exchange: &mut Box<Exchange>,
     admission: &mut Admission,
 ) -> Result<Answered, ProxyError> {
-    let now = exchange.began.into_std();
+    let now = exchange.timers.began.into_std();
     let (random, client) = (fastrand::u64(..), prepared.client);
     let mut serving = Serving {
         resources,
@@ -95,10 +96,10 @@ impl Serving<'_> {
         admission: &mut Admission,
     ) -> Step {
         let (resources, prepared) = (self.resources, self.prepared);
-        let Some(route) = self.route(table).await? else { return Ok(Continue(())) };
+        let Some(route) = self.route(table, exchange).await? else { return Ok(Continue(())) };
         let pool = route.pool;
         if exchange.routed_to(pool) {
-            let from = exchange.began + self.hold.waited();
+            let from = exchange.timers.began + self.hold.waited();
             pool.state.budget.request(second(resources, from));
         }
         let unseen = admission.enter(pool, prepared.upload());
@@ -130,12 +131,13 @@ impl Serving<'_> {
                 if let Some(kept) = self.spare.take() {
                     return Ok(Break(kept.give(prepared, exchange)));
                 }
+                exchange.timers.enter(Stage::Waiting);
                 let waited = if matches!(picked, Picked::Full) {
                     self.wait_for_a_place(pool, table).await
                 } else {
                     self.wait_for_a_replica(pool, table).await
                 };
-                exchange.waited = self.hold.waited();
+                exchange.timers.enter(Stage::Ours);
                 return waited.map(Continue);
             }
         };
@@ -172,6 +174,7 @@ impl Serving<'_> {
     async fn route<'t>(
         &mut self,
         table: &'t RoutingTable,
+        exchange: &mut Exchange,
     ) -> Result<Option<Route<'t>>, ProxyError> {
         match route(table, self.prepared) {
             Err(ProxyError::NoRoute) if !table.is_complete() => {
@@ -179,7 +182,10 @@ impl Serving<'_> {
                 self.queued.leave();
                 let (settings, state) = self.resources.unrouted();
                 let upload = self.prepared.upload();
-                if self.hold.wait(self.resources, settings, state, table, upload).await? {
+                exchange.timers.enter(Stage::Waiting);
+                let again = self.hold.wait(self.resources, settings, state, table, upload).await;
+                exchange.timers.enter(Stage::Ours);
+                if again? {
                     return Ok(None);
                 }
                 Err(ProxyError::HoldTimeout { hold: settings.hold, after: None })
@@ -255,6 +261,7 @@ impl Serving<'_> {
         again: Again,
         exchange: &mut Exchange,
     ) -> Step {
+        exchange.timers.enter(Stage::Waiting);
         let may_go_on = exchange.attempts < ATTEMPTS_MAX
             && match again {
                 Again::Never | Again::Fresh => false,
@@ -267,6 +274,7 @@ impl Serving<'_> {
                 }
                 Again::Charged => self.retries.afford(self.resources, pool, endpoint).await,
             };
+        exchange.timers.enter(Stage::Ours);
         let hold = pool.settings.hold;
         // Replicas that come and go could be tried for ever.
         let is_over = exchange.attempts >= FREE_ATTEMPTS && self.hold.is_over(&pool.settings);

@@ -107,6 +107,8 @@ pub(super) struct Failure {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms<'a> {
     pub(super) endpoint: SocketAddr,
+    /// Since when it waits for its answer.
+    pub(super) began: Instant,
     pub(super) timeouts: &'a Timeouts,
     /// Tells when the endpoint leaves.
     pub(super) watch: &'a Watch,
@@ -377,8 +379,7 @@ impl Failure {
 impl Terms<'_> {
     /// Waits for what `sending` comes to.
     async fn wait<T>(self, mut sending: Pin<&mut impl Future<Output = T>>) -> Result<T, Failure> {
-        let Terms { endpoint, timeouts, watch, upload, idempotent } = self;
-        let began = Instant::now();
+        let Terms { endpoint, began, timeouts, watch, upload, idempotent } = self;
         let left = || Failure::new(Cause::Left, ProxyError::Left { endpoint });
         loop {
             let deadline = upload.deadline(began, timeouts);

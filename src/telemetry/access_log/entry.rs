@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use http::Version;
 
+use crate::domain::http::trace_context::TraceId;
+
 /// One request, when it has ended. Text is taken as it came and escaped where
 /// it is written.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +19,8 @@ pub struct Entry<'a> {
     pub user: Option<&'a str>,
     /// Empty, as is `target`, where the request could not be read.
     pub method: &'a str,
-    /// As it was sent, with its query.
-    pub target: &'a str,
+    /// As it was sent, with its query; credentials are masked when it is written.
+    pub target: &'a [u8],
     pub version: Version,
     /// None of a clear connection.
     pub tls: Option<Tls<'a>>,
@@ -27,10 +29,13 @@ pub struct Entry<'a> {
     /// Of the bodies, without heads.
     pub request_bytes: u64,
     pub response_bytes: u64,
+    /// As `target`.
     pub referer: Option<&'a [u8]>,
     pub user_agent: Option<&'a [u8]>,
     pub host: Option<&'a [u8]>,
     pub request_id: Option<&'a str>,
+    /// Of the client's, if it said so.
+    pub trace: Option<TraceId>,
     /// The pool's label.
     pub pool: Option<&'a str>,
     pub project: Option<&'a str>,
@@ -45,10 +50,13 @@ pub struct Entry<'a> {
     pub reused: bool,
     /// Held until a replica was ready, in microseconds.
     pub wait_us: u64,
-    /// Connecting to the replica, in microseconds; none without a new connection.
+    /// Until there was a connection to the replica, in microseconds, of all
+    /// attempts; none without any.
     pub connect_us: Option<u64>,
-    /// From the head of the request to that of the answer, in microseconds.
+    /// From there to the head of the answer, in microseconds.
     pub first_byte_us: Option<u64>,
+    /// What we have taken until then, and after it, in microseconds.
+    pub overhead_us: u64,
     /// To the last byte of the answer, in microseconds.
     pub total_us: u64,
     /// Why it ended: `ok`, `no_route`, `client_closed`, …

@@ -4,8 +4,10 @@
 //! which only the writer's thread visits, to carry away what has gathered. So
 //! lines of one thread keep their order, those of two threads nearly so.
 
+mod choice;
 mod entry;
 mod format;
+mod redact;
 mod writer;
 
 use std::cell::RefCell;
@@ -19,8 +21,10 @@ use std::time::Duration;
 
 pub use entry::{Entry, Tls};
 
-use crate::config::AccessLogFormat;
+use crate::config::{AccessLogFormat, AccessLogSettings};
+use crate::telemetry::access_log::choice::Choice;
 use crate::telemetry::access_log::format::{Format, Second};
+use crate::telemetry::access_log::redact::Redaction;
 
 /// A handle on the access log; clones write to the same log. The log is closed
 /// when the last one is dropped.
@@ -41,6 +45,8 @@ struct Queue {
     /// Tells this log from others that a thread wrote to.
     serial: u64,
     format: Format,
+    choice: Choice,
+    redaction: Redaction,
     lanes: Mutex<Vec<Arc<Lane>>>,
     writer: OnceLock<Thread>,
     /// The writer waits to be woken.
@@ -71,15 +77,19 @@ struct Progress {
 }
 
 impl AccessLog {
-    /// Starts a thread that writes lines to `to`. `Off` starts none. Fails if
-    /// the system grants no thread.
-    pub fn start(format: AccessLogFormat, to: impl Write + Send + 'static) -> io::Result<Self> {
-        let format = match format {
+    /// Starts a thread that writes lines to `to`. A log that is off starts none.
+    /// Fails if the system grants no thread.
+    pub fn start(
+        settings: &AccessLogSettings,
+        to: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
+        let format = match settings.format {
             AccessLogFormat::Combined => Format::Combined,
             AccessLogFormat::Json => Format::Json,
+            AccessLogFormat::Logfmt => Format::Logfmt,
             AccessLogFormat::Off => return Ok(Self::off()),
         };
-        let queue = Arc::new(Queue::new(format));
+        let queue = Arc::new(Queue::new(format, settings));
         let reader = Arc::clone(&queue);
         let thread = thread::Builder::new()
             .name("access-log".to_owned())
@@ -97,6 +107,13 @@ impl AccessLog {
     /// Whether lines are written: whoever asks first need not gather an entry.
     pub fn is_on(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Whether a request is logged that ended with `status` after this time:
+    /// whoever asks first need not make an entry of one that is not.
+    pub fn wants(&self, status: u16, took: Duration) -> bool {
+        let draw = || fastrand::u32(..);
+        self.open.as_ref().is_some_and(|open| open.queue.choice.takes(status, took, draw))
     }
 
     /// Writes one line, soon. Where the reader of the log is so slow that
@@ -135,11 +152,13 @@ impl Drop for Open {
 }
 
 impl Queue {
-    fn new(format: Format) -> Self {
+    fn new(format: Format, settings: &AccessLogSettings) -> Self {
         static SERIALS: AtomicU64 = AtomicU64::new(0);
         Self {
             serial: SERIALS.fetch_add(1, Ordering::Relaxed),
             format,
+            choice: Choice::new(settings),
+            redaction: Redaction::new(settings.query, &settings.redact),
             lanes: Mutex::default(),
             writer: OnceLock::new(),
             asleep: AtomicBool::new(false),
@@ -152,6 +171,9 @@ impl Queue {
     }
 
     fn log(&self, entry: &Entry<'_>) {
+        let target = self.redaction.shown(entry.target);
+        let referer = entry.referer.map(|it| self.redaction.shown(it));
+        let entry = &Entry { target: &target, referer: referer.as_deref(), ..*entry };
         let taken = !self.closing.load(Ordering::Relaxed)
             && LANES.try_with(|lanes| self.append(&mut lanes.borrow_mut(), entry)) == Ok(true);
         if !taken {

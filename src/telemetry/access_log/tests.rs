@@ -44,7 +44,7 @@ fn a_line_after_a_pause_wakes_the_writer() {
 #[test]
 fn a_reader_that_stalls_costs_lines_but_never_the_data_plane() {
     let (release, stalled) = channel::<()>();
-    let log = AccessLog::start(AccessLogFormat::Combined, Stalled(stalled)).unwrap();
+    let log = AccessLog::start(&AccessLogSettings::default(), Stalled(stalled)).unwrap();
     let long = "/".repeat(20_000);
     for _ in 0..1000 {
         log.log(&entry(&long));
@@ -85,7 +85,7 @@ fn dropping_the_last_handle_ends_the_writer() {
 
 #[test]
 fn lines_that_nobody_accepts_are_counted() {
-    let log = AccessLog::start(AccessLogFormat::Json, Broken).unwrap();
+    let log = AccessLog::start(&AccessLogSettings::default(), Broken).unwrap();
     for _ in 0..5 {
         log.log(&entry("/"));
     }
@@ -96,10 +96,12 @@ fn lines_that_nobody_accepts_are_counted() {
 #[test]
 fn a_log_that_is_off_writes_nothing_and_never_waits() {
     let (to, read) = memory();
-    let log = AccessLog::start(AccessLogFormat::Off, to).unwrap();
+    let off = AccessLogSettings { format: AccessLogFormat::Off, ..AccessLogSettings::default() };
+    let log = AccessLog::start(&off, to).unwrap();
     log.log(&entry("/"));
     assert!(log.flush(Duration::ZERO) && log.close(Duration::ZERO));
-    assert_eq!((read.text().as_str(), log.dropped(), log.is_on()), ("", 0, false));
+    assert_eq!((read.text().as_str(), log.dropped()), ("", 0));
+    assert!(!log.is_on() && !log.wants(500, Duration::MAX));
 }
 
 #[test]
@@ -120,7 +122,7 @@ fn lanes_of_threads_that_have_ended_are_forgotten() {
 
 fn started() -> (AccessLog, Memory) {
     let (to, read) = memory();
-    (AccessLog::start(AccessLogFormat::Combined, to).unwrap(), read)
+    (AccessLog::start(&AccessLogSettings::default(), to).unwrap(), read)
 }
 
 fn wait_until_asleep(log: &AccessLog) {
@@ -205,7 +207,7 @@ pub(super) fn entry(target: &str) -> Entry<'_> {
         client: IpAddr::from([192, 0, 2, 7]),
         user: None,
         method: "GET",
-        target,
+        target: target.as_bytes(),
         version: Version::HTTP_11,
         tls: None,
         status: 200,
@@ -215,6 +217,7 @@ pub(super) fn entry(target: &str) -> Entry<'_> {
         user_agent: Some(b"curl/8.5.0"),
         host: Some(b"shop.example"),
         request_id: Some("r-1"),
+        trace: None,
         pool: Some("shop/web"),
         project: Some("shop"),
         service: Some("web"),
@@ -226,6 +229,7 @@ pub(super) fn entry(target: &str) -> Entry<'_> {
         wait_us: 0,
         connect_us: None,
         first_byte_us: Some(850),
+        overhead_us: 42,
         total_us: 1207,
         end: "ok",
     }

@@ -7,6 +7,7 @@ use http::header::{
     TRAILER,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::domain::middleware::{self, ErrorPage};
@@ -18,6 +19,7 @@ use crate::proxy::pages::Page;
 use crate::proxy::request::answer::{self, Ours};
 use crate::proxy::request::body::ResponseBody;
 use crate::proxy::request::prepare::Prepared;
+use crate::proxy::request::timers::Stage;
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::{Approach, Reuse, Terms, Upload};
 
@@ -29,7 +31,7 @@ pub(super) async fn replace(
     own: &PoolName,
     resources: &Resources,
     prepared: &Prepared,
-    response: Response<ResponseBody>,
+    mut response: Response<ResponseBody>,
 ) -> Response<ResponseBody> {
     let status = response.status();
     let ours = response.extensions().get::<Ours>().copied();
@@ -47,7 +49,10 @@ pub(super) async fn replace(
         }
         middleware::Page::Pool { pool, path } => {
             let path = path.replace("{status}", status.as_str());
-            of_pool(pool, own, path, resources, prepared).await
+            response.body_mut().enter(Stage::Elsewhere);
+            let page = of_pool(pool, own, path, resources, prepared).await;
+            response.body_mut().enter(Stage::Ours);
+            page
         }
     };
     let Some((content, kind)) = page else { return response };
@@ -93,7 +98,7 @@ async fn fetch(
     resources: &Resources,
     prepared: &Prepared,
 ) -> Option<Page> {
-    let now = tokio::time::Instant::now().into_std();
+    let now = Instant::now().into_std();
     let draw =
         Draw { random: fastrand::u64(..), client: prepared.client, now, wanted: Wanted::default() };
     let endpoint = pool.pick(draw, &Tried::default())?;
@@ -114,16 +119,17 @@ async fn fetch(
         upgrade: None,
         timeouts: &settings.timeouts,
     };
-    let terms = Terms {
-        endpoint: endpoint.id.address,
-        timeouts: &settings.timeouts,
-        watch: &watch,
-        upload: &upload,
-        idempotent: true,
-    };
     let fetched = async {
         let connected = resources.carriers().connect(approach).await;
         let mut connection = connected.map_err(|why| format!("{why:?}"))?;
+        let terms = Terms {
+            endpoint: endpoint.id.address,
+            began: Instant::now(),
+            timeouts: &settings.timeouts,
+            watch: &watch,
+            upload: &upload,
+            idempotent: true,
+        };
         let sent = connection.send(request, terms).await;
         let response = sent.map_err(|failure| failure.error.to_string())?;
         errand::whole(response, BYTES_MAX).await.map_err(|failed| failed.to_string())

@@ -22,6 +22,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::request::body::ResponseBody;
 use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::prepare::Prepared;
+use crate::proxy::request::timers::Stage;
 use crate::proxy::resources::Resources;
 use crate::proxy::upstream::Upload;
 
@@ -140,7 +141,10 @@ impl Admission {
                     None
                 }
                 Middleware::ForwardAuth(auth) => {
-                    forward_auth::admit(auth, resources, prepared, granted).await?
+                    exchange.timers.enter(Stage::Elsewhere);
+                    let reply = forward_auth::admit(auth, resources, prepared, granted).await;
+                    exchange.timers.enter(Stage::Ours);
+                    reply?
                 }
                 Middleware::BodyLimit(limit) => {
                     guards::body_limit(*limit, prepared, exchange)?;

@@ -70,6 +70,10 @@ impl Tunnel {
         Self { exchange: Some(exchange), ..self }
     }
 
+    pub(super) fn exchange(&mut self) -> Option<&mut Exchange> {
+        self.exchange.as_deref_mut()
+    }
+
     /// Carries bytes both ways until the replica is done or gone, one end fails,
     /// or both are silent for too long. A client that is done may still be
     /// answered. `early` is what was read of the client already.

@@ -1,18 +1,22 @@
 //! How a line of the access log is written.
 
+mod fields;
+
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use http::Version;
 
 use crate::telemetry::access_log::Entry;
+use crate::telemetry::access_log::format::fields::{Key, Value};
 
 /// A format that writes something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Format {
     Combined,
     Json,
+    Logfmt,
 }
 
 /// The last second that was written, since most lines share it.
@@ -35,6 +39,7 @@ impl Format {
         match self {
             Self::Combined => combined(entry, second, to),
             Self::Json => json(entry, second, since.subsec_micros(), to),
+            Self::Logfmt => logfmt(entry, second, since.subsec_micros(), to),
         }
         to.push(b'\n');
     }
@@ -63,13 +68,13 @@ impl Second {
 fn combined(entry: &Entry<'_>, second: &Second, to: &mut Vec<u8>) {
     address(entry.client, to);
     to.extend_from_slice(b" - ");
-    field(entry.user.map(str::as_bytes), to);
+    plain_or_quoted(entry.user.map(str::as_bytes), to);
     to.extend_from_slice(b" [");
     to.extend_from_slice(second.apache.as_bytes());
     to.extend_from_slice(b"] \"");
-    escape(or_dash(entry.method).as_bytes(), to);
+    escape(or_dash(entry.method.as_bytes()), to);
     to.push(b' ');
-    escape(or_dash(entry.target).as_bytes(), to);
+    escape(or_dash(entry.target), to);
     to.push(b' ');
     to.extend_from_slice(version(entry.version).as_bytes());
     to.extend_from_slice(b"\" ");
@@ -81,31 +86,21 @@ fn combined(entry: &Entry<'_>, second: &Second, to: &mut Vec<u8>) {
         escape(header.unwrap_or(b"-"), to);
         to.push(b'"');
     }
-    let secured = [("tls", entry.tls.map(|tls| tls.version.as_bytes())), ("sni", sni(entry))];
-    for (key, text) in secured.into_iter().chain(texts(entry)) {
-        pair(key, to);
-        field(text, to);
-    }
-    pair("upstream", to);
-    match entry.upstream {
-        Some(upstream) => put(to, format_args!("{upstream}")),
-        None => to.push(b'-'),
-    }
-    pair("reused", to);
-    to.extend_from_slice(boolean(entry.reused));
-    for (key, value) in numbers(entry) {
-        pair(key, to);
+    let mut put = |key: Key, value: Value<'_>| {
+        to.extend_from_slice(key.pair.as_bytes());
         match value {
-            Some(value) => number(value, to),
-            None => to.push(b'-'),
+            Value::Text(text) => plain_or_quoted(text, to),
+            Value::Number(_) | Value::Flag(_) | Value::Upstream(_) | Value::Trace(_) => {
+                scalar(value, b"-", to);
+            }
         }
-    }
-    pair("end", to);
-    to.extend_from_slice(entry.end.as_bytes());
+    };
+    fields::of_connection(entry, &mut put);
+    fields::of_the_rest(entry, &mut put);
 }
 
-/// A field among others that are separated by spaces.
-fn field(text: Option<&[u8]>, to: &mut Vec<u8>) {
+/// A text among others that are separated by spaces.
+fn plain_or_quoted(text: Option<&[u8]>, to: &mut Vec<u8>) {
     match text {
         Some(text) if is_plain(text) => to.extend_from_slice(text),
         Some(text) => {
@@ -121,107 +116,84 @@ fn field(text: Option<&[u8]>, to: &mut Vec<u8>) {
 /// TLS, which a clear connection does not have.
 fn json(entry: &Entry<'_>, second: &Second, micros: u32, to: &mut Vec<u8>) {
     to.extend_from_slice(b"{\"time\":\"");
-    to.extend_from_slice(second.iso.as_bytes());
-    put(to, format_args!(".{micros:06}Z\",\"client\":\""));
+    moment(second, micros, to);
+    to.extend_from_slice(b"\",\"client\":\"");
     address(entry.client, to);
     to.push(b'"');
-    for (name, text) in [("method", entry.method), ("target", entry.target)] {
-        key(name, to);
-        quoted(text.as_bytes(), to);
-    }
-    key("version", to);
-    quoted(version(entry.version).as_bytes(), to);
-    if let Some(tls) = entry.tls {
-        key("tls", to);
-        quoted(tls.version.as_bytes(), to);
-        key("sni", to);
-        nullable(sni(entry), to);
-    }
-    for (name, value) in
-        [("status", u64::from(entry.status)), ("response_bytes", entry.response_bytes)]
-    {
-        key(name, to);
-        number(value, to);
-    }
-    let headers = [
-        ("user", entry.user.map(str::as_bytes)),
-        ("referer", entry.referer),
-        ("user_agent", entry.user_agent),
-    ];
-    for (name, text) in headers.into_iter().chain(texts(entry)) {
-        key(name, to);
-        nullable(text, to);
-    }
-    key("upstream", to);
-    match entry.upstream {
-        Some(upstream) => put(to, format_args!("\"{upstream}\"")),
-        None => to.extend_from_slice(b"null"),
-    }
-    key("reused", to);
-    to.extend_from_slice(boolean(entry.reused));
-    for (name, value) in numbers(entry) {
-        key(name, to);
+    fields::all(entry, &mut |key: Key, value: Value<'_>| {
+        to.extend_from_slice(key.json.as_bytes());
         match value {
-            Some(value) => number(value, to),
-            None => to.extend_from_slice(b"null"),
+            Value::Text(Some(text)) => quoted(text, to),
+            Value::Text(None) => to.extend_from_slice(b"null"),
+            Value::Upstream(Some(_)) | Value::Trace(Some(_)) => {
+                to.push(b'"');
+                scalar(value, b"", to);
+                to.push(b'"');
+            }
+            Value::Number(_) | Value::Flag(_) | Value::Upstream(None) | Value::Trace(None) => {
+                scalar(value, b"null", to);
+            }
         }
-    }
-    key("end", to);
-    quoted(entry.end.as_bytes(), to);
+    });
     to.push(b'}');
 }
 
-fn texts<'a>(entry: &Entry<'a>) -> [(&'static str, Option<&'a [u8]>); 7] {
-    [
-        ("host", entry.host),
-        ("request_id", entry.request_id.map(str::as_bytes)),
-        ("pool", entry.pool.map(str::as_bytes)),
-        ("project", entry.project.map(str::as_bytes)),
-        ("service", entry.service.map(str::as_bytes)),
-        ("replica", entry.replica.map(str::as_bytes)),
-        ("container", entry.container.map(short_id)),
-    ]
+/// `key=value`, with the keys of JSON; what there is none of is left out.
+fn logfmt(entry: &Entry<'_>, second: &Second, micros: u32, to: &mut Vec<u8>) {
+    to.extend_from_slice(b"time=");
+    moment(second, micros, to);
+    to.extend_from_slice(b" client=");
+    address(entry.client, to);
+    fields::all(entry, &mut |key: Key, value: Value<'_>| {
+        if value.is_none() {
+            return;
+        }
+        to.extend_from_slice(key.pair.as_bytes());
+        match value {
+            Value::Text(Some(text)) if !is_plain(text) => quoted(text, to),
+            Value::Text(_)
+            | Value::Number(_)
+            | Value::Flag(_)
+            | Value::Upstream(_)
+            | Value::Trace(_) => scalar(value, b"", to),
+        }
+    });
 }
 
-/// Names in handshakes have the bound of host names, so no other is needed here.
-fn sni<'a>(entry: &Entry<'a>) -> Option<&'a [u8]> {
-    entry.tls?.sni.map(str::as_bytes)
+/// What needs no quotes to be read as one word, or `none`.
+fn scalar(value: Value<'_>, none: &[u8], to: &mut Vec<u8>) {
+    match value {
+        Value::Number(Some(value)) => number(value, to),
+        Value::Flag(value) => to.extend_from_slice(if value { b"true" } else { b"false" }),
+        Value::Upstream(Some(upstream)) => socket(upstream, to),
+        Value::Trace(Some(trace)) => put(to, format_args!("{trace}")),
+        Value::Text(Some(text)) => to.extend_from_slice(text),
+        Value::Text(None) | Value::Number(None) | Value::Upstream(None) | Value::Trace(None) => {
+            to.extend_from_slice(none);
+        }
+    }
 }
 
-fn numbers(entry: &Entry<'_>) -> [(&'static str, Option<u64>); 6] {
-    [
-        ("attempts", Some(u64::from(entry.attempts))),
-        ("request_bytes", Some(entry.request_bytes)),
-        ("wait_us", Some(entry.wait_us)),
-        ("connect_us", entry.connect_us),
-        ("first_byte_us", entry.first_byte_us),
-        ("total_us", Some(entry.total_us)),
-    ]
-}
-
-/// As Docker shows ids; what is no id of a container stays as it is.
-fn short_id(id: &str) -> &[u8] {
-    let whole = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let id = id.as_bytes();
-    if whole { id.get(..12).unwrap_or(id) } else { id }
-}
-
-fn pair(key: &str, to: &mut Vec<u8>) {
-    to.push(b' ');
-    to.extend_from_slice(key.as_bytes());
-    to.push(b'=');
-}
-
-fn key(name: &str, to: &mut Vec<u8>) {
-    to.extend_from_slice(b",\"");
-    to.extend_from_slice(name.as_bytes());
-    to.extend_from_slice(b"\":");
+/// As RFC 3339 has it.
+fn moment(second: &Second, micros: u32, to: &mut Vec<u8>) {
+    to.extend_from_slice(second.iso.as_bytes());
+    let mut text = *b".000000Z";
+    let mut left = micros;
+    for digit in text.iter_mut().rev().skip(1).take(6) {
+        *digit = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    to.extend_from_slice(&text);
 }
 
 /// Writes text such that it can neither end its quotes nor its line, nor speak
 /// to a terminal: all but printable ASCII becomes `\xNN`.
 fn escape(text: &[u8], to: &mut Vec<u8>) {
-    let bad = |byte: u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
+    let bad = |byte: u8| !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\');
+    if is_all(text, |byte| !bad(byte)) {
+        to.extend_from_slice(text);
+        return;
+    }
     for run in text.split_inclusive(|&byte| bad(byte)) {
         match run.split_last() {
             Some((&last, before)) if bad(last) => {
@@ -238,7 +210,7 @@ fn escape(text: &[u8], to: &mut Vec<u8>) {
 /// section 7 asks for, and bytes that are no UTF-8 become U+FFFD.
 fn quoted(text: &[u8], to: &mut Vec<u8>) {
     to.push(b'"');
-    if text.iter().all(|&byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+    if is_all(text, |byte| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')) {
         to.extend_from_slice(text);
     } else {
         for chunk in text.utf8_chunks() {
@@ -249,13 +221,6 @@ fn quoted(text: &[u8], to: &mut Vec<u8>) {
         }
     }
     to.push(b'"');
-}
-
-fn nullable(text: Option<&[u8]>, to: &mut Vec<u8>) {
-    match text {
-        Some(text) => quoted(text, to),
-        None => to.extend_from_slice(b"null"),
-    }
 }
 
 fn json_letter(letter: char, to: &mut Vec<u8>) {
@@ -278,8 +243,15 @@ fn hex(byte: u8, to: &mut Vec<u8>) {
 
 /// Whether a value needs no quotes.
 fn is_plain(text: &[u8]) -> bool {
-    let plain = |byte: &u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\\' | b'=');
-    !text.is_empty() && text != b"-" && text.iter().all(plain)
+    let plain =
+        |byte| matches!(byte, b'!'..=b'~') & (byte != b'"') & (byte != b'\\') & (byte != b'=');
+    !text.is_empty() && text != b"-" && is_all(text, plain)
+}
+
+/// As `all` of an iterator, but many bytes at a time: most text is as it should
+/// be to its end.
+fn is_all(text: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    text.iter().fold(true, |all, &byte| all & is(byte))
 }
 
 fn number(value: u64, to: &mut Vec<u8>) {
@@ -311,6 +283,17 @@ fn address(address: IpAddr, to: &mut Vec<u8>) {
     }
 }
 
+fn socket(address: SocketAddr, to: &mut Vec<u8>) {
+    match address {
+        SocketAddr::V4(v4) => {
+            self::address(IpAddr::V4(*v4.ip()), to);
+            to.push(b':');
+            number(v4.port().into(), to);
+        }
+        SocketAddr::V6(v6) => put(to, format_args!("{v6}")),
+    }
+}
+
 /// Writing to memory does not fail.
 fn put(to: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = to.write_fmt(text);
@@ -327,12 +310,8 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-fn boolean(value: bool) -> &'static [u8] {
-    if value { b"true" } else { b"false" }
-}
-
-fn or_dash(text: &str) -> &str {
-    if text.is_empty() { "-" } else { text }
+fn or_dash(text: &[u8]) -> &[u8] {
+    if text.is_empty() { b"-" } else { text }
 }
 
 const MONTHS: [&str; 12] =

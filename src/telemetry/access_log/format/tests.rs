@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::fields::short_id;
 use super::*;
+use crate::domain::http::trace_context::TraceParent;
 use crate::telemetry::access_log::Tls;
 use crate::telemetry::access_log::tests::entry;
 
@@ -12,10 +14,10 @@ fn a_combined_line_is_apaches_with_our_fields_after_it() {
     assert_eq!(
         line(Format::Combined, &entry("/a?b=c")),
         "192.0.2.7 - - [31/Jan/2026:23:59:59 +0000] \"GET /a?b=c HTTP/1.1\" 200 1234 \"-\" \
-         \"curl/8.5.0\" tls=- sni=- host=shop.example request_id=r-1 pool=shop/web project=shop service=web \
+         \"curl/8.5.0\" tls=- sni=- host=shop.example request_id=r-1 trace_id=- pool=shop/web project=shop service=web \
          replica=shop-web-1 container=0123456789ab upstream=172.18.0.3:8080 reused=true \
-         attempts=1 request_bytes=5 wait_us=0 connect_us=- first_byte_us=850 total_us=1207 \
-         end=ok\n"
+         attempts=1 request_bytes=5 wait_us=0 connect_us=- first_byte_us=850 overhead_us=42 \
+         total_us=1207 end=ok\n"
     );
 }
 
@@ -34,12 +36,42 @@ fn a_json_line_is_one_object_with_its_keys_in_a_fixed_order() {
         "{\"time\":\"2026-01-31T23:59:59.000042Z\",\"client\":\"192.0.2.7\",\"method\":\"GET\",\
          \"target\":\"/a?b=c\",\"version\":\"HTTP/1.1\",\"status\":200,\"response_bytes\":1234,\
          \"user\":null,\"referer\":null,\"user_agent\":\"curl/8.5.0\",\"host\":\"shop.example\",\
-         \"request_id\":\"r-1\",\"pool\":\"shop/web\",\"project\":\"shop\",\"service\":\"web\",\
+         \"request_id\":\"r-1\",\"trace_id\":null,\"pool\":\"shop/web\",\"project\":\"shop\",\"service\":\"web\",\
          \"replica\":\"shop-web-1\",\"container\":\"0123456789ab\",\
          \"upstream\":\"172.18.0.3:8080\",\"reused\":true,\"attempts\":1,\"request_bytes\":5,\
-         \"wait_us\":0,\"connect_us\":null,\"first_byte_us\":850,\"total_us\":1207,\
+         \"wait_us\":0,\"connect_us\":null,\"first_byte_us\":850,\"overhead_us\":42,\"total_us\":1207,\
          \"end\":\"ok\"}\n"
     );
+}
+
+#[test]
+fn a_logfmt_line_has_the_keys_of_json_and_leaves_out_what_there_is_none_of() {
+    assert_eq!(
+        line(
+            Format::Logfmt,
+            &Entry { user_agent: Some(b"a \"b\"\n\xff\xc3\xa4"), ..entry("/a?b=c") }
+        ),
+        "time=2026-01-31T23:59:59.000042Z client=192.0.2.7 method=GET target=\"/a?b=c\" \
+         version=HTTP/1.1 status=200 response_bytes=1234 \
+         user_agent=\"a \\\"b\\\"\\u000a\\ufffdä\" host=shop.example request_id=r-1 pool=shop/web \
+         project=shop service=web replica=shop-web-1 container=0123456789ab \
+         upstream=172.18.0.3:8080 reused=true attempts=1 request_bytes=5 wait_us=0 \
+         first_byte_us=850 overhead_us=42 total_us=1207 end=ok\n"
+    );
+}
+
+#[test]
+fn the_id_of_the_trace_is_what_the_client_sent() {
+    let sent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let traced = Entry { trace: TraceParent::parse(sent).map(|it| it.trace), ..entry("/") };
+    for (format, written) in [
+        (Format::Combined, " trace_id=0af7651916cd43dd8448eb211c80319c pool="),
+        (Format::Json, ",\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\",\"pool\""),
+        (Format::Logfmt, " trace_id=0af7651916cd43dd8448eb211c80319c pool="),
+    ] {
+        let line = line(format, &traced);
+        assert!(line.contains(written), "{line}");
+    }
 }
 
 #[test]
@@ -65,7 +97,8 @@ fn every_field_is_in_the_manual_in_the_order_of_json() {
     let keys =
         parts.filter_map(|part| Some(part.rsplit_once('"')?.1)).filter(|it| !it.contains('}'));
     let page = include_str!("../../../../docs/access-log.md");
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let (fields, _) = page.split_once("## The timers").unwrap();
+    let rows = fields.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     assert!(
         keys.clone().eq(rows.clone()),
         "{:?}\n{:?}",
@@ -78,7 +111,7 @@ fn every_field_is_in_the_manual_in_the_order_of_json() {
 fn what_is_missing_is_a_dash_or_null() {
     let nothing = Entry {
         method: "",
-        target: "",
+        target: b"",
         user_agent: None,
         host: None,
         request_id: None,
@@ -187,6 +220,14 @@ proptest! {
     }
 
     #[test]
+    fn a_text_is_odd_wherever_it_is_odd(before in "[a-z]{0,70}", odd in "[\"\\\\=\x00-\x20\x7f-\u{ff}]") {
+        let text = format!("{before}{odd}{before}");
+        let plain = is_plain(format!("x{before}").as_bytes());
+        prop_assert!(plain);
+        prop_assert!(!is_plain(text.as_bytes()));
+    }
+
+    #[test]
     fn no_value_breaks_a_line_or_an_object(target in ".*", host: Vec<u8>, replica in ".*") {
         let entry = Entry { host: Some(&host), replica: Some(&replica), ..entry(&target) };
         let combined = line(Format::Combined, &entry);
@@ -195,11 +236,13 @@ proptest! {
         // Two quotes each around request, referer and agent, and around values.
         let quotes = combined.matches('"').count();
         prop_assert!(quotes.is_multiple_of(2) && (6..=10).contains(&quotes), "{}", combined);
+        let logfmt = line(Format::Logfmt, &entry);
+        prop_assert!(!logfmt.trim_end_matches('\n').chars().any(char::is_control), "{}", logfmt);
         let json = line(Format::Json, &entry);
         prop_assert_eq!(json.matches('\n').count(), 1);
         let parsed: Value = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(parsed["target"].as_str(), Some(target.as_str()));
-        prop_assert_eq!(parsed.as_object().unwrap().len(), 26);
+        prop_assert_eq!(parsed.as_object().unwrap().len(), 28);
     }
 }
 
