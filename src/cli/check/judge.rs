@@ -143,7 +143,14 @@ impl Judge<'_> {
             (_, None) => format!("{}: ", problem.subject),
         };
         let message = format!("{about}{}", problem.message);
-        Some(Finding { place, severity, message, hint: problem.hint.clone() })
+        // A service is planned as one container of its name.
+        let hint = match (self.kind, subject) {
+            (Kind::Service, Some(Subject { name, .. })) => {
+                problem.hint.replace(&format!("container `{name}`"), &format!("service `{name}`"))
+            }
+            (Kind::Service | Kind::Pool, _) => problem.hint.clone(),
+        };
+        Some(Finding { place, severity, message, hint })
     }
 
     /// Whom a problem is about: of a pool, the first of those that join it.

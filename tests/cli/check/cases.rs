@@ -31,6 +31,28 @@ fn every_case_is_told_as_it_is_written() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+#[test]
+fn the_page_shows_what_is_really_told() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/check.md")).unwrap();
+    let file = fs::read_to_string(folder().join("shop.yml")).unwrap();
+    assert!(page.contains(&format!("```yaml\n{file}```")), "docs/check.md has another shop.yml");
+    for arguments in [&["check", "shop.yml"][..], &["check", "--format", "github", "shop.yml"]] {
+        let told = run_in(&folder(), arguments).stdout;
+        // Of annotations the page shows the first.
+        let shown = if arguments.len() > 2 { told.lines().next().unwrap() } else { &told };
+        assert!(page.contains(shown), "docs/check.md lacks this:\n{shown}");
+    }
+    let told = run_in(&folder(), &["check", "--json", "shop.yml"]).stdout;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let shown = page.split("```json\n").nth(1).and_then(|it| it.split("```").next()).unwrap();
+    let mut shown: serde_json::Value = serde_json::from_str(shown).unwrap();
+    // It shows the first finding of all.
+    let first = shown["findings"][0].take();
+    assert_eq!(first, told["findings"][0]);
+    assert_eq!((&shown["errors"], &shown["warnings"]), (&told["errors"], &told["warnings"]));
+}
+
 /// The files of `compose/`, each with those that it is laid over.
 #[test]
 fn every_compose_file_of_ours_is_clean() {
