@@ -95,7 +95,7 @@ impl<'a> Balancer<'a> {
         };
         let is_elsewhere = self.service.environment.contains_key("DOCKER_HOST");
         let is_usual = reading.config.docker == Some(config::DockerAddress::default());
-        is_elsewhere || !is_usual || SOCKETS.iter().any(|path| is_mounted(path))
+        is_elsewhere || !is_usual || SOCKETS.iter().any(is_mounted)
     }
 
     /// The settings with the content of the files that labels name, as far as it
@@ -264,3 +264,36 @@ const NOT_MOUNTED: &str = "it is not mounted into the service";
 
 /// Where images have the engine's socket; one is a link to the other.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::check::compose;
+
+    #[test]
+    fn a_balancer_is_known_by_its_image_its_socket_or_its_variables_and_its_command() {
+        let socket = "volumes: ['/var/run/docker.sock:/var/run/docker.sock']";
+        for (service, is_one) in [
+            ("image: evenkeel".to_owned(), true),
+            ("image: registry.example.com:5000/a/evenkeel:1.2@sha256:00".to_owned(), true),
+            ("image: '${NONE:-evenkeel:latest}', command: 'run --http :80'".to_owned(), true),
+            ("image: evenkeel, command: [--http, ':8080']".to_owned(), true),
+            ("image: evenkeel, command: whoami".to_owned(), false),
+            ("image: evenkeel, entrypoint: [/evenkeel, whoami]".to_owned(), false),
+            ("image: evenkeel, entrypoint: /evenkeel, command: [whoami]".to_owned(), false),
+            ("image: evenkeel-exporter".to_owned(), false),
+            (format!("image: x, {socket}"), false),
+            (format!("image: x, command: /usr/bin/evenkeel run, {socket}"), true),
+            (format!("image: x, command: /usr/bin/evenkeel status, {socket}"), false),
+            ("image: x, command: /usr/bin/evenkeel run".to_owned(), false),
+            ("build: ., environment: {EVENKEEL_HTTP: ':80'}".to_owned(), true),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("c.yml");
+            std::fs::write(&file, format!("services: {{a: {{{service}}}}}")).unwrap();
+            let project = compose::load(&[file], &BTreeMap::new());
+            assert_eq!(project.findings(), []);
+            assert_eq!(Balancer::all(&project).len(), usize::from(is_one), "{service}");
+        }
+    }
+}
