@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::cli::check::ReportFormat;
 use crate::cli::whoami::{GrpcHealth, OnTerm};
 use crate::config::{Key, SETTINGS, Setting};
 use crate::domain::units;
@@ -180,8 +181,9 @@ fn check() -> Command {
         .about("Check settings, labels and compose files without starting anything")
         .long_about(
             "Check settings, labels and compose files without starting anything. Without FILE, the \
-             settings that `run` would see. Prints each finding as FILE:LINE:COL with a hint, and \
-             exits with 1 if any is an error.",
+             settings that `run` would see, and the compose file of this folder. Compose files that \
+             are named together are laid over one another, as by `docker-compose -f A -f B`. Prints \
+             each finding as FILE:LINE:COL with a hint, and exits with 1 if any is an error.",
         )
         .arg(
             Arg::new("files")
@@ -189,8 +191,25 @@ fn check() -> Command {
                 .action(ArgAction::Append)
                 .num_args(0..)
                 .value_parser(value_parser!(PathBuf))
-                .help("Files of settings (.toml) or compose files (.yml, .yaml)"),
+                .help("Files of settings (.toml), compose files (.yml, .yaml), or folders of these"),
         )
+        .args([
+            Arg::new("strict")
+                .long("strict")
+                .action(ArgAction::SetTrue)
+                .help("Exit with 1 for warnings too"),
+            Arg::new("format")
+                .long("format")
+                .value_name("FORMAT")
+                .default_value("text")
+                .value_parser(value_parser!(ReportFormat))
+                .help("How to print the findings"),
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("format")
+                .help("The same as `--format json`"),
+        ])
         .args(settings)
 }
 

@@ -23,6 +23,15 @@ pub(super) enum Severity {
     Warning,
 }
 
+impl Severity {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 /// Prints what keeps the settings from being used; the answer is that they are not.
 pub(super) fn refuse(mistakes: Vec<Mistake>) -> ExitCode {
     let findings: Vec<Finding> = mistakes.into_iter().map(Finding::from).collect();
@@ -67,11 +76,7 @@ impl fmt::Display for Finding {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
-        let severity = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        write!(f, "{severity}: {}", self.message)?;
+        write!(f, "{}: {}", self.severity.word(), self.message)?;
         if self.hint.is_empty() { Ok(()) } else { write!(f, "\n  hint: {}", self.hint) }
     }
 }

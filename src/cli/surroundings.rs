@@ -18,14 +18,20 @@ impl Surroundings {
     }
 }
 
-/// Reads a file of at most [`FILE_BYTES_MAX`] bytes.
+/// Reads a file of text, of at most [`FILE_BYTES_MAX`] bytes.
 pub(super) fn read_file(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let read = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8");
+    String::from_utf8(read_bytes(path)?).map_err(invalid)
+}
+
+/// Reads a file of at most [`FILE_BYTES_MAX`] bytes.
+pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if u64::try_from(read).is_ok_and(|read| read > FILE_BYTES_MAX) {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// A file of settings or services is far smaller.

@@ -42,12 +42,21 @@ impl Desk {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        let output = command(self.folder.path(), &self.env).args(arguments).output().unwrap();
-        Ran {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        ran(command(self.folder.path(), &self.env).args(arguments))
+    }
+}
+
+/// Runs the binary in a folder of ours, without an environment.
+pub(crate) fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
+    ran(command(folder, &[]).args(arguments))
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
     }
 }
 

@@ -12,9 +12,7 @@ use crate::domain::labels::LabelSettings;
 use crate::domain::names::SourceName;
 use crate::domain::plan::{self, Memory, Plan};
 use crate::domain::problem::{self, Problem};
-use crate::domain::world::{
-    Health, NetworkMode, Observation, Place, RunState, Workload, WorkloadId,
-};
+use crate::domain::world::{Health, Observation, Place, RunState, Workload, WorkloadId};
 
 /// Whether containers or written pools are judged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,98 +21,159 @@ pub(super) enum Kind {
     Pool,
 }
 
-/// Plans `subjects` as if they all ran, and tells what is wrong with them.
-pub(super) fn judge(kind: Kind, subjects: &[Subject], settings: &LabelSettings) -> Vec<Finding> {
+/// Plans written pools as if their servers ran, and tells what is wrong with them.
+pub(super) fn judge_pools(subjects: &[Subject], settings: &LabelSettings) -> Vec<Finding> {
+    let workloads = subjects.iter().map(pool).collect();
+    let seen = Observation { workloads, ..Observation::default() };
+    let files = &|settings: &LabelSettings, wanted: &BTreeSet<_>| app::with_files(settings, wanted);
+    judge(Kind::Pool, subjects, seen, settings, files)
+}
+
+/// How the files come to be known that labels name.
+pub(super) type WithFiles<'a> = &'a dyn Fn(&LabelSettings, &BTreeSet<Arc<str>>) -> LabelSettings;
+
+/// Plans what is `seen`, and tells what is wrong with it at the places of `subjects`.
+pub(super) fn judge(
+    kind: Kind,
+    subjects: &[Subject],
+    seen: Observation,
+    settings: &LabelSettings,
+    with_files: WithFiles<'_>,
+) -> Vec<Finding> {
     let source = match kind {
         Kind::Service => SourceName::docker(),
         Kind::Pool => SourceName::settings(),
     };
-    let workloads: Vec<Workload> = subjects.iter().map(|subject| workload(kind, subject)).collect();
-    let been_ready: BTreeSet<Arc<str>> = workloads.iter().map(|it| Arc::clone(&it.id.id)).collect();
-    let world = BTreeMap::from([(source, Observation { workloads, ..Observation::default() })]);
+    let been_ready = seen.workloads.iter().map(|it| Arc::clone(&it.id.id)).collect();
+    let world = BTreeMap::from([(source, seen)]);
     let memory =
         Memory { previous: &Plan::default(), been_ready: &been_ready, drained: &BTreeSet::new() };
     let files = plan::plan(&world, memory, settings).files;
-    let settings = app::with_files(settings, &files);
-    let problems = plan::plan(&world, memory, &settings).problems;
-    let unread = files.first().filter(|_| settings.files.assumed);
-    let unread = unread.map(|file| self::unread(file, files.len(), &settings.files));
-    problems.iter().filter_map(|problem| finding(kind, problem, subjects)).chain(unread).collect()
+    let settings = with_files(settings, &files);
+    let plan = plan::plan(&world, memory, &settings);
+    let unread = files.iter().filter(|file| settings.files.get(file).is_none());
+    let unread = unread.map(|file| self::unread(file, subjects, &settings.files));
+    let prefix = &*settings.prefix;
+    // What is written in one place will run together: no later day settles it.
+    let meetings = plan::conflicts(&plan, prefix);
+    let never = plan::shadowed(&plan, prefix);
+    let judge = Judge { kind, subjects, plan: &plan, prefix };
+    let told = plan.problems.iter().map(|problem| {
+        // The rest follows from these, or is settled by which replica is ready.
+        let of_container = matches!(problem.subject, problem::Subject::Container(_));
+        let is_error = problem.key.is_some() || of_container || meetings.contains(problem);
+        (problem, if is_error { Severity::Error } else { Severity::Warning })
+    });
+    let never = never.iter().map(|problem| (problem, Severity::Warning));
+    let told = told.chain(never);
+    told.filter_map(|(problem, severity)| judge.finding(problem, severity)).chain(unread).collect()
 }
 
-/// Says that label files were not judged.
-fn unread(first: &str, count: usize, files: &Files) -> Finding {
-    let more = match count - 1 {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let folder = files.folder.display();
+/// Says that a label file was not judged, where the first label names it.
+fn unread(file: &str, subjects: &[Subject], files: &Files) -> Finding {
+    let labels = subjects.iter().flat_map(|subject| subject.labels.values());
+    let mut named = labels.filter(|label| label.text.contains(file));
     Finding {
-        place: None,
+        place: named.next().map(|label| label.place.clone()),
         severity: Severity::Warning,
-        message: format!("label file `{first}`{more} is not judged, since `{folder}` is not here"),
-        hint: "name the folder that the balancer will see there: --label-files DIR".to_owned(),
+        message: format!(
+            "label file `{file}` is not judged, since what the balancer sees at `{}` is not here",
+            files.folder.display()
+        ),
+        hint: "name a folder with the same files: --label-files DIR".to_owned(),
     }
 }
 
-/// A subject as a source would see it. It has no address yet, so that only
-/// what was written can be wrong.
-fn workload(kind: Kind, subject: &Subject) -> Workload {
-    let place = match kind {
-        Kind::Service => {
-            Place::Container { mode: NetworkMode::Own, networks: Vec::new(), exposed: None }
-        }
-        Kind::Pool => Place::Fixed(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
-    };
-    let labels = subject.labels.iter().map(|(key, label)| (key.clone(), label.text.clone()));
+/// A written pool as its source would see it, at an address where nobody listens.
+fn pool(subject: &Subject) -> Workload {
     Workload {
         id: WorkloadId { id: subject.name.clone(), life: 0 },
         name: subject.name.clone(),
         project: None,
-        service: (kind == Kind::Service).then(|| subject.name.clone()),
-        labels: labels.collect(),
-        run: if kind == Kind::Service { RunState::Created } else { RunState::Running },
+        service: None,
+        labels: subject.texts(),
+        run: RunState::Running,
         health: Health::None,
         created: 0,
-        place,
+        place: Place::Fixed(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
         stop_timeout: None,
         oneoff: false,
         host_name: None,
     }
 }
 
-/// None for a problem that may be none once compose has filled in its variables.
-fn finding(kind: Kind, problem: &Problem, subjects: &[Subject]) -> Option<Finding> {
-    let subject = named(problem).and_then(|name| subjects.iter().find(|it| *it.name == *name));
-    let label = problem.key.as_deref().and_then(|key| {
-        let own = subject.and_then(|subject| subject.labels.get(key));
-        own.or_else(|| subjects.iter().find_map(|subject| subject.labels.get(key)))
-    });
-    // A message repeats the value it is about, with its `$`; a message about
-    // the key does not, and holds whatever the value will be. What follows from
-    // several labels may follow from an open one.
-    let is_open = match label {
-        Some(label) => label.is_open && problem.message.contains('$'),
-        None => subjects.iter().any(|it| it.labels.values().any(|label| label.is_open)),
-    };
-    if is_open {
-        return None;
+/// Finds where the problems of a plan were written.
+struct Judge<'a> {
+    kind: Kind,
+    subjects: &'a [Subject],
+    plan: &'a Plan,
+    prefix: &'a str,
+}
+
+impl Judge<'_> {
+    /// None for a problem that may be none once compose has filled in its variables.
+    fn finding(&self, problem: &Problem, severity: Severity) -> Option<Finding> {
+        let subject = self.subject(problem);
+        let label = problem.key.as_deref().and_then(|key| {
+            let own = subject.and_then(|subject| subject.labels.get(key));
+            own.or_else(|| self.subjects.iter().find_map(|subject| subject.labels.get(key)))
+        });
+        // A message repeats the value it is about, with its `$`; a message about
+        // the key does not, and holds whatever the value will be. What follows from
+        // several labels may follow from an open one.
+        let has_open = |it: &Subject| it.labels.values().any(|label| label.is_open);
+        let is_open = match (label, &problem.subject) {
+            (Some(label), _) => label.is_open && problem.message.contains('$'),
+            (None, problem::Subject::Container(_)) => subject.is_some_and(has_open),
+            (None, _) => self.subjects.iter().any(has_open),
+        };
+        if is_open {
+            return None;
+        }
+        let of_pool = matches!(problem.subject, problem::Subject::Pool(_));
+        let label = label.or_else(|| self.route(subject?).filter(|_| of_pool));
+        let place = label.map(|label: &Label| label.place.clone());
+        let place = place.or_else(|| subject.map(|subject| subject.place.clone()));
+        let about = match (self.kind, subject) {
+            (Kind::Service, Some(subject)) if of_pool => {
+                format!("{} of service `{}`: ", problem.subject, subject.name)
+            }
+            (Kind::Service, Some(subject)) => format!("service `{}`: ", subject.name),
+            (Kind::Pool, Some(subject)) => format!("pool `{}`: ", subject.name),
+            (_, None) => format!("{}: ", problem.subject),
+        };
+        let message = format!("{about}{}", problem.message);
+        // A service is planned as one container of its name.
+        let hint = match (self.kind, subject) {
+            (Kind::Service, Some(Subject { name, .. })) => {
+                problem.hint.replace(&format!("container `{name}`"), &format!("service `{name}`"))
+            }
+            (Kind::Service | Kind::Pool, _) => problem.hint.clone(),
+        };
+        Some(Finding { place, severity, message, hint })
     }
-    let place = label.map(|label: &Label| label.place.clone());
-    let place = place.or_else(|| subject.map(|subject| subject.place.clone()));
-    let about = match (kind, subject) {
-        (Kind::Service, Some(subject)) => format!("service `{}`: ", subject.name),
-        (Kind::Pool, Some(subject)) => format!("pool `{}`: ", subject.name),
-        (_, None) => format!("{}: ", problem.subject),
-    };
-    Some(Finding {
-        place,
-        // What no label is to blame for alone follows from others, or is settled
-        // by which replica is ready.
-        severity: if problem.key.is_some() { Severity::Error } else { Severity::Warning },
-        message: format!("{about}{}", problem.message),
-        hint: problem.hint.clone(),
-    })
+
+    /// Whom a problem is about: of a pool, the first of those that join it.
+    fn subject(&self, problem: &Problem) -> Option<&Subject> {
+        let named = |name: &str| self.subjects.iter().find(|it| *it.name == *name);
+        match &problem.subject {
+            problem::Subject::Container(name) => named(name),
+            problem::Subject::Pool(name) => {
+                let pool = self.plan.pools.iter().find(|(pool, _)| pool.to_string() == **name);
+                let member = pool.and_then(|(_, pool)| pool.members.first());
+                named(member.map_or(name, |member| &member.name))
+            }
+            problem::Subject::Source(_)
+            | problem::Subject::Certificate(_)
+            | problem::Subject::Setting => None,
+        }
+    }
+
+    /// The label that says most of which requests are asked for.
+    fn route<'s>(&self, subject: &'s Subject) -> Option<&'s Label> {
+        let label = |key: &&str| subject.labels.get(&format!("{}.{key}", self.prefix));
+        ["host", "path", "path.exact", "priority", "pool"].iter().find_map(label)
+    }
 }
 
 /// A problem of what runs, where no file can be named.
@@ -128,15 +187,6 @@ pub(super) fn told(problem: &Problem) -> Finding {
         },
         message: problem.to_string(),
         hint: problem.hint.clone(),
-    }
-}
-
-fn named(problem: &Problem) -> Option<&str> {
-    match &problem.subject {
-        problem::Subject::Container(name) | problem::Subject::Pool(name) => Some(name),
-        problem::Subject::Source(_)
-        | problem::Subject::Certificate(_)
-        | problem::Subject::Setting => None,
     }
 }
 
@@ -159,7 +209,9 @@ mod tests {
     }
 
     fn told(problem: &Problem, subjects: &[Subject]) -> Option<String> {
-        finding(Kind::Service, problem, subjects).map(|finding| finding.to_string())
+        let (plan, kind) = (&Plan::default(), Kind::Service);
+        let judge = Judge { kind, subjects, plan, prefix: "lb" };
+        judge.finding(problem, Severity::Error).map(|finding| finding.to_string())
     }
 
     fn subjects() -> [Subject; 2] {
@@ -180,13 +232,20 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_without_a_label_is_a_warning_at_its_service() {
+    fn a_problem_without_a_label_stands_at_its_service() {
         let problem = problem(problem::Subject::Container("web".into()), None, "it is odd");
-        let [web, api] = subjects();
+        let [web, _] = subjects();
         let told_of = told(&problem, std::slice::from_ref(&web)).unwrap();
-        assert!(told_of.starts_with("c.yml:10:1: warning: service `web`: "), "{told_of}");
-        // A label of another service is open, and may be what it follows from.
-        assert_eq!(told(&problem, &[web, api]), None);
+        assert!(told_of.starts_with("c.yml:10:1: error: service `web`: "), "{told_of}");
+        assert!(told(&problem, &subjects()).is_some());
+    }
+
+    #[test]
+    fn what_may_follow_from_an_open_label_is_not_told() {
+        let of_pool = problem(problem::Subject::Pool("x".into()), None, "it is odd");
+        assert_eq!(told(&of_pool, &subjects()), None);
+        let of_service = problem(problem::Subject::Container("api".into()), None, "it is odd");
+        assert_eq!(told(&of_service, &subjects()), None);
     }
 
     #[test]

@@ -1,9 +1,17 @@
 //! `evenkeel check`: settings, labels and compose files, judged without
 //! starting anything.
 
+mod balancer;
 mod compose;
 mod judge;
+mod networks;
+mod ports;
+mod project;
+#[cfg(test)]
+mod properties;
+mod report;
 mod variables;
+mod world;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -14,12 +22,12 @@ use std::sync::Arc;
 use clap::ArgMatches;
 
 use crate::app;
-use crate::cli::check::judge::{Kind, judge};
+use crate::cli::check::judge::judge_pools;
+pub(super) use crate::cli::check::report::Format as ReportFormat;
 use crate::cli::finding::{self, Finding, Severity};
 use crate::cli::surroundings::{self, Surroundings};
 use crate::cli::{arguments, print};
 use crate::config::{self, Config, Key, Place, Reading};
-use crate::domain::labels::LabelSettings;
 
 /// What carries labels in a file: a service, or a written pool.
 #[derive(Debug)]
@@ -38,6 +46,12 @@ struct Label {
     place: Place,
 }
 
+impl Subject {
+    fn texts(&self) -> BTreeMap<String, String> {
+        self.labels.iter().map(|(key, label)| (key.clone(), label.text.clone())).collect()
+    }
+}
+
 /// What was asked for.
 struct Asked {
     files: Vec<PathBuf>,
@@ -46,37 +60,91 @@ struct Asked {
     docker: bool,
 }
 
+/// What is judged for itself.
+enum Target {
+    Settings(PathBuf),
+    /// Compose files, the later ones laid over the earlier ones.
+    Project(Vec<PathBuf>),
+    Unknown(PathBuf),
+}
+
 pub(super) fn main(matches: &ArgMatches, around: &Surroundings) -> ExitCode {
     let asked = Asked::read(matches);
     let reading = config::read(&asked.flags, &around.env, &surroundings::read_file);
+    let usual =
+        if asked.files.is_empty() { project::usual_files(Path::new("")) } else { Vec::new() };
+    let files = if usual.is_empty() { &asked.files } else { &usual };
     let mut findings = Vec::new();
-    for file in &asked.files {
-        let mut found = check_file(file, &reading.config.labels, &around.env);
+    for target in targets(files) {
+        let mut found = check(&target, &asked.flags, &reading, &around.env);
         found.sort();
         findings.extend(found);
     }
     // Files are judged alone, but where the daemon is must be known to ask it.
     if asked.files.is_empty() || asked.docker {
-        findings.extend(of_settings(&reading));
-        findings.extend(reading.mistakes.into_iter().map(Finding::from));
-        findings.sort();
+        let mut found = of_settings(&reading);
+        found.extend(reading.mistakes.into_iter().map(Finding::from));
+        found.sort();
+        findings.extend(found);
     }
     if asked.docker {
         findings.extend(check_docker(&reading.config));
     }
     findings.dedup();
-    for finding in &findings {
-        print::say(finding);
+    // What the files hold reaches terminals and logs.
+    for finding in &mut findings {
+        finding.message = print::clean(&finding.message);
+        finding.hint = print::clean(&finding.hint);
     }
-    let what = match (asked.files.as_slice(), &reading.config.file) {
-        ([], None) => "settings".to_owned(),
-        ([], Some(file)) => format!("settings with {}", file.display()),
-        ([file], _) => file.display().to_string(),
-        (files, _) => finding::counted(files.len(), "file"),
+    let settings = asked.files.is_empty().then(|| match &reading.config.file {
+        None => "settings".to_owned(),
+        Some(file) => format!("settings with {}", file.display()),
+    });
+    let named = match files.as_slice() {
+        [] => None,
+        [file] => Some(file.display().to_string()),
+        files => Some(finding::counted(files.len(), "file")),
     };
-    print::say(format_args!("{what}: {}", finding::summary(&findings)));
-    let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let what: Vec<_> = settings.into_iter().chain(named).collect();
+    let format = matches.get_one("format").copied().unwrap_or(ReportFormat::Text);
+    let format = if matches.get_flag("json") { ReportFormat::Json } else { format };
+    report::tell(format, &what.join(" and "), &findings);
+    let is_strict = matches.get_flag("strict");
+    let refused = findings.iter().any(|it| is_strict || it.severity == Severity::Error);
     if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Compose files that are named together are one project, in the place of the
+/// first of them. A folder is a project of its own.
+fn targets(files: &[PathBuf]) -> Vec<Target> {
+    let mut targets = Vec::new();
+    let mut together = None;
+    for file in files {
+        if file.is_dir() {
+            let usual = project::usual_files(file);
+            let is_empty = usual.is_empty();
+            targets.push(if is_empty {
+                Target::Unknown(file.clone())
+            } else {
+                Target::Project(usual)
+            });
+            continue;
+        }
+        match format(file) {
+            Some(Format::Settings) => targets.push(Target::Settings(file.clone())),
+            None => targets.push(Target::Unknown(file.clone())),
+            Some(Format::Compose) => {
+                let place = *together.get_or_insert(targets.len());
+                match targets.get_mut(place) {
+                    Some(Target::Project(files)) => files.push(file.clone()),
+                    Some(Target::Settings(_) | Target::Unknown(_)) | None => {
+                        targets.push(Target::Project(vec![file.clone()]));
+                    }
+                }
+            }
+        }
+    }
+    targets
 }
 
 impl Asked {
@@ -111,28 +179,32 @@ fn format(file: &Path) -> Option<Format> {
     }
 }
 
-fn check_file(file: &Path, labels: &LabelSettings, env: &BTreeMap<String, String>) -> Vec<Finding> {
-    let unread = |message: String, hint: &str| {
+fn check(
+    target: &Target,
+    flags: &[(Key, String)],
+    reading: &Reading,
+    env: &BTreeMap<String, String>,
+) -> Vec<Finding> {
+    let unread = |file: &Path, message: String, hint: &str| {
         let place = Some(Place::File(file.to_owned()));
         vec![Finding { place, severity: Severity::Error, message, hint: hint.to_owned() }]
     };
-    let Some(format) = format(file) else {
-        let hint = "name a file of settings (.toml) or a compose file (.yml, .yaml)";
-        return unread("this is no file that can be checked".to_owned(), hint);
-    };
-    let text = match surroundings::read_file(file) {
-        Ok(text) => text,
-        Err(error) => {
-            let hint = "name a file that exists and that we may read";
-            return unread(format!("the file cannot be read: {error}"), hint);
+    match target {
+        Target::Project(files) => project::check(files, flags, &reading.config.labels, env),
+        Target::Settings(file) => match surroundings::read_file(file) {
+            Ok(text) => check_settings(file, &text, env),
+            Err(error) => {
+                let hint = "name a file that exists and that we may read";
+                unread(file, format!("the file cannot be read: {error}"), hint)
+            }
+        },
+        Target::Unknown(folder) if folder.is_dir() => {
+            let hint = "name the compose file, or the folder where it is";
+            unread(folder, "there is no compose file in this folder".to_owned(), hint)
         }
-    };
-    match format {
-        Format::Settings => check_settings(file, &text, env),
-        Format::Compose => {
-            let (subjects, mut findings) = compose::read(file, &text, &labels.prefix);
-            findings.extend(judge(Kind::Service, &subjects, labels));
-            findings
+        Target::Unknown(file) => {
+            let hint = "name a file of settings (.toml) or a compose file (.yml, .yaml)";
+            unread(file, "this is no file that can be checked".to_owned(), hint)
         }
     }
 }
@@ -170,7 +242,7 @@ fn of_settings(reading: &Reading) -> Vec<Finding> {
         Subject { name: Arc::clone(&pool.name.name), place: whole.clone(), labels }
     };
     let subjects: Vec<Subject> = reading.config.pools.iter().map(subject).collect();
-    judge(Kind::Pool, &subjects, &reading.config.labels)
+    judge_pools(&subjects, &reading.config.labels)
 }
 
 /// What is wrong with the labels of the containers that run.

@@ -12,7 +12,7 @@ use crate::domain::problem::{Problem, Subject};
 use crate::domain::rule::{Access, Conditions, Rule};
 
 /// One problem for each set of pools that meet.
-pub(super) fn conflicts(plan: &Plan, prefix: &str) -> Vec<Problem> {
+pub fn conflicts(plan: &Plan, prefix: &str) -> Vec<Problem> {
     let mut meetings: BTreeMap<Vec<&PoolName>, Rule> = BTreeMap::new();
     for ((priority, host), pools) in by_host(plan) {
         if pools.len() < 2 {

@@ -5,6 +5,7 @@ mod conflict;
 pub mod diff;
 mod merge;
 mod pages;
+mod shadow;
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,11 +13,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+pub use conflict::conflicts;
+pub use shadow::shadowed;
+
 use crate::domain::labels::{self, LabelSettings, Membership};
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::names::PoolName;
 use crate::domain::plan::address::Surroundings;
-use crate::domain::plan::conflict::conflicts;
 use crate::domain::plan::merge::{Candidate, merge};
 use crate::domain::plan::pages::guarded_pages;
 use crate::domain::pool::PoolSettings;

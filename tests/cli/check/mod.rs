@@ -1,5 +1,9 @@
 //! `evenkeel check` on compose files.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod cases;
+
 use crate::cli::support::Desk;
 
 const COMPOSE: &str = "\
@@ -107,7 +111,8 @@ fn label_files_are_judged_where_they_are_and_said_not_to_be_where_they_are_not()
     let desk = Desk::new().with("compose.yml", file).with("users", "ann:plain\n");
     let ran = desk.run(&["check", "compose.yml", "--label-files", "/nowhere"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stdout);
-    let said = "warning: label file `users` is not judged, since `/nowhere` is not here";
+    let said = "compose.yml:4:7: warning: label file `users` is not judged, since what the \
+                balancer sees at `/nowhere` is not here";
     assert!(ran.stdout.contains(said), "{}", ran.stdout);
 
     let folder = desk.folder.path().to_str().unwrap().to_owned();
@@ -116,4 +121,98 @@ fn label_files_are_judged_where_they_are_and_said_not_to_be_where_they_are_not()
     let said =
         "compose.yml:4:7: error: service `a`: label `lb.auth.basic` has `ann`, which has no hash";
     assert!(ran.stdout.contains(said), "{}", ran.stdout);
+}
+
+#[test]
+fn warnings_count_where_that_is_asked_for() {
+    let desk = Desk::new().with("c.yml", "services: {a: {image: x}}");
+    assert_eq!(desk.run(&["check", "c.yml"]).code, Some(0));
+    assert_eq!(desk.run(&["check", "--strict", "c.yml"]).code, Some(1));
+    let clean = Desk::new().with("c.yml", "services: {a: {labels: {lb.pool: a}}}");
+    assert_eq!(clean.run(&["check", "--strict", "c.yml"]).code, Some(0));
+}
+
+#[test]
+fn findings_are_told_to_programs() {
+    let text = "services: {a: {labels: {lb.prot: 1}}}";
+    let desk = Desk::new().with("c.yml", text);
+    let json = desk.run(&["check", "--json", "c.yml", "d.txt"]);
+    assert_eq!(json.code, Some(1));
+    let told: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let expected = serde_json::json!({
+        "findings": [
+            {
+                "severity": "error",
+                "place": "c.yml:1:25",
+                "file": "c.yml",
+                "line": 1,
+                "column": 25,
+                "message": "service `a`: label `lb.prot` is unknown",
+                "hint": "did you mean `lb.port`?",
+            },
+            {
+                "severity": "error",
+                "place": "d.txt",
+                "file": "d.txt",
+                "line": null,
+                "column": null,
+                "message": "this is no file that can be checked",
+                "hint": "name a file of settings (.toml) or a compose file (.yml, .yaml)",
+            },
+        ],
+        "errors": 2,
+        "warnings": 0,
+    });
+    assert_eq!(told, expected);
+    assert_eq!(json.stdout, desk.run(&["check", "--format", "json", "c.yml", "d.txt"]).stdout);
+}
+
+#[test]
+fn findings_are_told_to_github() {
+    let desk = Desk::new().with("c.yml", "services: {a: {labels: {lb.prot: 1}}}");
+    let ran = desk.run(&["check", "--format", "github", "c.yml"]);
+    assert_eq!(
+        ran.stdout,
+        "::error file=c.yml,line=1,col=25::service `a`: label `lb.prot` is unknown%0Adid you mean \
+         `lb.port`?\nc.yml: 1 error\n"
+    );
+}
+
+#[test]
+fn no_control_character_of_a_file_is_printed() {
+    let text = "services: {\"a\\e[31m\\n::error::x\": {labels: {lb.prot: 1}}}";
+    let ran = Desk::new().with("c.yml", text).run(&["check", "c.yml"]);
+    assert!(ran.stdout.starts_with("c.yml:1:"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains('\x1b') && !ran.stdout.contains("\n::error"), "{}", ran.stdout);
+}
+
+#[test]
+fn without_files_the_settings_and_the_usual_compose_file_are_judged() {
+    let text = "services: {a: {labels: {lb.prot: 1}}}";
+    for name in ["docker-compose.yml", "compose.yaml"] {
+        let ran = Desk::new().with(name, text).run(&["check"]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stdout.starts_with(&format!("{name}:1:25: error: ")), "{}", ran.stdout);
+        assert!(ran.stdout.ends_with(&format!("settings and {name}: 1 error\n")), "{}", ran.stdout);
+    }
+    let ran = Desk::new().run(&["check"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "settings: no mistakes found\n"));
+    let ran = Desk::new().run(&["check", "."]);
+    assert!(ran.stdout.starts_with(".: error: there is no compose file"), "{}", ran.stdout);
+}
+
+#[test]
+fn compose_files_that_are_named_together_are_one_project() {
+    let desk = Desk::new()
+        .with("a.yml", "services: {a: {labels: {lb.pool: a}, networks: [front]}}")
+        .with("b.yml", "networks: {front: {}}");
+    assert_eq!(desk.run(&["check", "a.yml"]).code, Some(1));
+    let both = desk.run(&["check", "a.yml", "b.yml"]);
+    assert_eq!(both.stdout, "2 files: no mistakes found\n");
+}
+
+#[test]
+fn what_nobody_asks_for_is_wrong_use() {
+    assert_eq!(Desk::new().run(&["check", "--format", "xml"]).code, Some(2));
+    assert_eq!(Desk::new().run(&["check", "--json", "--format", "json"]).code, Some(2));
 }
