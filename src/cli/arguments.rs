@@ -156,6 +156,7 @@ fn check() -> Command {
         | Key::ConnectionsPerClient
         | Key::MemoryLimit
         | Key::Localhost
+        | Key::MetricsTraefik
         | Key::AcmeEmail
         | Key::AcmeDirectory
         | Key::AcmeCa

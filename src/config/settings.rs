@@ -49,6 +49,7 @@ pub enum Key {
     ConnectionsPerClient,
     MemoryLimit,
     Localhost,
+    MetricsTraefik,
     AcmeEmail,
     AcmeDirectory,
     AcmeCa,
@@ -119,7 +120,7 @@ impl Absent {
 pub(super) const VARIABLE_PREFIX: &str = "EVENKEEL_";
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 36] = [
+pub static SETTINGS: [Setting; 37] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -437,6 +438,17 @@ pub static SETTINGS: [Setting; 36] = [
         more: "Only for clients on loopback and private addresses, by the pool's own rule: \
                `http://api.localhost:8000` works on a laptop without a name server.",
         example: r#""off""#,
+    },
+    Setting {
+        key: Key::MetricsTraefik,
+        name: "metrics_traefik",
+        arity: Arity::One,
+        value: "on|off",
+        absent: Absent::Value("off"),
+        help: "Whether /metrics has Traefik's names too",
+        more: "For dashboards and alerts that were made for Traefik: `traefik_service_requests_total` \
+               and what else `docs/metrics.md` lists.",
+        example: r#""on""#,
     },
     Setting {
         key: Key::AcmeEmail,

@@ -36,6 +36,7 @@ mod label_files;
 mod leaving;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod pin;
 mod pressure;
 mod proxy_protocol;

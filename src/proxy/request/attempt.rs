@@ -106,9 +106,14 @@ impl Attempt<'_> {
             };
             let mut request = prepared.request(address);
             self.admission.equip(&mut request);
+            let sent = Instant::now();
             match connection.send(request, terms).await {
                 Ok(mut response) => {
-                    exchange.answered(response.status(), connection.reused);
+                    let now = Instant::now();
+                    exchange.answered(response.status(), connection.reused, now);
+                    // How long a client takes to send is not the replica's.
+                    let took = now.duration_since(prepared.upload().moved_since(sent));
+                    self.endpoint.tally.answers.record(response.status().as_u16(), took);
                     let switches = self.read(prepared, &mut response);
                     let status = match (&switches, response.status()) {
                         (Err(error), StatusCode::SWITCHING_PROTOCOLS) => error.status(),
@@ -176,6 +181,9 @@ impl Attempt<'_> {
         };
         if !connected.as_ref().is_ok_and(|connection| connection.reused) {
             *exchange.connecting.get_or_insert_default() += began.elapsed();
+        }
+        if let Ok(connection) = &connected {
+            self.pool.state.efforts.connected(connection.reused);
         }
         match connected {
             // Connecting took a while, in which it got its stop signal.
@@ -267,7 +275,7 @@ impl Attempt<'_> {
                 }
             }
             Cause::Other if matches!(error, ProxyError::ResponseTimeout { .. }) => {
-                self.endpoint.vitals.note_failure();
+                self.endpoint.tally.fail();
                 self.charge(Trouble::Timeout, ongoing);
             }
             Cause::NoConnection
@@ -319,6 +327,7 @@ impl Attempt<'_> {
 
     /// Others are preferred until it has been checked, which begins at once.
     fn suspect(&self) {
+        self.endpoint.tally.fail();
         if self.endpoint.vitals.suspect() {
             self.resources.parts.alarm.raise();
         }
@@ -396,7 +405,7 @@ fn cause_of(error: &ProxyError) -> Cause {
 }
 
 fn report(endpoint: &Endpoint, trouble: Trouble, ejected: Ejected) {
-    endpoint.vitals.count_ejection(trouble);
+    endpoint.tally.eject(trouble);
     warn!(
         replica = %endpoint.name,
         address = %endpoint.id.address,

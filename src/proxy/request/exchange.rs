@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::domain::http::framing::HeadFacts;
 use crate::domain::http::refusal::Refusal;
-use crate::domain::pool::{Endpoint, Pool};
+use crate::domain::pool::{Endpoint, Pool, Retry, Tally};
 use crate::proxy::http1::turn::Turn;
 use crate::proxy::request::downstream::{Arrived, Visitor};
 use crate::proxy::resources::Resources;
@@ -26,6 +26,10 @@ pub(in crate::proxy) struct Exchange {
     pub(super) began: Instant,
     pub(super) client: IpAddr,
     pool: Option<Arc<Pool>>,
+    /// Where it is counted beside its pool.
+    route: Option<Arc<Tally>>,
+    /// Why another attempt follows, if one does.
+    pub(super) again: Option<Retry>,
     /// None until an answer has begun.
     status: Option<StatusCode>,
     /// What the client was sent, where that is not what became of the request.
@@ -92,6 +96,8 @@ impl Exchange {
             began: Instant::now(),
             client: visitor.from.peer(),
             pool: None,
+            route: None,
+            again: None,
             status: None,
             sent: None,
             end: None,
@@ -117,10 +123,11 @@ impl Exchange {
     }
 
     /// Whether it has just become known which pool is asked.
-    pub(super) fn routed_to(&mut self, pool: &Arc<Pool>) -> bool {
+    pub(super) fn routed_to(&mut self, pool: &Arc<Pool>, route: Option<&Arc<Tally>>) -> bool {
         let is_news = self.pool.is_none();
         if is_news {
             self.pool = Some(Arc::clone(pool));
+            self.route = route.cloned();
         }
         is_news
     }
@@ -135,21 +142,20 @@ impl Exchange {
     /// A try at `endpoint` begins.
     pub(super) fn attempt(&mut self, endpoint: &Endpoint) {
         self.attempts += 1;
-        if self.attempts > 1
-            && let Some(pool) = &self.pool
-        {
-            pool.state.tally.record_retry();
+        endpoint.tally.attempt();
+        if let (Some(why), Some(pool)) = (self.again.take(), &self.pool) {
+            pool.state.efforts.retry(why);
         }
         if let Some(line) = &mut self.line {
             line.endpoint = Some(endpoint.clone());
         }
     }
 
-    /// The head of the replica's answer is there.
-    pub(super) fn answered(&mut self, status: StatusCode, reused: bool) {
+    /// The head of the replica's answer came at `now`.
+    pub(super) fn answered(&mut self, status: StatusCode, reused: bool, now: Instant) {
         self.status = Some(status);
         self.reused = reused;
-        self.first_byte = Some(self.began.elapsed());
+        self.first_byte = Some(now.duration_since(self.began));
     }
 
     /// What is known of the answer that has come, which may not be given.
@@ -227,6 +233,9 @@ impl Drop for Exchange {
         let status = self.status.map_or(CLIENT_CLOSED, |status| status.as_u16());
         if let Some(pool) = &self.pool {
             pool.state.tally.record(status, took);
+        }
+        if let Some(route) = &self.route {
+            route.record(status, took);
         }
         let Some(line) = self.line.take() else { return };
         let endpoint = line.endpoint.as_ref();
