@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use divan::Bencher;
 use evenkeel::domain::balance::{HashKey, Policy};
@@ -13,12 +14,13 @@ use evenkeel::domain::labels::LabelSettings;
 use evenkeel::domain::lifecycle::{Probe, State};
 use evenkeel::domain::names::SourceName;
 use evenkeel::domain::plan::{Memory, Plan, plan};
-use evenkeel::domain::pool::{Draw, Tried};
+use evenkeel::domain::pool::{Draw, Efforts, ReplicaTally, Tried};
 use evenkeel::domain::routing::{Asked, RoutingTable};
 use evenkeel::domain::world::{
     Attachment, Health, Hint, Loss, NetworkMode, Observation, Place, RunState, Workload,
     WorkloadId, World,
 };
+use evenkeel::telemetry::metrics::{Counters, Exposition, Process, Snapshot, render};
 use http::HeaderMap;
 
 fn main() {
@@ -53,6 +55,45 @@ fn route_among_200_hosts(bencher: Bencher<'_, '_>) {
         let asked = Asked::get("shop-117.example", "/api/v1/items", client);
         table.route(divan::black_box(asked)).unwrap().pool.endpoints.len()
     });
+}
+
+/// All that metrics cost an attempt beyond what it counts for others: workers
+/// share the counters.
+#[divan::bench(threads = [1, 2])]
+fn count_an_attempt(bencher: Bencher<'_, '_>) {
+    let (replica, pool) = (ReplicaTally::default(), Efforts::default());
+    let sent = now();
+    bencher.bench(|| {
+        replica.attempt();
+        pool.connected(true);
+        replica.answers.record(200, now().duration_since(divan::black_box(sent)));
+    });
+}
+
+/// One host and five replicas for each of 200 pools, all of which have served.
+#[divan::bench]
+fn scrape_of_1000_replicas(bencher: Bencher<'_, '_>) {
+    let table = RoutingTable::build(&planned(&world(1_000)), &RoutingTable::default());
+    for endpoint in table.endpoints() {
+        endpoint.tally.attempt();
+        endpoint.tally.answers.record(200, Duration::from_millis(3));
+    }
+    let snapshot = Snapshot {
+        version: "0.1.0",
+        started_at: SystemTime::UNIX_EPOCH,
+        now: SystemTime::UNIX_EPOCH,
+        generation: table.generation(),
+        pools: table.pools().map(Arc::clone).collect(),
+        departed: Vec::new(),
+        sources: Vec::new(),
+        certificates: Vec::new(),
+        problems: 0,
+        access_log_dropped: 0,
+        counters: Arc::new(Counters::new(&[], &[])),
+        process: Process::default(),
+        traefik: false,
+    };
+    bencher.bench(|| render(divan::black_box(&snapshot), Exposition::Prometheus).len());
 }
 
 /// What stands between a stop signal and the last request to its container; the

@@ -83,11 +83,11 @@ need_rust() {
     need cc=build-essential
 }
 
-# Real clients, by which tests prove that others understand us. Where they are
+# Real clients, and Prometheus' own judge, by which tests prove that others understand us. Where they are
 # missing and cannot be installed, the tests that want them say so themselves.
 need_clients() {
     local missing=() pair
-    for pair in curl=curl nghttp=nghttp2-client chromium=chromium; do
+    for pair in curl=curl nghttp=nghttp2-client chromium=chromium promtool=prometheus; do
         have "${pair%%=*}" || missing+=("${pair#*=}")
     done
     # Debian's Python sees Debian's packages.

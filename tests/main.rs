@@ -7,6 +7,7 @@ mod clients;
 mod docker;
 mod hostile;
 mod labels;
+mod monitoring;
 mod simulation;
 mod stacks;
 mod support;

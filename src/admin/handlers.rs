@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::admin::accept::prefers;
@@ -54,7 +55,9 @@ pub(super) async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> R
     } else {
         Exposition::Prometheus
     };
-    match render(admin.snapshot(), exposition) {
+    // Events and probes do not wait for the lines of a thousand replicas.
+    let written = spawn_blocking(move || render(&admin.snapshot(), exposition)).await;
+    match written {
         Ok(text) => ([(CONTENT_TYPE, exposition.content_type())], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "The metrics cannot be written");
@@ -112,14 +115,17 @@ impl Admin {
         Snapshot {
             version: self.version,
             started_at: self.started_at,
+            now: today(),
             generation: table.generation(),
             pools: table.pools().map(Arc::clone).collect(),
+            departed: table.departed().filter(|it| it.is_shown(now.into_std())).cloned().collect(),
             sources: sources.collect(),
             certificates: certificates::measured(&self.certificates()),
             problems: overview.problems.len(),
             access_log_dropped: self.access_log.dropped(),
             counters: Arc::clone(&self.counters),
             process: Process::read(),
+            traefik: self.metrics_traefik,
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Admin {
     pub table: Reader,
     pub counters: Arc<Counters>,
     pub access_log: AccessLog,
+    /// Metrics come under Traefik's names too.
+    pub metrics_traefik: bool,
     /// None where nothing is served by TLS.
     pub certificates: Option<Arc<Store>>,
     pub operator: Operator,

@@ -58,7 +58,7 @@ async fn first_world(address: &DockerAddress, labels: &LabelSettings) -> Result<
     let first = timeout(PATIENCE, async {
         loop {
             match received.recv().await {
-                Some(Report::Seen { source, observation }) => {
+                Some(Report::Seen { source, observation, .. }) => {
                     return Ok(World::from([(source, observation)]));
                 }
                 Some(Report::Health {

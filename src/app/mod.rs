@@ -123,6 +123,7 @@ fn start(config: &Config) -> Result<(), Failed> {
     let threads = Workers::start(listeners, &parts).map_err(Failed::Thread)?;
     let sources = sources(config);
     let (control, overview) = Control::new(labels, &sources, notes, publisher, alarm.clone());
+    let control = control.paced(Arc::clone(&parts.counters.pace));
     let state = admin_state(config, overview, control.operator(), &parts);
     let (stop, stopping) = watch::channel(false);
     let outcome = runtime.block_on(async {
@@ -316,6 +317,7 @@ fn admin_state(
         table: parts.reader.clone(),
         counters: Arc::clone(&parts.counters),
         access_log: parts.access_log.clone(),
+        metrics_traefik: config.metrics_traefik,
         certificates: parts.tls.clone(),
         operator,
         access: Arc::new(Access {

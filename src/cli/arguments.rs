@@ -162,6 +162,7 @@ fn check() -> Command {
         | Key::ConnectionsPerClient
         | Key::MemoryLimit
         | Key::Localhost
+        | Key::MetricsTraefik
         | Key::AcmeEmail
         | Key::AcmeDirectory
         | Key::AcmeCa

@@ -83,6 +83,8 @@ pub struct Config {
     pub memory_limit: Option<u64>,
     /// Whether each pool answers at `<pool>.localhost` too.
     pub localhost: bool,
+    /// Whether metrics come under Traefik's names too.
+    pub metrics_traefik: bool,
     /// From whom certificates are asked, where a pool wants one.
     pub acme: Acme,
     /// What is logged, as a `tracing` filter: `info`, `evenkeel=debug`.
@@ -169,6 +171,7 @@ impl Default for Config {
             connections_per_client: Some(CONNECTIONS_PER_CLIENT),
             memory_limit: None,
             localhost: true,
+            metrics_traefik: false,
             acme: Acme::default(),
             log: "info".to_owned(),
             access_log: AccessLogSettings::default(),

@@ -33,6 +33,7 @@ pub enum Key {
     ConnectionsPerClient,
     MemoryLimit,
     Localhost,
+    MetricsTraefik,
     AcmeEmail,
     AcmeDirectory,
     AcmeCa,
@@ -50,7 +51,7 @@ pub enum Key {
 }
 
 /// Every setting, in the order in which they are explained.
-pub static SETTINGS: [Setting; 41] = [
+pub static SETTINGS: [Setting; 42] = [
     Setting {
         key: Key::Http,
         name: "http",
@@ -368,6 +369,17 @@ pub static SETTINGS: [Setting; 41] = [
         more: "Only for clients on loopback and private addresses, by the pool's own rule: \
                `http://api.localhost:8000` works on a laptop without a name server.",
         example: r#""off""#,
+    },
+    Setting {
+        key: Key::MetricsTraefik,
+        name: "metrics_traefik",
+        arity: Arity::One,
+        value: "on|off",
+        absent: Absent::Value("off"),
+        help: "Whether /metrics has Traefik's names too",
+        more: "For dashboards and alerts that were made for Traefik: `traefik_service_requests_total` \
+               and what else `docs/metrics.md` lists.",
+        example: r#""on""#,
     },
     Setting {
         key: Key::AcmeEmail,

@@ -13,6 +13,7 @@ mod problems;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -36,6 +37,7 @@ use crate::domain::problem::{Problem, Subject};
 use crate::domain::routing::RoutingTable;
 use crate::domain::world::{Observation, Report, SourceHealth, Vantage, WorkloadId, World};
 use crate::live::{Alarm, Publisher};
+use crate::telemetry::metrics::Pace;
 
 /// What the control loop works with.
 #[derive(Debug)]
@@ -63,6 +65,10 @@ pub struct Control {
     known: Known,
     operator: Operator,
     orders: mpsc::Receiver<Order>,
+    pace: Arc<Pace>,
+    /// When the first event happened that no table has yet, in nanoseconds since
+    /// the epoch.
+    event_at: Option<i64>,
 }
 
 impl Control {
@@ -103,9 +109,16 @@ impl Control {
             known: Known::default(),
             operator,
             orders,
+            pace: Arc::default(),
+            event_at: None,
         };
         control.report_problems();
         (control, watched)
+    }
+
+    /// Notes in `pace` how fast it is.
+    pub fn paced(self, pace: Arc<Pace>) -> Self {
+        Self { pace, ..self }
     }
 
     /// The way to give it orders.
@@ -172,9 +185,13 @@ impl Control {
         let mut changed = false;
         for report in reports.drain(..) {
             match report {
-                Report::Seen { source, observation } => {
-                    changed |= self.world.get(&source) != Some(&observation);
-                    changed |= !self.has_seen(&source);
+                Report::Seen { source, observation, event_at } => {
+                    let is_news =
+                        self.world.get(&source) != Some(&observation) || !self.has_seen(&source);
+                    if is_news {
+                        changed = true;
+                        self.event_at = self.event_at.or(event_at);
+                    }
                     self.note_seen(&source, &observation);
                     self.world.insert(source, observation);
                 }
@@ -204,6 +221,7 @@ impl Control {
 
     /// Whether a replica is ready for the first time in what is in force now.
     fn put_into_force(&mut self, follow: &mut impl FnMut(&RoutingTable)) -> bool {
+        let began = Instant::now();
         self.forget_drained();
         let memory = Memory {
             previous: &self.planned,
@@ -224,6 +242,10 @@ impl Control {
         served.complete = self.overview.borrow().has_first_world();
         let served = Arc::new(served);
         self.publisher.publish(|previous| RoutingTable::build(&served, previous));
+        self.pace.build.record(began.elapsed());
+        if let Some(event_at) = self.event_at.take() {
+            self.pace.lag.record(lag(event_at));
+        }
         let changes = diff(&self.overview.borrow().plan, &served);
         for change in changes.iter().take(CHANGES_TOLD_MAX) {
             info!("{change}");
@@ -363,6 +385,13 @@ impl Control {
         drop(overview);
         self.overview.send_modify(|overview| Arc::make_mut(overview).problems = problems);
     }
+}
+
+/// How long ago an event happened, by its own clock; nothing where that is ahead.
+#[expect(clippy::disallowed_methods, reason = "a daemon tells the time of day")]
+fn lag(event_at: i64) -> Duration {
+    let at = Duration::from_nanos(u64::try_from(event_at).unwrap_or_default());
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + at).unwrap_or_default()
 }
 
 fn away(source: &SourceOverview) -> Option<Problem> {

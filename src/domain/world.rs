@@ -160,7 +160,13 @@ pub struct OwnNetwork {
 #[derive(Clone, Debug)]
 pub enum Report {
     /// All it sees now.
-    Seen { source: SourceName, observation: Observation },
+    Seen {
+        source: SourceName,
+        observation: Observation,
+        /// When the first event happened that was heard since the last one; in
+        /// nanoseconds since the epoch.
+        event_at: Option<i64>,
+    },
     /// What an event took away, ahead of the observation that will show it.
     Hint { source: SourceName, hint: Hint },
     /// It is connected, or is not and why.

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::{Acceptor, ClientHello};
-use tokio_rustls::rustls::{self, ProtocolVersion, ServerConfig, ServerConnection};
+use tokio_rustls::rustls::{self, HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
@@ -224,6 +224,8 @@ async fn settle(
             return Err(error.into());
         }
     };
+    let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+    resources.parts.counters.handshake(resumed);
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let shown = certificates.first().filter(|_| auth != ClientAuth::Off);
     let known = shown.and_then(ClientCert::read);

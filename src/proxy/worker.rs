@@ -280,6 +280,7 @@ async fn keep_house(resources: Rc<Resources>, mut stopping: watch::Receiver<bool
     let mut reader = resources.parts.reader.clone();
     let mut generation = resources.table().generation();
     let mut tick = interval(SWEEP_EVERY);
+    let mut idle = 0;
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -297,7 +298,9 @@ async fn keep_house(resources: Rc<Resources>, mut stopping: watch::Receiver<bool
             generation = newest;
             resources.bell().ring_holds();
         }
-        resources.carriers().sweep(Instant::now());
+        let before = idle;
+        idle = resources.carriers().sweep(Instant::now());
+        resources.parts.counters.idle_upstream_changed(before, idle);
         resources.errands().sweep(Instant::now());
         resources.pages().sweep(Instant::now());
         resources.complaints().sweep(Instant::now());

@@ -115,6 +115,7 @@ impl Desk {
             table,
             counters: Arc::new(Counters::new(&["no_route"], &[])),
             access_log: AccessLog::off(),
+            metrics_traefik: false,
             certificates: None,
             operator: control.operator(),
             access: Arc::new(access),
@@ -127,7 +128,8 @@ impl Desk {
         tokio::spawn(control.run(received, watched, |_| ()));
         let workloads = vec![web(1, "a"), web(2, "b")];
         let observation = Observation { workloads, ..Observation::default() };
-        reports.send(Report::Seen { source: SourceName::docker(), observation }).await.unwrap();
+        let source = SourceName::docker();
+        reports.send(Report::Seen { source, observation, event_at: None }).await.unwrap();
         let applied = overview.wait_for(|overview| !overview.plan.pools.is_empty());
         timeout(SOON, applied).await.unwrap().unwrap();
         let (address, stop, task) = listen(state).await;

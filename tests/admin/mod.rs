@@ -251,6 +251,7 @@ impl Server {
             table,
             counters: Arc::clone(&counters),
             access_log: AccessLog::off(),
+            metrics_traefik: false,
             certificates: None,
             operator: control.operator(),
             access: Arc::default(),

@@ -171,7 +171,8 @@ impl Watcher {
             return;
         }
         self.told = Some(observation.clone());
-        self.report(Report::Seen { source: SourceName::docker(), observation }).await;
+        let source = SourceName::docker();
+        self.report(Report::Seen { source, observation, event_at: None }).await;
     }
 
     async fn away(&self, retry_in: Duration) {

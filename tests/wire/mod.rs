@@ -37,6 +37,7 @@ mod label_files;
 mod leaving;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod pin;
 mod pressure;
 mod proxy_protocol;

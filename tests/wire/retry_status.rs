@@ -31,7 +31,7 @@ fn an_answer_with_a_listed_status_is_asked_for_at_another_replica() {
         let metrics = admin(&balancer, "/metrics").text();
         let retries = if again { asked } else { 0 };
         let retries = format!(
-            "evenkeel_retries_total{{pool=\"web\"}} {retries}
+            "evenkeel_retries_total{{pool=\"web\",reason=\"status\"}} {retries}
 "
         );
         assert!(metrics.contains(&retries), "{settings}: {metrics}");

@@ -57,7 +57,7 @@ fn pool(name: &PoolName, planned: Option<&PoolPlan>, live: Option<&Pool>) -> vie
         waiting: live.map_or(0, |it| it.state.waiting()),
         queued: live.map_or(0, |it| it.state.queue.waiting()),
         requests: requests.into(),
-        retries: tally.map_or(0, |tally| tally.retries()),
+        retries: live.map_or(0, |it| it.state.efforts.retries_in_all()),
         replicas: replicas(planned, live),
     }
 }
@@ -165,8 +165,8 @@ fn leaving(endpoint: &Endpoint) -> view::Replica {
 fn counts(endpoint: Option<&Endpoint>) -> view::Replica {
     endpoint.map_or_else(view::Replica::default, |it| view::Replica {
         in_flight: it.vitals.in_flight(),
-        requests: it.vitals.attempts(),
-        failures: it.vitals.failures(),
+        requests: it.tally.attempts(),
+        failures: it.tally.failures(),
         ..view::Replica::default()
     })
 }

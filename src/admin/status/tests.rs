@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::lifecycle::Fault;
-use crate::domain::pool::{PoolSettings, PoolState, Tiers};
+use crate::domain::pool::{PoolSettings, PoolState, Retry, Routes, Tiers};
 use crate::domain::rule::Rule;
 use crate::domain::upstream::Scheme;
 use crate::domain::world::WorkloadId;
@@ -114,6 +114,7 @@ fn the_live_state_counts_where_it_is_newer_than_the_plan() {
     let member = member("web-1", 1);
     let live = endpoint(&member);
     live.vitals.set_state(State::Draining);
+    live.tally.attempt();
     let request = live.vitals.begin();
     let shown = replica(&member, Some(&live));
     assert_eq!(shown.state, "draining");
@@ -135,7 +136,7 @@ fn a_member_that_runs_without_an_address_is_unreachable_and_a_stopped_one_is_not
 fn members_are_joined_with_their_own_endpoint_and_those_that_leave_come_last() {
     let members = vec![member("old", 1), Member { run: RunState::Stopped, ..member("off", 2) }];
     let mine = endpoint(&members[0]);
-    mine.vitals.suspect();
+    mine.tally.fail();
     // The same container in another life shares nothing.
     let removed = endpoint(&member("old", 7));
     let _request = removed.vitals.begin();
@@ -175,7 +176,7 @@ fn pools_of_plan_and_table_are_listed_once_each() {
     ready.vitals.set_state(State::Ready);
     let both = Arc::new(live(Some("shop"), "web", vec![ready]));
     both.state.tally.record(204, Duration::from_millis(1));
-    both.state.tally.record_retry();
+    both.state.efforts.retry(Retry::Left);
     let _waiting = both.state.wait(5);
     let left = Arc::new(live(Some("shop"), "left", Vec::new()));
     let shown = pools(&wanted, [&both, &left].into_iter());
@@ -249,6 +250,7 @@ fn endpoint(member: &Member) -> Endpoint {
         seed: 0,
         check: None,
         vitals: Arc::new(Vitals::new(u64::from(member.workload.life))),
+        tally: Arc::default(),
     }
 }
 
@@ -262,6 +264,7 @@ fn live(project: Option<&str>, name: &str, endpoints: Vec<Endpoint>) -> Pool {
         endpoints,
         names: None,
         sessions: None,
+        routes: Routes::default(),
         state: Arc::new(PoolState::default()),
     }
 }

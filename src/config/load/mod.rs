@@ -301,6 +301,9 @@ impl Reader {
                 self.one(group, value::memory, |config, limit| config.memory_limit = limit);
             }
             Key::Localhost => self.one(group, value::switch, |config, on| config.localhost = on),
+            Key::MetricsTraefik => {
+                self.one(group, value::switch, |config, on| config.metrics_traefik = on);
+            }
             Key::AcmeEmail => {
                 self.one(group, acme::email, |config, email| config.acme.email = Some(email));
             }

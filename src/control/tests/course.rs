@@ -86,7 +86,7 @@ impl Said {
             Self::Seen(workloads) => {
                 let observation =
                     Observation { workloads, vantage: Vantage::Host, ..Observation::default() };
-                Report::Seen { source, observation }
+                Report::Seen { source, observation, event_at: None }
             }
         }
     }

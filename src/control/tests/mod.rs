@@ -7,7 +7,7 @@ mod survival;
 
 use super::*;
 use crate::domain::lifecycle::Probe;
-use crate::domain::pool::Endpoint;
+use crate::domain::pool::{Endpoint, Histogram};
 use crate::domain::routing::Asked;
 use crate::domain::world::{Attachment, Health, NetworkMode, Place, RunState, Workload};
 use crate::live::{self, Reader};
@@ -84,6 +84,22 @@ async fn the_same_observation_again_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_is_late_until_the_table_has_what_it_changed() {
+    let mut running = start(&[SourceName::docker()]);
+    let pace = Arc::clone(&running.pace);
+    let count = |histogram: &Histogram| histogram.counts().iter().sum::<u64>();
+    running.see(vec![shop("80")]).await;
+    assert_eq!((count(&pace.build), count(&pace.lag)), (1, 0), "no event told of it");
+    // In 1970, which is more than 10 s ago.
+    running.send_after(Some(5), vec![shop("81")]).await;
+    running.reader.changed().await.unwrap();
+    running.send_after(Some(6), vec![shop("81")]).await;
+    tokio::task::yield_now().await;
+    assert_eq!((count(&pace.build), count(&pace.lag)), (2, 1), "nothing was news");
+    assert_eq!(pace.lag.counts().last(), Some(&1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_world_counts_even_when_it_is_empty() {
     let mut running = start(&[SourceName::docker()]);
     assert!(!running.overview.borrow().has_first_world());
@@ -153,6 +169,7 @@ struct Running {
     alarm: Alarm,
     stop: watch::Sender<bool>,
     operator: Operator,
+    pace: Arc<Pace>,
 }
 
 impl Running {
@@ -163,8 +180,13 @@ impl Running {
     }
 
     async fn send(&mut self, workloads: Vec<Workload>) {
+        self.send_after(None, workloads).await;
+    }
+
+    async fn send_after(&mut self, event_at: Option<i64>, workloads: Vec<Workload>) {
         let observation = Observation { workloads, ..Observation::default() };
-        let report = Report::Seen { source: SourceName::docker(), observation };
+        let source = SourceName::docker();
+        let report = Report::Seen { source, observation, event_at };
         self.reports.send(report).await.unwrap();
     }
 
@@ -202,11 +224,12 @@ fn start(sources: &[SourceName]) -> Running {
     let alarm = Alarm::default();
     let (control, overview) =
         Control::new(LabelSettings::default(), sources, Vec::new(), publisher, alarm.clone());
-    let operator = control.operator();
+    let (operator, pace) = (control.operator(), Arc::<Pace>::default());
+    let control = control.paced(Arc::clone(&pace));
     let (reports, received) = mpsc::channel(4);
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(control.run(received, stopping, |_| ()));
-    Running { reports, overview, reader, alarm, stop, operator }
+    Running { reports, overview, reader, alarm, stop, operator, pace }
 }
 
 /// Asks for another hold than [`shop`] does.

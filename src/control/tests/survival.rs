@@ -3,7 +3,7 @@
 use super::hints::two_ready;
 use super::*;
 use crate::domain::names::PoolName;
-use crate::domain::pool::{Draw, Pool, StatusClass, Tried, Wanted};
+use crate::domain::pool::{Draw, Pool, Retry, StatusClass, Tried, Wanted};
 use crate::domain::world::Loss;
 
 #[tokio::test(start_paused = true)]
@@ -14,7 +14,8 @@ async fn whatever_happens_to_one_pool_another_stays_the_very_same() {
     let _request = api.vitals.begin();
     let _waiting = pool.state.wait(1);
     pool.state.tally.record(200, Duration::from_millis(1));
-    pool.state.tally.record_retry();
+    pool.state.efforts.retry(Retry::Left);
+    api.tally.attempt();
 
     running.hint("web", Loss::Stopping).await;
     running.hint("web", Loss::Stopped).await;
@@ -31,10 +32,11 @@ async fn whatever_happens_to_one_pool_another_stays_the_very_same() {
     assert!(Arc::ptr_eq(&pool, &after));
     let vitals = &running.endpoint("api").vitals;
     assert!(Arc::ptr_eq(&api.vitals, vitals));
-    assert_eq!((vitals.in_flight(), vitals.attempts(), vitals.times_ready()), (1, 1, 1));
+    let attempts = running.endpoint("api").tally.attempts();
+    assert_eq!((vitals.in_flight(), attempts, vitals.times_ready()), (1, 1, 1));
     assert_eq!(after.state.waiting(), 1);
     assert_eq!(
-        (after.state.tally.requests(StatusClass::Success), after.state.tally.retries()),
+        (after.state.tally.requests(StatusClass::Success), after.state.efforts.retries_in_all()),
         (1, 1)
     );
 }

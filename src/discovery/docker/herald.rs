@@ -38,19 +38,22 @@ impl Herald {
         self.report(Report::Hint { source: SourceName::docker(), hint }).await
     }
 
-    /// Tells an observation if it is news, or `anyway`.
+    /// Tells an observation if it is news, or `anyway`. Whether it was told.
     pub(super) async fn seen(
         &mut self,
         observation: Observation,
+        event_at: Option<i64>,
         anyway: bool,
-    ) -> Result<(), Unheard> {
+    ) -> Result<bool, Unheard> {
         let is_news = self.told.as_ref().is_none_or(|(told, _)| *told != observation);
         if !is_news && !anyway {
-            return Ok(());
+            return Ok(false);
         }
         debug!(workloads = observation.workloads.len(), "Docker was observed");
         self.told = Some((observation.clone(), Instant::now()));
-        self.report(Report::Seen { source: SourceName::docker(), observation }).await
+        let source = SourceName::docker();
+        self.report(Report::Seen { source, observation, event_at }).await?;
+        Ok(true)
     }
 
     /// Whether the last observation was told so long ago that a list which shows

@@ -21,6 +21,15 @@ pub struct Observer {
     recent: Recent,
     settle: Settle,
     listed: Listings,
+    untold: Option<Untold>,
+}
+
+/// The first event that nothing was told of yet.
+#[derive(Clone, Copy, Debug)]
+struct Untold {
+    /// In nanoseconds since the epoch.
+    happened: i64,
+    heard: Instant,
 }
 
 /// Which lists there have been.
@@ -49,6 +58,7 @@ impl Observer {
             recent: Recent::default(),
             settle: Settle::new(),
             listed: Listings::None,
+            untold: None,
         }
     }
 
@@ -76,6 +86,9 @@ impl Observer {
     pub(super) fn hear(&mut self, event: &Event, now: Instant) -> Option<Hint> {
         if !self.recent.is_new(event) {
             return None;
+        }
+        if self.has_listed() {
+            self.untold.get_or_insert(Untold { happened: event.at, heard: now });
         }
         let (wish, hint) = self.view.hear(event, now);
         match wish {
@@ -123,6 +136,22 @@ impl Observer {
         self.view.list(list, began, now);
         self.view.retry_failed();
         self.listed = Listings::Now;
+    }
+
+    /// When the first event happened that nothing was told of yet, in nanoseconds
+    /// since the epoch. What a stream repeats of the time before it counts for none.
+    pub fn event_at(&self) -> Option<i64> {
+        self.untold.map(|it| it.happened)
+    }
+
+    /// All that is known has been told.
+    pub fn told(&mut self) {
+        self.untold = None;
+    }
+
+    /// What was heard before `began` has changed nothing that is worth telling.
+    pub fn forget_events(&mut self, began: Instant) {
+        self.untold = self.untold.filter(|it| it.heard > began);
     }
 
     /// Whether this connection has brought a list.
@@ -214,6 +243,26 @@ mod tests {
             assert_eq!(loss.is_some(), at == 1, "a life that no list showed has nothing to lose");
         }
         panic!("no list was due");
+    }
+
+    #[test]
+    fn the_first_event_that_was_not_told_counts_until_a_list_that_shows_nothing() {
+        let (start, mut observer) = listed();
+        let after = |ms| start + Duration::from_millis(ms);
+        assert_eq!(observer.event_at(), None);
+        observer.hear_line(&event("start", 7), after(1)).unwrap();
+        observer.hear_line(&event("die", 9), after(2)).unwrap();
+        assert_eq!(observer.event_at(), Some(7));
+        observer.forget_events(start);
+        assert_eq!(observer.event_at(), Some(7), "the list began before it");
+        observer.forget_events(after(1));
+        assert_eq!(observer.event_at(), None);
+        observer.hear_line(&event("start", 11), after(3)).unwrap();
+        observer.told();
+        assert_eq!(observer.event_at(), None);
+        observer.connect();
+        observer.hear_line(&event("die", 13), after(4)).unwrap();
+        assert_eq!(observer.event_at(), None, "a new stream may repeat what is long past");
     }
 
     fn listed() -> (Instant, Observer) {

@@ -211,7 +211,10 @@ impl<'a> Session<'a> {
                     self.memory.herald.connected(self.api.peer()).await?;
                 }
                 let anyway = is_first || self.memory.herald.is_stale(now);
-                return self.tell(anyway).await;
+                self.tell(anyway).await?;
+                // What this list did not show was nothing to be shown.
+                self.memory.observer.forget_events(began);
+                return Ok(());
             }
             Done::Inspect { ticket, answer } => {
                 self.inspected(&ticket, answer);
@@ -236,7 +239,10 @@ impl<'a> Session<'a> {
     async fn tell(&mut self, anyway: bool) -> Result<(), End> {
         if let Some(observation) = self.memory.observer.observation(Instant::now()) {
             self.tell_by = None;
-            self.memory.herald.seen(observation, anyway).await?;
+            let Memory { observer, herald, .. } = &mut *self.memory;
+            if herald.seen(observation, observer.event_at(), anyway).await? {
+                observer.told();
+            }
         }
         Ok(())
     }

@@ -31,7 +31,11 @@ pub async fn watch(pools: Vec<StaticPool>, label_prefix: Arc<str>, reports: mpsc
         }
         // Also if it is the same as before: it is known to hold still.
         let observation = observation(&pools, &label_prefix, &names);
-        if reports.send(Report::Seen { source: source(), observation }).await.is_err() {
+        if reports
+            .send(Report::Seen { source: source(), observation, event_at: None })
+            .await
+            .is_err()
+        {
             return;
         }
         sleep(names.pause()).await;

@@ -18,7 +18,7 @@ async fn an_address_is_a_workload_that_carries_the_pool_as_labels() {
         panic!("connected");
     };
     assert_eq!(peer, "2 servers");
-    let Some(Report::Seen { source, observation }) = heard.recv().await else {
+    let Some(Report::Seen { source, observation, event_at: None }) = heard.recv().await else {
         panic!("seen");
     };
     assert_eq!(source, SourceName::settings());

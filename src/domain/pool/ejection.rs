@@ -20,7 +20,6 @@ pub(super) struct Ejection {
     record: Mutex<Record>,
     /// Of the last ejection.
     trouble: AtomicU8,
-    counts: [AtomicU64; Trouble::ALL.len()],
 }
 
 /// An endpoint has been ejected.
@@ -48,17 +47,6 @@ struct Claim {
 impl Ejection {
     pub(super) fn is_out(&self) -> bool {
         self.due.load(Ordering::Relaxed) != 0
-    }
-
-    /// How often it was ejected for this.
-    pub(super) fn count(&self, trouble: Trouble) -> u64 {
-        self.counts.get(trouble as usize).map_or(0, |count| count.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn add(&self, trouble: Trouble) {
-        if let Some(count) = self.counts.get(trouble as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     /// Why it was ejected last; none if it never was.

@@ -179,6 +179,7 @@ fn refreshed(pool: &Pool) -> Pool {
         settings: pool.settings.clone(),
         names: None,
         sessions: None,
+        routes: Routes::default(),
         tiers: Tiers::build(&pool.endpoints, &states),
         endpoints: pool.endpoints.clone(),
         state: Arc::clone(&pool.state),
@@ -195,6 +196,7 @@ fn pool(endpoints: Vec<Endpoint>) -> Pool {
         sessions: None,
         tiers: Tiers::default(),
         endpoints,
+        routes: Routes::default(),
         state: Arc::default(),
     })
 }
@@ -229,6 +231,7 @@ fn primary() -> Endpoint {
         max_conns: None,
         check: None,
         vitals: Arc::new(vitals),
+        tally: Arc::default(),
     }
 }
 

@@ -33,7 +33,6 @@ impl Vitals {
     }
 
     fn entered(self: &Arc<Self>, freed: Option<Arc<PoolState>>) -> InFlight {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
         InFlight { vitals: Arc::clone(self), at_last: self.is_ejected(), trial: None, freed }
     }
 }

@@ -3,11 +3,13 @@
 mod affinity;
 mod ejection;
 mod fitness;
+mod histogram;
 mod in_flight;
 mod latency;
 mod pick;
 mod pin;
 mod queue;
+mod routes;
 mod session;
 mod tally;
 mod tiers;
@@ -22,13 +24,15 @@ use std::time::Duration;
 
 pub use affinity::{Affinity, Sticky, Wanted};
 pub use ejection::{Ejected, Trial};
+pub use histogram::{BUCKETS, Histogram};
 pub use in_flight::InFlight;
 pub use latency::{Latency, PENALTY};
 pub use pick::{Draw, Mark, Tried};
 pub use pin::Names;
 pub use queue::{Queue, Spot};
+pub use routes::Routes;
 pub use session::{KEY_BYTES_MIN, Sessions, StickyKey};
-pub use tally::{BUCKETS, Histogram, StatusClass, Tally};
+pub use tally::{Efforts, ReplicaTally, Retry, StatusClass, Tally};
 pub use tiers::{Tier, Tiers};
 pub use tolerance::Tolerance;
 pub use vitals::{Ticket, Vitals};
@@ -58,6 +62,7 @@ pub struct Pool {
     pub names: Option<Box<Names>>,
     /// The cookies of its endpoints; none where it sets none.
     pub sessions: Option<Box<Sessions>>,
+    pub routes: Routes,
     pub state: Arc<PoolState>,
 }
 
@@ -78,6 +83,8 @@ pub struct Endpoint {
     /// connections.
     pub check: Option<Arc<HealthCheck>>,
     pub vitals: Arc<Vitals>,
+    /// Of all replicas of its name in the pool.
+    pub tally: Arc<ReplicaTally>,
 }
 
 /// An endpoint's identity. Two lives of a container, or one life at two
@@ -142,6 +149,7 @@ pub struct Timeouts {
 pub struct PoolState {
     turn: Turn,
     pub tally: Tally,
+    pub efforts: Efforts,
     pub budget: Budget,
     pub queue: Queue,
     /// Of `lb.rate`.

@@ -1,15 +1,56 @@
-//! What a pool has served, in counters that only grow.
+//! What pools, their routes and their replicas have served, in counters that
+//! only grow.
 
-use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Requests by class of their answer, and how long they took.
+use crate::domain::lifecycle::Trouble;
+use crate::domain::pool::Histogram;
+
+/// Answers by their class, and how long they took.
 #[derive(Debug, Default)]
 pub struct Tally {
     classes: [AtomicU64; StatusClass::ALL.len()],
     pub duration: Histogram,
-    retries: AtomicU64,
+}
+
+/// What became of the attempts at the replicas of one name in a pool, in all of
+/// their lives: a container that starts again counts on.
+#[derive(Debug, Default)]
+pub struct ReplicaTally {
+    attempts: AtomicU64,
+    failures: AtomicU64,
+    ejections: [AtomicU64; Trouble::ALL.len()],
+    /// From when a request was sent, or its body last got on, to the head of the
+    /// answer.
+    pub answers: Tally,
+}
+
+/// How a pool has reached its replicas.
+#[derive(Debug, Default)]
+pub struct Efforts {
+    retries: [AtomicU64; Retry::ALL.len()],
+    opened: AtomicU64,
+    reused: AtomicU64,
+}
+
+/// Why a request was sent again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Retry {
+    /// No connection could be made.
+    Connect,
+    /// None was made in time.
+    Timeout,
+    /// The replica did not prove who it is.
+    Untrusted,
+    /// The connection, or the stream, ended before an answer.
+    Reset,
+    /// The replica has said that it has not looked at the request.
+    Refused,
+    /// It was about to leave.
+    Left,
+    /// It gave an answer of `lb.retry.on`.
+    Status,
 }
 
 /// The class of an answer (RFC 9110, section 15).
@@ -22,39 +63,99 @@ pub enum StatusClass {
     ServerError,
 }
 
-/// Durations in buckets, as Prometheus counts them.
-#[derive(Debug)]
-pub struct Histogram {
-    buckets: [AtomicU64; BUCKETS.len() + 1],
-    sum_us: AtomicU64,
-}
-
-/// Upper bounds in microseconds: those of OpenTelemetry's HTTP conventions,
-/// with finer ones below, where a proxy's own cost is seen.
-pub const BUCKETS: [u64; 16] = [
-    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000,
-    1_000_000, 2_500_000, 5_000_000, 10_000_000,
-];
-
 impl Tally {
-    /// Counts one request that has ended.
+    /// Counts one answer that has ended, or of which only the head counts.
     pub fn record(&self, status: u16, took: Duration) {
-        if let Some(count) = self.classes.get(StatusClass::of(status) as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        add(&self.classes, StatusClass::of(status) as usize);
         self.duration.record(took);
     }
 
-    pub fn record_retry(&self) {
-        self.retries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn retries(&self) -> u64 {
-        self.retries.load(Ordering::Relaxed)
-    }
-
     pub fn requests(&self, class: StatusClass) -> u64 {
-        self.classes.get(class as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+        load(&self.classes, class as usize)
+    }
+}
+
+impl ReplicaTally {
+    /// An attempt begins.
+    pub fn attempt(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// An attempt ended without a whole answer, by a fault of the replica.
+    pub fn fail(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// The replica was ejected for this, and not because it was about to leave.
+    pub fn eject(&self, trouble: Trouble) {
+        add(&self.ejections, trouble as usize);
+    }
+
+    pub fn ejections(&self, trouble: Trouble) -> u64 {
+        load(&self.ejections, trouble as usize)
+    }
+}
+
+impl Efforts {
+    pub fn retry(&self, why: Retry) {
+        add(&self.retries, why as usize);
+    }
+
+    pub fn retries(&self, why: Retry) -> u64 {
+        load(&self.retries, why as usize)
+    }
+
+    /// Attempts after the first of a request.
+    pub fn retries_in_all(&self) -> u64 {
+        Retry::ALL.iter().map(|&why| self.retries(why)).sum()
+    }
+
+    /// A connection was found for an attempt.
+    pub fn connected(&self, reused: bool) {
+        let count = if reused { &self.reused } else { &self.opened };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that were opened for an attempt.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Attempts on a connection that had carried another one.
+    pub fn reused(&self) -> u64 {
+        self.reused.load(Ordering::Relaxed)
+    }
+}
+
+impl Retry {
+    pub const ALL: [Self; 7] = [
+        Self::Connect,
+        Self::Timeout,
+        Self::Untrusted,
+        Self::Reset,
+        Self::Refused,
+        Self::Left,
+        Self::Status,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Untrusted => "untrusted",
+            Self::Reset => "reset",
+            Self::Refused => "refused",
+            Self::Left => "left",
+            Self::Status => "status",
+        }
     }
 }
 
@@ -89,48 +190,19 @@ impl StatusClass {
     }
 }
 
-impl Histogram {
-    pub fn record(&self, took: Duration) {
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let place = BUCKETS.partition_point(|&bound| bound < took_us);
-        if let Some(bucket) = self.buckets.get(place) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
-        self.sum_us.fetch_add(took_us, Ordering::Relaxed);
-    }
-
-    /// How many fell into each bucket alone; the last is beyond every bound.
-    pub fn counts(&self) -> [u64; BUCKETS.len() + 1] {
-        array::from_fn(|place| {
-            self.buckets.get(place).map_or(0, |bucket| bucket.load(Ordering::Relaxed))
-        })
-    }
-
-    pub fn sum_us(&self) -> u64 {
-        self.sum_us.load(Ordering::Relaxed)
+fn add(counts: &[AtomicU64], place: usize) {
+    if let Some(count) = counts.get(place) {
+        count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { buckets: array::from_fn(|_| AtomicU64::new(0)), sum_us: AtomicU64::new(0) }
-    }
+fn load(counts: &[AtomicU64], place: usize) -> u64 {
+    counts.get(place).map_or(0, |count| count.load(Ordering::Relaxed))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_duration_at_a_bound_belongs_to_the_bucket_of_that_bound() {
-        let histogram = Histogram::default();
-        for took_us in [250, 251, 20_000_000] {
-            histogram.record(Duration::from_micros(took_us));
-        }
-        let counts = histogram.counts();
-        assert_eq!((counts[0], counts[1], counts[BUCKETS.len()]), (1, 1, 1));
-        assert_eq!(histogram.sum_us(), 20_000_501);
-    }
 
     #[test]
     fn every_status_has_a_class() {
@@ -140,5 +212,15 @@ mod tests {
         }
         let counted: Vec<_> = StatusClass::ALL.map(|class| tally.requests(class)).to_vec();
         assert_eq!(counted, [1, 1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn every_retry_is_counted_for_its_reason_alone() {
+        let efforts = Efforts::default();
+        for (times, why) in Retry::ALL.into_iter().enumerate() {
+            (0..times).for_each(|_| efforts.retry(why));
+        }
+        assert_eq!(Retry::ALL.map(|why| efforts.retries(why)), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(efforts.retries_in_all(), 21);
     }
 }

@@ -30,8 +30,6 @@ pub struct Vitals {
     goodbye: AtomicBool,
     pub(super) ejection: Ejection,
     pub(super) in_flight: AtomicU32,
-    pub(super) attempts: AtomicU64,
-    failures: AtomicU64,
     /// Kept only while a pool balances by it.
     pub latency: Latency,
 }
@@ -58,8 +56,6 @@ impl Vitals {
             goodbye: AtomicBool::new(false),
             ejection: Ejection::default(),
             in_flight: AtomicU32::new(0),
-            attempts: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
             latency: Latency::default(),
         }
     }
@@ -138,7 +134,6 @@ impl Vitals {
     /// A socket said that the endpoint may be gone: it is not chosen while
     /// another is ready, until a probe passes. Whether this is news.
     pub fn suspect(&self) -> bool {
-        self.failures.fetch_add(1, Ordering::Relaxed);
         let before = self.doubt(|probe| match probe {
             Probe::Untried | Probe::Passed | Probe::Failed => Probe::Failed,
             // That is known already.
@@ -171,24 +166,9 @@ impl Vitals {
         self.ejection.is_out()
     }
 
-    /// How often it was ejected for this.
-    pub fn ejections(&self, trouble: Trouble) -> u64 {
-        self.ejection.count(trouble)
-    }
-
-    /// It was ejected for this, and not because it was about to leave.
-    pub fn count_ejection(&self, trouble: Trouble) {
-        self.ejection.add(trouble);
-    }
-
     /// The last failure before its last ejection.
     pub fn ejected_for(&self) -> Option<Trouble> {
         self.ejection.trouble()
-    }
-
-    /// A request went without an answer, though its connection stands.
-    pub fn note_failure(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn probe(&self) -> Probe {
@@ -273,16 +253,6 @@ impl Vitals {
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
-
-    /// Attempts begun since the endpoint was first seen.
-    pub fn attempts(&self) -> u64 {
-        self.attempts.load(Ordering::Relaxed)
-    }
-
-    /// Attempts that ended without an answer, by a fault of the replica.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
 }
 
 impl Ticket {
@@ -315,7 +285,7 @@ mod tests {
         let request = vitals.begin();
         assert_eq!(vitals.in_flight(), 1);
         drop(request);
-        assert_eq!((vitals.in_flight(), vitals.attempts()), (0, 1));
+        assert_eq!(vitals.in_flight(), 0);
     }
 
     #[test]
@@ -341,7 +311,6 @@ mod tests {
         assert!(vitals.suspect());
         assert!(!vitals.suspect());
         assert_eq!((vitals.state(), vitals.probe()), (State::Suspect, Probe::Failed));
-        assert_eq!(vitals.failures(), 3);
     }
 
     #[test]

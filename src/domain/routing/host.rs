@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::names::{Host, HostPattern};
-use crate::domain::pool::Pool;
+use crate::domain::pool::{Pool, Tally};
 use crate::domain::routing::Asked;
 use crate::domain::routing::path::PathMatch;
 use crate::domain::rule::Conditions;
@@ -18,6 +18,8 @@ pub(super) struct Entry {
     /// Matching requests are answered 503.
     pub(super) closed: bool,
     pub(super) pool: Arc<Pool>,
+    /// Where its requests are counted beside the pool, if anywhere.
+    pub(super) tally: Option<Arc<Tally>>,
 }
 
 /// Every entry of a table, found by host name.

@@ -1,15 +1,18 @@
 //! Finding the pool for a request.
 
 mod conditions;
+mod departed;
 mod heed;
 mod host;
 mod path;
+mod tallies;
 mod tls;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+pub use departed::Departure;
 use http::{HeaderMap, Method};
 
 use crate::domain::balance;
@@ -17,10 +20,13 @@ use crate::domain::lifecycle::{self, HealthCheck, Probe, Signs, State};
 use crate::domain::names::{Host, HostPattern, PoolName};
 use crate::domain::plan::{Member, Plan, PoolPlan};
 use crate::domain::pool::{
-    Endpoint, EndpointId, Names, Pool, PoolState, Sessions, StickyKey, Tiers, Vitals,
+    Endpoint, EndpointId, Names, Pool, PoolState, ReplicaTally, Routes, Sessions, StickyKey, Tally,
+    Tiers, Vitals,
 };
+use crate::domain::routing::departed::Departed;
 use crate::domain::routing::host::{Entry, Hosts};
 use crate::domain::routing::path::PathMatch;
+use crate::domain::routing::tallies::Tallies;
 use crate::domain::routing::tls::Policies;
 use crate::domain::rule::{Access, Rule};
 use crate::domain::tls::{self as certificates, CertificateSource, ClientAuth};
@@ -36,6 +42,7 @@ pub struct RoutingTable {
     sticky_key: Option<StickyKey>,
     next_serial: u64,
     compiled: BTreeMap<PoolName, Compiled>,
+    departed: Departed,
     hosts: Hosts,
     policies: Policies,
 }
@@ -63,6 +70,8 @@ pub struct Asked<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Route<'a> {
     pub pool: &'a Arc<Pool>,
+    /// Where its requests are counted beside the pool, if anywhere.
+    pub tally: Option<&'a Arc<Tally>>,
     /// A guard of the pool's rule cannot be read: answer 503.
     pub closed: bool,
 }
@@ -105,6 +114,7 @@ impl RoutingTable {
             sticky_key: previous.sticky_key.clone(),
             next_serial: previous.next_serial,
             compiled: BTreeMap::new(),
+            departed: previous.departed.clone(),
             hosts: Hosts::default(),
             policies: Policies::default(),
         };
@@ -116,6 +126,7 @@ impl RoutingTable {
             table.compiled.insert(name.clone(), compiled);
         }
         table.bury(vitals);
+        table.keep_tallies(previous);
         table.connect(&previous.hosts);
         table.settle_policies();
         table
@@ -125,7 +136,7 @@ impl RoutingTable {
     pub fn route(&self, asked: Asked<'_>) -> Option<Route<'_>> {
         let private = is_private(asked.client);
         let entry = self.hosts.find(&asked, private)?;
-        Some(Route { pool: &entry.pool, closed: entry.closed })
+        Some(Route { pool: &entry.pool, tally: entry.tally.as_ref(), closed: entry.closed })
     }
 
     /// How clients of `host`, in its lookup form, show who they are in a
@@ -156,6 +167,11 @@ impl RoutingTable {
     /// Every endpoint of every pool, so that one that is in two pools comes twice.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.pools().flat_map(|pool| &pool.endpoints)
+    }
+
+    /// Replicas that have left of late, with what they did.
+    pub fn departed(&self) -> impl Iterator<Item = &Departure> {
+        self.departed.iter()
     }
 
     pub fn pool(&self, name: &PoolName) -> Option<&Arc<Pool>> {
@@ -205,6 +221,8 @@ impl RoutingTable {
         let mut endpoints = Vec::new();
         let mut states = Vec::new();
         let mut judged = Vec::new();
+        let label: Arc<str> = name.to_string().into();
+        let mut tallies = Tallies::of(Arc::clone(&label), before.map(|it| &*it.pool));
         for member in plan.members.iter().take(usize::from(u16::MAX)) {
             let Some(id) = endpoint_id(member) else { continue };
             let vitals = vitals.entry(id.clone()).or_insert_with(|| {
@@ -215,7 +233,9 @@ impl RoutingTable {
             let (state, probe) = judge(member, check.is_some(), vitals);
             states.push(state);
             judged.push((state, probe));
-            endpoints.push(endpoint(member, id, check, vitals));
+            let tally = tallies.find(endpoints.len(), &member.name, &mut self.departed);
+            let vitals = Arc::clone(vitals);
+            endpoints.push(endpoint(member, id, check, vitals, tally));
         }
         if let Some(before) = before
             && *before.plan == *plan
@@ -230,7 +250,7 @@ impl RoutingTable {
         let host_names = reachable.map(|member| member.host_name.as_ref());
         let pool = Pool {
             name: name.clone(),
-            label: name.to_string().into(),
+            label,
             settings: plan.settings.clone(),
             tiers: Tiers::build(&endpoints, &states),
             names: Names::build(&plan.settings.affinity, &endpoints, host_names),
@@ -241,6 +261,10 @@ impl RoutingTable {
                 self.sticky_key.as_ref(),
             ),
             endpoints,
+            routes: Routes::build(
+                route_names(plan.access.rule()),
+                before.map(|it| &it.pool.routes),
+            ),
             state,
         };
         Compiled { plan: Arc::new(plan.clone()), pool: Arc::new(pool), signs: judged }
@@ -267,6 +291,23 @@ impl RoutingTable {
         }
     }
 
+    /// Keeps the tallies of replicas that `previous` had.
+    fn keep_tallies(&mut self, previous: &Self) {
+        for (name, before) in &previous.compiled {
+            let now = self.compiled.get(name).map(|it| &it.pool);
+            if now.is_some_and(|now| Arc::ptr_eq(now, &before.pool)) {
+                continue;
+            }
+            let endpoints = now.into_iter().flat_map(|pool| &pool.endpoints);
+            let mut stay: BTreeSet<_> = endpoints.map(|it| &it.name).collect();
+            for endpoint in &before.pool.endpoints {
+                if stay.insert(&endpoint.name) {
+                    self.departed.add(&before.pool.label, &endpoint.name, &endpoint.tally);
+                }
+            }
+        }
+    }
+
     fn connect(&mut self, previous: &Hosts) {
         for compiled in self.compiled.values() {
             let (rule, closed) = match &compiled.plan.access {
@@ -274,22 +315,29 @@ impl RoutingTable {
                 Access::Closed(rule) => (rule, true),
             };
             for path in paths(rule) {
+                let routes = &compiled.pool.routes;
+                let tally = |host: Option<&HostPattern>| {
+                    let name = (!routes.is_empty()).then(|| route_name(host, &path))?;
+                    routes.tally(&name).cloned()
+                };
                 let entry = Entry {
-                    path,
+                    path: path.clone(),
                     conditions: rule.conditions.clone(),
                     // What cannot be read takes no precedence over what can.
                     priority: if closed { rule.priority.min(0) } else { rule.priority },
                     closed,
                     pool: Arc::clone(&compiled.pool),
+                    tally: None,
                 };
                 if let Some(host) = self.local_host(&compiled.pool) {
                     self.hosts.insert_local(host, entry.clone());
                 }
                 if rule.hosts.is_empty() {
-                    self.hosts.insert(None, entry);
+                    self.hosts.insert(None, Entry { tally: tally(None), ..entry });
                 } else {
                     for pattern in &rule.hosts {
-                        self.hosts.insert(Some(pattern), entry.clone());
+                        let tally = tally(Some(pattern));
+                        self.hosts.insert(Some(pattern), Entry { tally, ..entry.clone() });
                     }
                 }
             }
@@ -335,6 +383,19 @@ fn paths(rule: &Rule) -> Vec<PathMatch> {
     let prefixes = rule.prefixes.iter().map(PathMatch::prefix);
     let paths: Vec<_> = exact.chain(prefixes).collect();
     if paths.is_empty() { vec![PathMatch::Any] } else { paths }
+}
+
+/// Every way to the pool of this rule.
+fn route_names(rule: &Rule) -> BTreeSet<String> {
+    let paths = paths(rule);
+    let any = rule.hosts.is_empty().then_some(None);
+    let hosts = rule.hosts.iter().map(Some).chain(any);
+    hosts.flat_map(|host| paths.iter().map(move |path| route_name(host, path))).collect()
+}
+
+/// A way to a pool as metrics show it: `shop.example/api/*`.
+fn route_name(host: Option<&HostPattern>, path: &PathMatch) -> String {
+    host.map_or_else(|| format!("*{path}"), |host| format!("{host}{path}"))
 }
 
 fn endpoint_id(member: &Member) -> Option<EndpointId> {
@@ -399,7 +460,8 @@ fn endpoint(
     member: &Member,
     id: EndpointId,
     check: Option<Arc<HealthCheck>>,
-    vitals: &Arc<Vitals>,
+    vitals: Arc<Vitals>,
+    tally: Arc<ReplicaTally>,
 ) -> Endpoint {
     Endpoint {
         id,
@@ -410,7 +472,8 @@ fn endpoint(
         max_conns: member.max_conns,
         seed: balance::seed(&member.name),
         check,
-        vitals: Arc::clone(vitals),
+        vitals,
+        tally,
     }
 }
 

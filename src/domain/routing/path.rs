@@ -1,5 +1,6 @@
 //! Which paths a rule takes.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// One path condition of a rule, in normal form.
@@ -36,6 +37,17 @@ impl PathMatch {
             Self::Exact(_) => usize::MAX,
             Self::Prefix(prefix) => prefix.len(),
             Self::Any => 0,
+        }
+    }
+}
+
+/// `/only/this`, `/api/*`, `/*`.
+impl fmt::Display for PathMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => f.write_str(path),
+            Self::Prefix(prefix) => write!(f, "{prefix}/*"),
+            Self::Any => f.write_str("/*"),
         }
     }
 }

@@ -108,9 +108,13 @@ impl Attempt<'_> {
             };
             let mut request = prepared.request(address);
             self.admission.equip(&mut request);
+            let sent = terms.began;
             match connection.send(request, terms).await {
                 Ok(mut response) => {
-                    exchange.answered(response.status(), connection.reused);
+                    let now = exchange.answered(response.status(), connection.reused);
+                    // How long a client takes to send is not the replica's.
+                    let took = now.duration_since(prepared.upload().moved_since(sent));
+                    self.endpoint.tally.answers.record(response.status().as_u16(), took);
                     let switches = self.read(prepared, &mut response);
                     let status = match (&switches, response.status()) {
                         (Err(error), StatusCode::SWITCHING_PROTOCOLS) => error.status(),
@@ -177,6 +181,9 @@ impl Attempt<'_> {
                 Err(ProxyError::Left { endpoint })
             }
         };
+        if let Ok(connection) = &connected {
+            self.pool.state.efforts.connected(connection.reused);
+        }
         // Connecting took a while, in which it got its stop signal.
         let connected = connected.and_then(|it| {
             if served && self.leaves() { Err(ProxyError::Left { endpoint }) } else { Ok(it) }
@@ -270,7 +277,7 @@ impl Attempt<'_> {
                 }
             }
             Cause::Other if matches!(error, ProxyError::ResponseTimeout { .. }) => {
-                self.endpoint.vitals.note_failure();
+                self.endpoint.tally.fail();
                 self.charge(Trouble::Timeout, ongoing);
             }
             Cause::NoConnection
@@ -322,6 +329,7 @@ impl Attempt<'_> {
 
     /// Others are preferred until it has been checked, which begins at once.
     fn suspect(&self) {
+        self.endpoint.tally.fail();
         if self.endpoint.vitals.suspect() {
             self.resources.parts.alarm.raise();
         }
@@ -399,7 +407,7 @@ fn cause_of(error: &ProxyError) -> Cause {
 }
 
 fn report(endpoint: &Endpoint, trouble: Trouble, ejected: Ejected) {
-    endpoint.vitals.count_ejection(trouble);
+    endpoint.tally.eject(trouble);
     warn!(
         replica = %endpoint.name,
         address = %endpoint.id.address,

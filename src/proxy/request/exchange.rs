@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{HOST, REFERER, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use tokio::time::Instant;
 
 use crate::domain::http::framing::HeadFacts;
 use crate::domain::http::refusal::Refusal;
 use crate::domain::http::trace_context::TraceId;
-use crate::domain::pool::{Endpoint, Pool};
+use crate::domain::pool::{Endpoint, Pool, Retry, Tally};
 use crate::proxy::http1::turn::Turn;
 use crate::proxy::request::downstream::{Arrived, Visitor};
 use crate::proxy::request::timers::Timers;
@@ -28,6 +29,10 @@ pub(in crate::proxy) struct Exchange {
     pub(super) timers: Timers,
     pub(super) client: IpAddr,
     pool: Option<Arc<Pool>>,
+    /// Where it is counted beside its pool.
+    route: Option<Arc<Tally>>,
+    /// Why another attempt follows, if one does.
+    pub(super) again: Option<Retry>,
     /// None until an answer has begun.
     status: Option<StatusCode>,
     /// What the client was sent, where that is not what became of the request.
@@ -103,6 +108,8 @@ impl Exchange {
             timers: Timers::start(),
             client: visitor.from.peer(),
             pool: None,
+            route: None,
+            again: None,
             status: None,
             sent: None,
             end: None,
@@ -126,10 +133,11 @@ impl Exchange {
     }
 
     /// Whether it has just become known which pool is asked.
-    pub(super) fn routed_to(&mut self, pool: &Arc<Pool>) -> bool {
+    pub(super) fn routed_to(&mut self, pool: &Arc<Pool>, route: Option<&Arc<Tally>>) -> bool {
         let is_news = self.pool.is_none();
         if is_news {
             self.pool = Some(Arc::clone(pool));
+            self.route = route.cloned();
         }
         is_news
     }
@@ -144,21 +152,20 @@ impl Exchange {
     /// A try at `endpoint` begins.
     pub(super) fn attempt(&mut self, endpoint: &Endpoint) {
         self.attempts += 1;
-        if self.attempts > 1
-            && let Some(pool) = &self.pool
-        {
-            pool.state.tally.record_retry();
+        endpoint.tally.attempt();
+        if let (Some(why), Some(pool)) = (self.again.take(), &self.pool) {
+            pool.state.efforts.retry(why);
         }
         if let Some(line) = &mut self.line {
             line.replica = Some(Replica::of(endpoint));
         }
     }
 
-    /// The head of the replica's answer is there.
-    pub(super) fn answered(&mut self, status: StatusCode, reused: bool) {
+    /// The head of the replica's answer is there. When that is.
+    pub(super) fn answered(&mut self, status: StatusCode, reused: bool) -> Instant {
         self.status = Some(status);
         self.reused = reused;
-        self.timers.answered();
+        self.timers.answered()
     }
 
     /// What is known of the answer that has come, which may not be given.
@@ -247,6 +254,9 @@ impl Drop for Exchange {
         let status = self.status.map_or(CLIENT_CLOSED, |status| status.as_u16());
         if let Some(pool) = &self.pool {
             pool.state.tally.record(status, times.total);
+        }
+        if let Some(route) = &self.route {
+            route.record(status, times.total);
         }
         let log = &self.resources.parts.access_log;
         let Some(line) = self.line.take().filter(|_| log.wants(status, times.total)) else {

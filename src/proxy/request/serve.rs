@@ -1,5 +1,6 @@
 //! Trying endpoints until one answers, or the rules forbid another try.
 
+use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::domain::http::cache;
 use crate::domain::http::forwarded::Scheme;
-use crate::domain::pool::{Draw, Endpoint, InFlight, Mark, Pool, Tried, Vitals, Wanted};
+use crate::domain::pool::{Draw, Endpoint, InFlight, Mark, Pool, Retry, Tried, Vitals, Wanted};
 use crate::domain::retry::Again;
 use crate::domain::routing::{Route, RoutingTable};
 use crate::proxy::error::ProxyError;
@@ -98,7 +99,7 @@ impl Serving<'_> {
         let (resources, prepared) = (self.resources, self.prepared);
         let Some(route) = self.route(table, exchange).await? else { return Ok(Continue(())) };
         let pool = route.pool;
-        if exchange.routed_to(pool) {
+        if exchange.routed_to(pool, route.tally) {
             let from = exchange.timers.began + self.hold.waited();
             pool.state.budget.request(second(resources, from));
         }
@@ -165,6 +166,7 @@ impl Serving<'_> {
                     self.tried.forget(mark);
                 }
                 self.hold.begin();
+                exchange.again = Some(reason(&error, again));
                 self.failed(pool, endpoint, error, again, exchange).await
             }
         }
@@ -238,6 +240,7 @@ impl Serving<'_> {
         }
         self.tried.add(mark);
         let kept = Spare { answered, told: exchange.told() };
+        exchange.again = Some(Retry::Status);
         let again = prepared.is_idempotent()
             && prepared.upload().is_whole()
             // Its connection would break with the request.
@@ -338,6 +341,26 @@ impl Serving<'_> {
 fn pause(attempts: u32) -> Option<Duration> {
     let more = attempts.checked_sub(FREE_ATTEMPTS)?;
     Some(PAUSE_MAX.min(Duration::from_millis(10 << more.min(10))))
+}
+
+/// What an attempt failed by, for who counts those that follow.
+fn reason(error: &ProxyError, again: Again) -> Retry {
+    let is_late = |source: &io::Error| source.kind() == io::ErrorKind::TimedOut;
+    if again == Again::Any {
+        Retry::Refused
+    } else if matches!(error, ProxyError::Connect { source, .. } if is_late(source)) {
+        Retry::Timeout
+    } else if matches!(error, ProxyError::Connect { .. }) {
+        Retry::Connect
+    } else if matches!(error, ProxyError::Untrusted { .. }) {
+        Retry::Untrusted
+    } else if matches!(error, ProxyError::Left { .. }) {
+        Retry::Left
+    } else {
+        // Of all that another attempt may follow, what is left is a connection or a
+        // stream that has ended.
+        Retry::Reset
+    }
 }
 
 /// What there is for the next attempt.

@@ -65,9 +65,11 @@ impl Timers {
         now
     }
 
-    /// The head of the answer is there.
-    pub(super) fn answered(&mut self) {
-        self.first_byte = Some(self.turn(Stage::Ours, Instant::now()));
+    /// The head of the answer is there. When that is.
+    pub(super) fn answered(&mut self) -> Instant {
+        let now = Instant::now();
+        self.first_byte = Some(self.turn(Stage::Ours, now));
+        now
     }
 
     /// It is over.

@@ -74,8 +74,10 @@ impl Idle {
     }
 
     /// Closes connections to endpoints that leave, and those idle for too long.
-    pub(in crate::proxy) fn sweep(&self, now: Instant) {
-        self.lists.borrow_mut().retain(|_, list| {
+    /// How many are left.
+    pub(in crate::proxy) fn sweep(&self, now: Instant) -> usize {
+        let mut lists = self.lists.borrow_mut();
+        lists.retain(|_, list| {
             if !list.vitals.state().keeps_connections() {
                 return false;
             }
@@ -84,6 +86,7 @@ impl Idle {
             });
             !list.lines.is_empty()
         });
+        lists.values().map(|list| list.lines.len()).sum()
     }
 }
 

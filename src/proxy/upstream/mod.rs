@@ -283,10 +283,12 @@ impl Carriers {
     }
 
     /// Closes connections to endpoints that leave, and those idle for too long.
-    pub(super) fn sweep(&self, now: Instant) {
-        self.idle.sweep(now);
+    /// How many idle ones are left, without those that are shared.
+    pub(super) fn sweep(&self, now: Instant) -> usize {
+        let idle = self.idle.sweep(now);
         self.shared.sweep(now);
         self.told.borrow_mut().retain(|_, at| now.duration_since(*at) < TELL_EVERY);
+        idle
     }
 }
 

@@ -1,10 +1,11 @@
 //! Counts of the whole process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::domain::http::http2::ledger::Abuse;
 use crate::domain::pressure::Gauge;
+use crate::telemetry::metrics::Pace;
 
 /// Counts that the data plane keeps for the whole process; what belongs to a
 /// pool or an endpoint is counted there.
@@ -18,7 +19,12 @@ pub struct Counters {
     connections_refused: [AtomicU64; Refused::ALL.len()],
     /// How short of memory we are.
     pub pressure: Arc<Gauge>,
+    /// How fast changes come into force.
+    pub pace: Arc<Pace>,
+    /// In full, and resumed.
+    handshakes: [AtomicU64; 2],
     handshakes_failed: Vec<(&'static str, AtomicU64)>,
+    idle_upstream: AtomicI64,
 }
 
 /// Where a client came in.
@@ -64,12 +70,38 @@ impl Counters {
             http2_refused: Default::default(),
             connections_refused: Default::default(),
             pressure: Arc::default(),
+            pace: Arc::default(),
+            handshakes: Default::default(),
+            idle_upstream: AtomicI64::new(0),
         }
     }
 
     /// Counts one answer that we made ourselves.
     pub fn answered(&self, reason: &str) {
         count(&self.answers, reason);
+    }
+
+    /// Counts one TLS handshake that was completed. One that is `resumed` goes on
+    /// with the keys of an earlier connection, at a fraction of the cost.
+    pub fn handshake(&self, resumed: bool) {
+        if let Some(count) = self.handshakes.get(usize::from(resumed)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn handshakes(&self, resumed: bool) -> u64 {
+        let count = self.handshakes.get(usize::from(resumed));
+        count.map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// A worker that had so many idle connections to replicas has so many now.
+    pub fn idle_upstream_changed(&self, before: usize, now: usize) {
+        let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.idle_upstream.fetch_add(signed(now) - signed(before), Ordering::Relaxed);
+    }
+
+    pub fn idle_upstream(&self) -> u64 {
+        u64::try_from(self.idle_upstream.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Counts one TLS handshake that failed.

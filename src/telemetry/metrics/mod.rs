@@ -2,34 +2,37 @@
 
 mod counters;
 mod list;
+mod pace;
+mod page;
 mod process;
-mod samples;
+mod scene;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, text};
-use prometheus_client::registry::Registry;
-
 pub use counters::{Counters, Listener, OpenConnection, Refused};
-
+pub use pace::Pace;
 pub use process::Process;
 
 use crate::domain::names::SourceName;
 use crate::domain::pool::Pool;
-use crate::telemetry::metrics::list::METRICS;
+use crate::domain::routing::Departure;
+use crate::telemetry::metrics::list::{Metric, metrics, traefik};
+use crate::telemetry::metrics::page::Page;
+use crate::telemetry::metrics::scene::Scene;
 
 /// All that the metrics are read from, at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub version: &'static str,
     pub started_at: SystemTime,
+    pub now: SystemTime,
     /// How many routing tables there were before the one in use.
     pub generation: u64,
     /// The pools of the table in use.
     pub pools: Vec<Arc<Pool>>,
+    /// Replicas that have left of late.
+    pub departed: Vec<Departure>,
     pub sources: Vec<Source>,
     /// At most one for each name and origin.
     pub certificates: Vec<Certificate>,
@@ -37,6 +40,8 @@ pub struct Snapshot {
     pub access_log_dropped: u64,
     pub counters: Arc<Counters>,
     pub process: Process,
+    /// Whether to show all of it under Traefik's names too.
+    pub traefik: bool,
 }
 
 /// A source as metrics show it.
@@ -75,71 +80,61 @@ impl Exposition {
     }
 }
 
-/// Writes every metric that has a sample. Fails only if a value
-/// cannot be written, which no value of ours can.
-pub fn render(snapshot: Snapshot, exposition: Exposition) -> Result<String, fmt::Error> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(snapshot));
-    let mut open_metrics = String::new();
-    text::encode(&mut open_metrics, &registry)?;
-    Ok(match exposition {
-        Exposition::OpenMetrics => open_metrics,
-        Exposition::Prometheus => prometheus_text(&open_metrics),
-    })
+/// Writes every metric that has a sample.
+pub fn render(snapshot: &Snapshot, exposition: Exposition) -> String {
+    let scene = Scene::of(snapshot);
+    let rows = scene.replicas.len() + scene.routes.len() + snapshot.pools.len();
+    let mut page = Page::new(exposition, PAGE_BYTES + rows * ROW_BYTES);
+    let aliases = snapshot.traefik.then(traefik);
+    metrics().chain(aliases.into_iter().flatten()).for_each(|metric| page.add(metric, &scene));
+    page.finish()
 }
 
-/// The table of all metrics, as `docs/metrics.md` holds it.
+/// The tables of all metrics, as `docs/metrics.md` begins with them.
 pub fn reference() -> String {
     let mut page = String::from(REFERENCE_HEAD);
-    for metric in METRICS {
-        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        page.push_str(&format!(
-            "| `{}` | {} | {} | {} |\n",
-            metric.full_name(),
-            metric.kind.as_str(),
-            labels.join(", "),
-            metric.help
-        ));
-    }
+    metrics().for_each(|metric| page.push_str(&row(metric)));
+    page.push_str(TRAEFIK_HEAD);
+    traefik().for_each(|metric| page.push_str(&row(metric)));
     page
 }
 
-impl Collector for Snapshot {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        METRICS.iter().try_for_each(|metric| metric.encode(self, &mut encoder))
-    }
+fn row(metric: &Metric) -> String {
+    let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+    let (name, kind) = (metric.full_name(), metric.kind.as_str());
+    format!("| `{name}` | {kind} | {} | {} |\n", labels.join(", "), metric.help)
 }
 
-/// The same samples in Prometheus' older format, in which a counter's metadata
-/// carries its `_total` and nothing follows the last sample.
-fn prometheus_text(open_metrics: &str) -> String {
-    let mut text = String::with_capacity(open_metrics.len() + 1024);
-    for line in open_metrics.lines().filter(|line| *line != "# EOF") {
-        let metadata = ["# HELP ", "# TYPE "].into_iter().find_map(|keyword| {
-            let (name, rest) = line.strip_prefix(keyword)?.split_once(' ')?;
-            Some((keyword, METRICS.iter().find(|metric| metric.name == name)?, rest))
-        });
-        match metadata {
-            Some((keyword, metric, rest)) => {
-                text.push_str(&format!("{keyword}{} {rest}", metric.full_name()));
-            }
-            None => text.push_str(line),
-        }
-        text.push('\n');
-    }
-    text
-}
+/// What a page has without pools.
+const PAGE_BYTES: usize = 16 << 10;
+
+/// Of a replica with common names.
+const ROW_BYTES: usize = 4 << 10;
 
 const REFERENCE_HEAD: &str = "\
 # Metrics
 
 `GET /metrics` on the admin address answers in Prometheus' text format 0.0.4, or
 in OpenMetrics 1.0.0 when `Accept` asks for it. Counters only grow; those of a
-pool live as long as the pool, those of a replica as long as its container runs.
-Replicas of one name in one pool are added up. Durations are in seconds.
+pool live as long as the pool. Replicas of one name in one pool are counted as
+one, so that a container that starts again counts on; what a replica did before
+it left is shown for five more minutes. Beyond 2,000 replicas, and beyond 2,000
+routes, the rest is added up as `(other)`. Durations are in seconds.
 
-This page is generated from `src/telemetry/metrics/list.rs`; after a change
-there run `UPDATE_DOCS=1 cargo test --lib metrics`.
+These tables are generated from `src/telemetry/metrics/list`; after a change
+there run `UPDATE_DOCS=1 cargo test --lib the_reference_is_current`.
+
+| name | type | labels | meaning |
+|---|---|---|---|
+";
+
+const TRAEFIK_HEAD: &str = "
+## Traefik's names
+
+With `--metrics-traefik on` dashboards and alerts that were made for Traefik find
+these too. `service` is the pool. What is not counted here is left out: the labels
+`method`, `protocol`, `sans` and `serial`, durations by `code`, and sizes. A
+dashboard that asks for the buckets 0.3 and 1.2 finds none: 0.25 and 1.0 are near.
 
 | name | type | labels | meaning |
 |---|---|---|---|

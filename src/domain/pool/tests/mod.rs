@@ -51,6 +51,7 @@ fn pool_of(settings: PoolSettings, endpoints: Vec<Endpoint>) -> Pool {
         name,
         settings,
         endpoints,
+        routes: Routes::default(),
         state: Arc::default(),
     }
 }
@@ -75,6 +76,7 @@ fn endpoint(slot: u16, age: u64, weight: u16) -> Endpoint {
         max_conns: None,
         check: None,
         vitals: Arc::new(vitals),
+        tally: Arc::default(),
     }
 }
 

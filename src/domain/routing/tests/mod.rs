@@ -1,6 +1,7 @@
 //! The rules of routing, by small tables.
 
 mod order;
+mod tallies;
 
 use super::*;
 use crate::domain::lifecycle::{Probe, Question};
