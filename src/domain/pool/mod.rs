@@ -2,6 +2,7 @@
 
 mod affinity;
 mod ejection;
+mod explain;
 mod fitness;
 mod in_flight;
 mod latency;
@@ -22,9 +23,10 @@ use std::time::Duration;
 
 pub use affinity::{Affinity, Sticky, Wanted};
 pub use ejection::{Ejected, Trial};
+pub use explain::{Candidate, Foreseen, Standing, Wait};
 pub use in_flight::InFlight;
 pub use latency::{Latency, PENALTY};
-pub use pick::{Draw, Mark, Tried};
+pub use pick::{Draw, Mark, Stage, Tried};
 pub use pin::Names;
 pub use queue::{Queue, Spot};
 pub use session::{KEY_BYTES_MIN, Sessions, StickyKey};
@@ -203,6 +205,11 @@ impl Default for Timeouts {
 impl Turn {
     fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What [`Turn::next`] would give.
+    fn peek(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Which paths a rule takes.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// One path condition of a rule, in normal form.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum PathMatch {
+pub enum PathMatch {
     /// This path alone.
     Exact(Arc<str>),
     /// This path and all below it, by whole segments: `/api` takes `/api` and
@@ -36,6 +37,17 @@ impl PathMatch {
             Self::Exact(_) => usize::MAX,
             Self::Prefix(prefix) => prefix.len(),
             Self::Any => 0,
+        }
+    }
+}
+
+/// As part of a rule: "path `/api`".
+impl fmt::Display for PathMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => write!(f, "exact path `{path}`"),
+            Self::Prefix(path) => write!(f, "path `{path}`"),
+            Self::Any => f.write_str("any path"),
         }
     }
 }
