@@ -254,6 +254,7 @@ impl Server {
             certificates: None,
             operator: control.operator(),
             access: Arc::default(),
+            edge: Arc::default(),
             version: "0.1.0",
             started_at: SystemTime::UNIX_EPOCH,
             started: Instant::now(),

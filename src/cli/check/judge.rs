@@ -31,7 +31,8 @@ pub(super) fn judge(kind: Kind, subjects: &[Subject], settings: &LabelSettings) 
     };
     let workloads: Vec<Workload> = subjects.iter().map(|subject| workload(kind, subject)).collect();
     let been_ready: BTreeSet<Arc<str>> = workloads.iter().map(|it| Arc::clone(&it.id.id)).collect();
-    let world = BTreeMap::from([(source, Observation { workloads, ..Observation::default() })]);
+    let observation = Observation { workloads, ..Observation::default() };
+    let world = BTreeMap::from([(source, Arc::new(observation))]);
     let memory =
         Memory { previous: &Plan::default(), been_ready: &been_ready, drained: &BTreeSet::new() };
     let files = plan::plan(&world, memory, settings).files;
@@ -78,6 +79,7 @@ fn workload(kind: Kind, subject: &Subject) -> Workload {
         created: 0,
         place,
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
         host_name: None,
     }

@@ -9,7 +9,9 @@ use super::*;
 use crate::domain::lifecycle::Probe;
 use crate::domain::pool::Endpoint;
 use crate::domain::routing::Asked;
-use crate::domain::world::{Attachment, Health, NetworkMode, Place, RunState, Workload};
+use crate::domain::world::{
+    Attachment, Health, NetworkMode, Observation, Place, RunState, Workload,
+};
 use crate::live::{self, Reader};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -231,6 +233,7 @@ fn shop(weight: &str) -> Workload {
         created: 0,
         place: Place::Fixed(([10, 0, 0, 2], 8080).into()),
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
         host_name: None,
     }

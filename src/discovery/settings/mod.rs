@@ -189,6 +189,7 @@ fn fixed(
         created: 0,
         place: Place::Fixed(address),
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
     }
 }
