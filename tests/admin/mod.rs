@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 mod access;
+mod explain;
 mod orders;
 
 use std::future::pending;

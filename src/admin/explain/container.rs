@@ -160,7 +160,7 @@ impl View<'_> {
             steps.push(running(workload.run, workload.exit_code, &workload.name));
         }
         if left_out.is_some() {
-            return steps;
+            return told_once(steps);
         }
         let pools = &self.overview.plan.pools;
         let mut is_member = false;
@@ -174,7 +174,7 @@ impl View<'_> {
             let message = "it was seen a moment ago, and is not planned yet";
             steps.push(step(Outcome::Stopped, "pool", message, "ask again"));
         }
-        steps
+        told_once(steps)
     }
 
     fn labels(&self, workload: &Workload, left_out: Option<&LeftOut>) -> Vec<Step> {
@@ -263,12 +263,8 @@ impl View<'_> {
         steps.extend(self.routes(name, pool));
         if let Some(endpoint) = endpoint {
             let vitals = &endpoint.vitals;
-            let message = format!(
-                "{} requests so far, {} of them failed, {} in flight",
-                vitals.attempts(),
-                vitals.failures(),
-                vitals.in_flight()
-            );
+            let (sent, failed, open) = (vitals.attempts(), vitals.failures(), vitals.in_flight());
+            let message = format!("requests so far: {sent} ({failed} failed), in flight: {open}");
             steps.push(step(Outcome::Noted, "traffic", message, ""));
         }
         steps
@@ -359,7 +355,7 @@ impl View<'_> {
         for host in &hosts {
             for path in &paths {
                 let asked = Asked::get(host, path, CLIENT);
-                let ways = self.table.consider(&asked);
+                let ways = self.table.ways(&asked);
                 let own = ways.iter().find(|it| {
                     it.pool.name == *name && matches!(it.fate, Fate::Taken | Fate::Behind(_))
                 });
@@ -367,9 +363,12 @@ impl View<'_> {
                 let url =
                     if rule.hosts.is_empty() { path.to_string() } else { format!("{host}{path}") };
                 steps.extend(match (own.map(|it| it.fate), taken) {
-                    (Some(Fate::Taken), _) => {
-                        Some(step(Outcome::Passed, "route", format!("`{url}` leads to it"), ""))
-                    }
+                    (Some(Fate::Taken), _) => Some(step(
+                        Outcome::Passed,
+                        "route",
+                        format!("`{url}` leads to its pool"),
+                        "",
+                    )),
                     (Some(Fate::Behind(lead)), Some(taken)) => Some(step(
                         Outcome::Stopped,
                         "route",
@@ -400,6 +399,15 @@ impl View<'_> {
         }
         steps
     }
+}
+
+/// Leaves out the problems that an obstacle repeats.
+fn told_once(mut steps: Vec<Step>) -> Vec<Step> {
+    let obstacles = steps.iter().filter(|it| it.outcome == STOPPED);
+    let obstacles: Vec<_> = obstacles.map(|it| it.message.clone()).collect();
+    let is_told = |it: &Step| obstacles.iter().any(|told| told.ends_with(&it.message));
+    steps.retain(|it| it.outcome != NOTED || !is_told(it));
+    steps
 }
 
 fn comes_first(lead: Lead) -> &'static str {

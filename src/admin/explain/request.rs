@@ -269,7 +269,7 @@ impl Way<'_> {
                     (true, verdict, String::new())
                 }
                 Err(wait) => {
-                    let (reason, verdict, hint) = waiting(pool, wait);
+                    let (reason, verdict, hint) = waiting(pool, plan, wait);
                     explained.reason = Some(reason.to_owned());
                     (false, verdict, hint)
                 }
@@ -278,7 +278,7 @@ impl Way<'_> {
     }
 }
 
-fn waiting(pool: &Pool, wait: Wait) -> (&'static str, String, String) {
+fn waiting(pool: &Pool, plan: &Plan, wait: Wait) -> (&'static str, String, String) {
     let (settings, label) = (&pool.settings, &pool.name);
     let hold = humantime::format_duration(settings.hold);
     let queue = settings.tolerance.queue;
@@ -305,11 +305,14 @@ fn waiting(pool: &Pool, wait: Wait) -> (&'static str, String, String) {
                     "held for up to {hold} until a replica of pool `{label}` is ready, then 503"
                 ),
             };
-            let hint = match pool.endpoints.first() {
-                Some(first) => {
-                    format!("`evenkeel explain --container {}` tells what it lacks", first.name)
+            let members = plan.pools.get(label).map(|it| it.members.as_slice()).unwrap_or_default();
+            // The newest is the one that somebody waits for.
+            let runs = members.iter().rev().find(|it| it.run.is_alive());
+            let hint = match runs.or(members.last()) {
+                Some(it) => {
+                    format!("`evenkeel explain --container {}` tells what it lacks", it.name)
                 }
-                None => "it has no container that runs and can be reached: start one".to_owned(),
+                None => "its last container was removed: start one".to_owned(),
             };
             ("hold_timeout", verdict, hint)
         }

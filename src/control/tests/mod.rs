@@ -10,7 +10,7 @@ use crate::domain::lifecycle::Probe;
 use crate::domain::pool::Endpoint;
 use crate::domain::routing::Asked;
 use crate::domain::world::{
-    Attachment, Health, NetworkMode, Observation, Place, RunState, Workload,
+    Attachment, Bystander, Health, NetworkMode, Observation, Place, RunState, Workload,
 };
 use crate::live::{self, Reader};
 use std::net::Ipv4Addr;
@@ -139,6 +139,32 @@ async fn a_label_that_cannot_be_read_is_told_in_the_overview() {
     let problems = running.overview.borrow().problems.clone();
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0].key.as_deref(), Some("lb.weight"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_beside_ours_is_told_of_and_is_no_reason_to_plan_anew() {
+    let mut running = start(&[SourceName::docker()]);
+    running.see(vec![shop("1")]).await;
+    let before = running.generation();
+    let bystander = Bystander {
+        id: "db".into(),
+        name: "db".into(),
+        image: "redis".into(),
+        project: None,
+        service: None,
+        run: RunState::Running,
+    };
+    let observation = Observation {
+        workloads: vec![shop("1")],
+        bystanders: vec![bystander],
+        ..Observation::default()
+    };
+    let report = Report::Seen { source: SourceName::docker(), observation };
+    running.reports.send(report).await.unwrap();
+    let knows =
+        |overview: &Arc<Overview>| overview.world.values().any(|it| !it.bystanders.is_empty());
+    running.overview.wait_for(knows).await.unwrap();
+    assert_eq!(running.generation(), before);
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,10 +82,16 @@ pub enum Lead {
 }
 
 impl RoutingTable {
-    /// Every way to a pool: those for the host in the order in which they are
-    /// asked, then those for other hosts by their pools, but for the
-    /// `<pool>.localhost` of these.
+    /// Every way to a pool: those for the host, then those for other hosts by
+    /// their pools, but for the `<pool>.localhost` of these.
     pub fn consider<'a>(&'a self, asked: &Asked<'a>) -> Vec<Considered<'a>> {
+        let mut ways = self.ways(asked);
+        ways.extend(self.other_ways(asked));
+        ways
+    }
+
+    /// The ways for the host that is asked, in the order in which they are.
+    pub fn ways<'a>(&'a self, asked: &Asked<'a>) -> Vec<Considered<'a>> {
         let mut ways = Vec::new();
         let mut taken: Option<&Entry> = None;
         let mut list_of_taken = None;
@@ -110,6 +116,11 @@ impl RoutingTable {
                 ways.push(way(entry, hosts, fate));
             }
         }
+        ways
+    }
+
+    fn other_ways<'a>(&'a self, asked: &Asked<'a>) -> Vec<Considered<'a>> {
+        let lists: Vec<_> = self.hosts.lists(asked.host, is_private(asked.client)).collect();
         let others =
             self.hosts.all().filter(|(_, it)| !lists.iter().any(|list| ptr::eq(*list, *it)));
         let others = others.filter_map(|(hosts, entries)| match hosts {
@@ -122,12 +133,9 @@ impl RoutingTable {
                 entries.iter().map(move |entry| way(entry, hosts, Fate::Missed(miss)))
             })
             .collect();
-        others.sort_by(|one, other| {
-            let key = |it: &Considered<'a>| (&it.pool.name, it.hosts.to_string(), it.path);
-            key(one).cmp(&key(other))
-        });
-        ways.extend(others);
-        ways
+        others
+            .sort_by_cached_key(|it| (it.pool.name.clone(), it.hosts.to_string(), it.path.clone()));
+        others
     }
 }
 
