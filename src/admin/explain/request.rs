@@ -87,7 +87,7 @@ pub(super) fn explained(
         Ok(route) => {
             explained.pool = Some(route.pool.name.to_string());
             let standing = Way { pool: route.pool, closed: route.closed };
-            standing.judge(&mut explained, &asked, given.scheme, read.target, plan, edge);
+            standing.judge(&mut explained, &asked, given.scheme, &read.target, plan, edge);
         }
     }
     Ok(explained)
@@ -225,7 +225,7 @@ impl Way<'_> {
         explained: &mut view::Request,
         asked: &Asked<'_>,
         scheme: Scheme,
-        target: String,
+        target: &str,
         plan: &Plan,
         edge: &Edge,
     ) {
@@ -237,7 +237,7 @@ impl Way<'_> {
         explained.by_lot =
             matches!(settings.policy, Policy::Random | Policy::P2c | Policy::PeakEwma);
         let (random, client) = (fastrand::u64(..), asked.client);
-        let wanted = pool.wanted(asked.headers, &target);
+        let wanted = pool.wanted(asked.headers, target);
         let draw = Draw { random, client, now: now(), wanted };
         let foreseen = pool.foresee(draw, asked.method.is_idempotent());
         explained.replicas =

@@ -3,7 +3,6 @@
 //! It walks the lists that serving walks and asks their entries the same
 //! question; it only does not stop at the first that answers yes.
 
-use std::ptr;
 use std::sync::Arc;
 
 use http::{HeaderName, Method};
@@ -93,23 +92,18 @@ impl RoutingTable {
     /// The ways for the host that is asked, in the order in which they are.
     pub fn ways<'a>(&'a self, asked: &Asked<'a>) -> Vec<Considered<'a>> {
         let mut ways = Vec::new();
-        let mut taken: Option<&Entry> = None;
-        let mut list_of_taken = None;
-        let lists: Vec<_> = self.hosts.lists(asked.host, is_private(asked.client)).collect();
-        for (nth, &entries) in lists.iter().enumerate() {
-            let all = || self.hosts.all();
-            let hosts = all().find_map(|(hosts, it)| ptr::eq(it, entries).then_some(hosts));
-            let hosts = hosts.unwrap_or(For::Any);
+        let mut taken: Option<(For<'_>, &Entry)> = None;
+        for (hosts, entries) in self.hosts.lists(asked.host, is_private(asked.client)) {
             let any_host = hosts == For::Any;
             for entry in entries {
                 let fate = match (entry.miss(asked), taken) {
                     (Some(miss), _) => Fate::Missed(miss),
                     (None, None) => {
-                        (taken, list_of_taken) = (Some(entry), Some(nth));
+                        taken = Some((hosts, entry));
                         Fate::Taken
                     }
-                    (None, Some(_)) if list_of_taken != Some(nth) => Fate::Behind(Lead::Host),
-                    (None, Some(first)) => {
+                    (None, Some((of, _))) if of != hosts => Fate::Behind(Lead::Host),
+                    (None, Some((_, first))) => {
                         Fate::Behind(first.rank(any_host).lead(&entry.rank(any_host)))
                     }
                 };
@@ -120,9 +114,8 @@ impl RoutingTable {
     }
 
     fn other_ways<'a>(&'a self, asked: &Asked<'a>) -> Vec<Considered<'a>> {
-        let lists: Vec<_> = self.hosts.lists(asked.host, is_private(asked.client)).collect();
-        let others =
-            self.hosts.all().filter(|(_, it)| !lists.iter().any(|list| ptr::eq(*list, *it)));
+        let own: Vec<_> = self.hosts.lists(asked.host, is_private(asked.client)).collect();
+        let others = self.hosts.all().filter(|(hosts, _)| !own.iter().any(|(it, _)| it == hosts));
         let others = others.filter_map(|(hosts, entries)| match hosts {
             For::Local(host) if host.as_str() != asked.host => None,
             For::Local(_) => Some((hosts, entries, Miss::NotPrivate)),

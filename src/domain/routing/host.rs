@@ -66,27 +66,31 @@ impl Hosts {
     /// The first entry that takes what is asked, in the order of hosts.
     pub(super) fn find(&self, asked: &Asked<'_>, private: bool) -> Option<&Entry> {
         self.lists(asked.host, private)
-            .find_map(|entries| entries.iter().find(|entry| entry.miss(asked).is_none()))
+            .find_map(|(_, entries)| entries.iter().find(|entry| entry.miss(asked).is_none()))
     }
 
     /// The entries that requests for a host may meet, list by list, in the order
-    /// in which they are asked.
+    /// in which they are asked, with the hosts that each list is for.
     pub(super) fn lists<'a, 'h>(
         &'a self,
         host: &'h str,
         private: bool,
-    ) -> impl Iterator<Item = &'a Vec<Entry>> + use<'a, 'h> {
-        let exact = self.exact.get(host);
-        let local = self.local.get(host).filter(|_| private);
-        let wildcards = suffixes(host).filter_map(|suffix| self.wildcard.get(suffix));
-        exact.into_iter().chain(local).chain(wildcards).chain([&self.any])
+    ) -> impl Iterator<Item = (For<'a>, &'a Vec<Entry>)> + use<'a, 'h> {
+        let exact = self.exact.get_key_value(host).map(|(host, it)| (For::Host(host), it));
+        let local = self.local.get_key_value(host).filter(|_| private);
+        let local = local.map(|(host, it)| (For::Local(host), it));
+        let wildcards = suffixes(host).filter_map(|suffix| {
+            self.wildcard.get_key_value(suffix).map(|(host, it)| (For::Beneath(host), it))
+        });
+        exact.into_iter().chain(local).chain(wildcards).chain([(For::Any, &self.any)])
     }
 
-    /// Every list of entries and the hosts that it is for, in no order.
+    /// Every list of entries and the hosts that it is for.
+    #[expect(clippy::disallowed_methods, reason = "whoever shows them sorts them")]
     pub(super) fn all(&self) -> impl Iterator<Item = (For<'_>, &Vec<Entry>)> {
-        let exact = self.exact.iter().map(|(host, entries)| (For::Host(host), entries));
-        let wildcard = self.wildcard.iter().map(|(host, entries)| (For::Beneath(host), entries));
-        let local = self.local.iter().map(|(host, entries)| (For::Local(host), entries));
+        let exact = self.exact.iter().map(|(host, it)| (For::Host(host), it));
+        let wildcard = self.wildcard.iter().map(|(host, it)| (For::Beneath(host), it));
+        let local = self.local.iter().map(|(host, it)| (For::Local(host), it));
         exact.chain(wildcard).chain(local).chain([(For::Any, &self.any)])
     }
 }
