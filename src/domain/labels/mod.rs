@@ -226,3 +226,52 @@ fn unmet<'a>(workload: &Workload, settings: &'a LabelSettings) -> Option<&'a (St
         Place::Fixed(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::world::{Health, NetworkMode, RunState, WorkloadId};
+
+    #[test]
+    fn who_joins_no_pool_is_told_why() {
+        let constraints = vec![("stage".to_owned(), "prod".to_owned())];
+        let settings = LabelSettings { constraints, ..LabelSettings::default() };
+        let unmet = LeftOut::Constraint("stage".to_owned(), "prod".to_owned());
+        for (labels, oneoff, left_out) in [
+            (&[("stage", "prod"), ("lb.pool", "a")][..], false, None),
+            (&[("stage", "prod")], false, Some(LeftOut::Unlabelled)),
+            (&[("stage", "test"), ("lb.pool", "a")], false, Some(unmet.clone())),
+            (&[("lb.pool", "a")], false, Some(unmet)),
+            (
+                &[("stage", "prod"), ("lb.pool", "a"), ("lb.enable", "false")],
+                false,
+                Some(LeftOut::Disabled),
+            ),
+            (&[("stage", "prod"), ("lb.pool", "a")], true, Some(LeftOut::OneOff)),
+            (&[("stage", "prod"), ("lb.pol", "a")], false, Some(LeftOut::NoPool)),
+        ] {
+            let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            let reading = read(&workload(labels.collect(), oneoff), &settings);
+            assert_eq!(reading.left_out, left_out);
+            assert_eq!(reading.memberships.is_empty(), left_out.is_some());
+        }
+    }
+
+    fn workload(labels: std::collections::BTreeMap<String, String>, oneoff: bool) -> Workload {
+        Workload {
+            id: WorkloadId { id: "x".into(), life: 0 },
+            name: "x".into(),
+            project: None,
+            service: None,
+            host_name: None,
+            labels,
+            run: RunState::Running,
+            health: Health::None,
+            created: 0,
+            place: Place::Container { mode: NetworkMode::Own, networks: Vec::new(), exposed: None },
+            stop_timeout: None,
+            exit_code: None,
+            oneoff,
+        }
+    }
+}
