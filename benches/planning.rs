@@ -107,7 +107,7 @@ fn heed_a_hint_among_1000_containers(bencher: Bencher<'_, '_>, loss: &Loss) {
     let hint = Hint { id: last.id.workload.id.clone(), loss: loss.clone() };
     bencher.bench(|| {
         last.vitals.set_state(State::Ready);
-        table.heed(divan::black_box(&hint), seen)
+        table.heed(divan::black_box(&hint), seen.map(|it| &**it))
     });
 }
 
@@ -120,7 +120,7 @@ fn pick_among_5(bencher: Bencher<'_, '_>, policy: &Policy) {
 #[divan::bench(args = [Policy::RoundRobin, Policy::PeakEwma, Policy::IpHash, Policy::Hash(HashKey::Uri)])]
 fn pick_among_1000(bencher: Bencher<'_, '_>, policy: &Policy) {
     let mut world = world(1_000);
-    for workload in world.values_mut().flat_map(|it| &mut it.workloads) {
+    for workload in world.values_mut().flat_map(|it| &mut Arc::make_mut(it).workloads) {
         workload.labels.insert("lb.pool".to_owned(), "all".to_owned());
         workload.labels.remove("lb.host");
     }
@@ -192,10 +192,11 @@ fn world(count: u16) -> World {
                 exposed: Some(vec![8080]),
             },
             stop_timeout: None,
+            exit_code: None,
             oneoff: false,
             host_name: None,
         }
     });
     let observation = Observation { workloads: workloads.collect(), ..Observation::default() };
-    World::from([(SourceName::docker(), observation)])
+    World::from([(SourceName::docker(), Arc::new(observation))])
 }

@@ -24,6 +24,9 @@ pub(super) async fn index(State(admin): State<Admin>) -> String {
          /readyz         whether traffic may be sent here, and what each source says\n\
          /metrics        for Prometheus\n\
          /api/v1/status  pools, replicas, certificates, problems and sources, as JSON\n\n\
+         POST, for whoever may read, with a body of `application/json`:\n\n\
+         /api/v1/explain            what becomes of {{\"url\": \"http://shop.example/\"}}\n\
+         /api/v1/explain/container  why {{\"name\": \"shop-web-1\"}} gets requests, or none\n\n\
          POST, over loopback or with `Authorization: Bearer TOKEN`, with a body such as\n\
          {{\"replicas\": [\"shop-web-1\"]}} as `application/json`:\n\n\
          /api/v1/drain    these replicas finish what they have and get nothing new\n\

@@ -5,6 +5,7 @@
 mod accept;
 mod access;
 mod certificates;
+mod explain;
 mod handlers;
 mod orders;
 mod readiness;
@@ -44,10 +45,22 @@ pub struct Admin {
     pub certificates: Option<Arc<Store>>,
     pub operator: Operator,
     pub access: Arc<Access>,
+    pub edge: Arc<Edge>,
     pub version: &'static str,
     pub started_at: SystemTime,
     /// The same moment on the clock that is never set.
     pub started: Instant,
+}
+
+/// The settings that explanations depend on.
+#[derive(Clone, Debug, Default)]
+pub struct Edge {
+    /// `lb` unless set otherwise.
+    pub label_prefix: Arc<str>,
+    /// Where clients reach our https, for redirects to it.
+    pub https_public_port: u16,
+    /// The names of where clients come in.
+    pub entry_points: Vec<Arc<str>>,
 }
 
 impl Admin {
@@ -65,6 +78,8 @@ pub fn router(state: Admin) -> Router {
         .route("/readyz", get(handlers::readyz))
         .route("/metrics", get(handlers::metrics))
         .route("/api/v1/status", get(handlers::status))
+        .route("/api/v1/explain", post(explain::request))
+        .route("/api/v1/explain/container", post(explain::container))
         .route("/api/v1/drain", post(orders::drain))
         .route("/api/v1/undrain", post(orders::undrain))
         .fallback(handlers::not_found)

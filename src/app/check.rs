@@ -59,7 +59,7 @@ async fn first_world(address: &DockerAddress, labels: &LabelSettings) -> Result<
         loop {
             match received.recv().await {
                 Some(Report::Seen { source, observation, .. }) => {
-                    return Ok(World::from([(source, observation)]));
+                    return Ok(World::from([(source, Arc::new(observation))]));
                 }
                 Some(Report::Health {
                     health: SourceHealth::Away { message, hint, .. }, ..

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::admin::{self, Access, Admin};
+use crate::admin::{self, Access, Admin, Edge};
 use crate::app::privileges::Dropped;
 use crate::app::shutdown::Signals;
 use crate::config::{Config, DockerAddress};
@@ -312,6 +312,7 @@ fn admin_state(
     operator: Operator,
     parts: &Parts,
 ) -> Admin {
+    let entry_points = config.http.iter().chain(&config.https);
     Admin {
         overview,
         table: parts.reader.clone(),
@@ -323,6 +324,11 @@ fn admin_state(
         access: Arc::new(Access {
             token: config.admin_token.clone(),
             allow: config.admin_allow.clone(),
+        }),
+        edge: Arc::new(Edge {
+            label_prefix: Arc::clone(&config.labels.prefix),
+            https_public_port: config.https_public_port,
+            entry_points: entry_points.map(|it| Arc::clone(&it.name)).collect(),
         }),
         version: VERSION,
         started_at: SystemTime::now(),

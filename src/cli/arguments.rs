@@ -43,6 +43,7 @@ pub(super) fn command() -> Command {
                 .about("Watch the traffic of a running balancer in the terminal")
                 .args(of_client()),
         )
+        .subcommand(explain())
         .subcommand(drain())
         .subcommand(undrain())
         .subcommand(
@@ -91,6 +92,50 @@ fn of_client() -> impl Iterator<Item = Arg> {
     let asked =
         |setting: &&Setting| matches!(setting.key, Key::Admin | Key::AdminTokenFile | Key::Config);
     SETTINGS.iter().filter(asked).map(argument)
+}
+
+fn explain() -> Command {
+    let text =
+        |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
+    Command::new("explain")
+        .about("Tell why a request goes where it goes, or why a container gets none")
+        .long_about(
+            "Ask a running balancer what it would do with a request now, and why: how it reads it, \
+             which rules were tried, what the pool's middlewares make of it, and which replica would \
+             get it. Nothing is sent and nothing is counted. With --container: what lies between a \
+             container and its requests, the first obstacle first.\n\n\
+             Exits with 0 if it would be served, with 1 if not, with 2 if nobody could answer.",
+        )
+        .arg(
+            Arg::new("url")
+                .value_name("URL")
+                .required_unless_present("container")
+                .conflicts_with("container")
+                .help("Such as http://shop.example/api"),
+        )
+        .arg(text("container", "NAME").help(
+            "A container by name or by the beginning of its id, or a service, also as PROJECT/SERVICE",
+        ))
+        .args([
+            text("method", "METHOD").short('X').help("The method [default: GET]"),
+            text("header", "NAME: VALUE")
+                .short('H')
+                .action(ArgAction::Append)
+                .help("A header; may be repeated. `Host` counts before that of the URL"),
+            text("cookie", "NAME=VALUE")
+                .action(ArgAction::Append)
+                .help("A cookie; may be repeated"),
+            text("client", "IP").help("The address of the client [default: 127.0.0.1]"),
+            text("entrypoint", "NAME")
+                .help("Where it comes in [default: the one called like the URL's scheme]"),
+        ].map(|it| it.conflicts_with("container")))
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print the JSON that the API answers"),
+        )
+        .args(of_client())
 }
 
 fn drain() -> Command {

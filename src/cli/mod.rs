@@ -3,12 +3,14 @@
 mod arguments;
 mod check;
 mod drain;
+mod explain;
 mod fetch;
 mod finding;
 mod healthcheck;
 mod print;
 mod status;
 mod surroundings;
+mod table;
 mod top;
 mod whoami;
 
@@ -35,6 +37,7 @@ pub fn main() -> ExitCode {
         None => run(&matches),
         Some(("check", matches)) => check::main(matches, &Surroundings::read()),
         Some(("status", matches)) => status::main(matches, &Surroundings::read()),
+        Some(("explain", matches)) => explain::main(matches, &Surroundings::read()),
         Some(("drain", matches)) => drain::main(Wish::Drain, matches, &Surroundings::read()),
         Some(("undrain", matches)) => drain::main(Wish::Undrain, matches, &Surroundings::read()),
         Some(("top", matches)) => top::main(matches, &Surroundings::read()),

@@ -35,7 +35,7 @@ use crate::domain::plan::diff::diff;
 use crate::domain::plan::{Memory, Plan, plan};
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::routing::RoutingTable;
-use crate::domain::world::{Observation, Report, SourceHealth, Vantage, WorkloadId, World};
+use crate::domain::world::{Report, SourceHealth, Vantage, WorkloadId, World};
 use crate::live::{Alarm, Publisher};
 use crate::telemetry::metrics::Pace;
 
@@ -171,7 +171,9 @@ impl Control {
         let mut any = false;
         for report in reports {
             match report {
-                Report::Hint { source, hint } => any |= table.heed(hint, self.world.get(source)),
+                Report::Hint { source, hint } => {
+                    any |= table.heed(hint, self.world.get(source).map(|it| &**it))
+                }
                 Report::Seen { .. } | Report::Health { .. } | Report::Noted { .. } => {}
             }
         }
@@ -186,17 +188,19 @@ impl Control {
         for report in reports.drain(..) {
             match report {
                 Report::Seen { source, observation, event_at } => {
-                    let is_news =
-                        self.world.get(&source) != Some(&observation) || !self.has_seen(&source);
+                    let before = self.world.get(&source);
+                    let is_news = before.is_none_or(|before| !before.plans_as(&observation))
+                        || !self.has_seen(&source);
                     if is_news {
                         changed = true;
                         self.event_at = self.event_at.or(event_at);
                     }
-                    self.note_seen(&source, &observation);
-                    self.world.insert(source, observation);
+                    self.world.insert(source.clone(), Arc::new(observation));
+                    self.note_seen(&source);
                 }
                 Report::Hint { source, hint } => {
-                    let seen = self.world.get_mut(&source).map(|it| &mut it.workloads);
+                    let seen = self.world.get_mut(&source);
+                    let seen = seen.map(|it| &mut Arc::make_mut(it).workloads);
                     let meant = seen.into_iter().flatten().filter(|it| it.id.id == hint.id);
                     for workload in meant {
                         changed |= lifecycle::take_away(workload, &hint.loss);
@@ -253,7 +257,11 @@ impl Control {
         if let Some(more) = changes.len().checked_sub(CHANGES_TOLD_MAX).filter(|&more| more > 0) {
             info!("and {more} more changes of the routes");
         }
-        self.overview.send_modify(|overview| Arc::make_mut(overview).plan = served);
+        self.overview.send_modify(|overview| {
+            let overview = Arc::make_mut(overview);
+            overview.plan = served;
+            overview.world.clone_from(&self.world);
+        });
         self.report_problems();
         self.after_publish(follow)
     }
@@ -346,13 +354,14 @@ impl Control {
         overview.sources.iter().any(|it| it.name == *source && it.seen_at.is_some())
     }
 
-    fn note_seen(&self, source: &SourceName, observation: &Observation) {
-        let gateways = gateways(&observation.vantage);
+    fn note_seen(&self, source: &SourceName) {
+        let gateways = self.world.get(source).map(|seen| gateways(&seen.vantage));
         self.overview.send_modify(|overview| {
             let overview = Arc::make_mut(overview);
             if *source == SourceName::docker() {
-                overview.gateways = gateways;
+                overview.gateways = gateways.unwrap_or_default();
             }
+            overview.world.clone_from(&self.world);
             if let Some(it) = overview.sources.iter_mut().find(|it| it.name == *source) {
                 it.seen_at = Some(Instant::now());
             }

@@ -8,12 +8,14 @@ use tokio::time::Instant;
 use crate::domain::names::SourceName;
 use crate::domain::plan::Plan;
 use crate::domain::problem::Problem;
-use crate::domain::world::SourceHealth;
+use crate::domain::world::{SourceHealth, World};
 
 /// The state of the control loop at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Overview {
     pub plan: Arc<Plan>,
+    /// What the sources saw last.
+    pub world: World,
     /// Every source that was started.
     pub sources: Vec<SourceOverview>,
     /// All problems: those of the plan, of the sources and of the settings.

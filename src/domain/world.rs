@@ -9,7 +9,7 @@ use crate::domain::names::SourceName;
 use crate::domain::problem::Problem;
 
 /// The last observation of each source.
-pub type World = BTreeMap<SourceName, Observation>;
+pub type World = BTreeMap<SourceName, Arc<Observation>>;
 
 /// All that one source sees at one moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -18,7 +18,31 @@ pub struct Observation {
     pub vantage: Vantage,
     /// What the source cannot make out, for a person to mend.
     pub problems: Vec<Problem>,
+    /// What runs beside, for those who ask why it gets no requests.
+    pub bystanders: Vec<Bystander>,
 }
+
+impl Observation {
+    /// Whether both come to the same plan.
+    pub fn plans_as(&self, other: &Self) -> bool {
+        let Self { workloads, vantage, problems, bystanders: _ } = self;
+        (workloads, vantage, problems) == (&other.workloads, &other.vantage, &other.problems)
+    }
+}
+
+/// A container that asks for nothing: it has no label of ours.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bystander {
+    pub id: Arc<str>,
+    pub name: Arc<str>,
+    pub image: Arc<str>,
+    pub project: Option<Arc<str>>,
+    pub service: Option<Arc<str>>,
+    pub run: RunState,
+}
+
+/// Bystanders that a source keeps.
+pub const BYSTANDERS_MAX: usize = 1_000;
 
 /// A running thing that may take traffic, whoever runs it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,6 +67,8 @@ pub struct Workload {
     /// How long its process has to end after its stop signal; none while that is
     /// not known, and where nobody stops it.
     pub stop_timeout: Option<Duration>,
+    /// With what its process ended, while it does not run.
+    pub exit_code: Option<i32>,
     /// Made by `docker-compose run` rather than `up`.
     pub oneoff: bool,
 }

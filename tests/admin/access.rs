@@ -119,6 +119,7 @@ impl Desk {
             certificates: None,
             operator: control.operator(),
             access: Arc::new(access),
+            edge: Arc::default(),
             version: "0.1.0",
             started_at: SystemTime::UNIX_EPOCH,
             started: Instant::now(),
@@ -181,6 +182,7 @@ fn web(number: u8, digit: &str) -> Workload {
             exposed: Some(vec![80]),
         },
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
         host_name: None,
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 mod access;
+mod explain;
 mod orders;
 
 use std::future::pending;
@@ -255,6 +256,7 @@ impl Server {
             certificates: None,
             operator: control.operator(),
             access: Arc::default(),
+            edge: Arc::default(),
             version: "0.1.0",
             started_at: SystemTime::UNIX_EPOCH,
             started: Instant::now(),

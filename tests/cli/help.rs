@@ -22,7 +22,9 @@ fn the_help_explains_every_setting_with_flag_variable_and_default() {
 #[test]
 fn the_short_help_names_every_command_and_flag() {
     let ran = Desk::new().run(&["-h"]);
-    for command in ["run", "check", "status", "top", "drain", "undrain", "healthcheck", "whoami"] {
+    for command in
+        ["run", "check", "status", "top", "explain", "drain", "undrain", "healthcheck", "whoami"]
+    {
         assert!(ran.stdout.contains(&format!("\n  {command} ")), "{command}: {}", ran.stdout);
     }
     for setting in &SETTINGS {

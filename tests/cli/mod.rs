@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod documentation;
 mod drain;
+mod explain;
 mod help;
 mod settings;
 pub(crate) mod support;

@@ -54,7 +54,7 @@ impl Case {
     pub(super) fn planned(&self) -> Plan {
         let mut last = Plan::default();
         for step in &self.steps {
-            let world = World::from([(SourceName::docker(), step.observation.clone())]);
+            let world = World::from([(SourceName::docker(), Arc::new(step.observation.clone()))]);
             let memory =
                 Memory { previous: &last, been_ready: &step.been_ready, drained: &BTreeSet::new() };
             last = plan(&world, memory, &self.settings);
@@ -166,6 +166,7 @@ fn workload(name: &str, place: Place) -> Workload {
         created: 0,
         place,
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
         host_name: None,
     }

@@ -117,7 +117,7 @@ fn the_list_of_problems_has_a_bound_and_says_what_it_leaves_out() {
 
 fn planned(workloads: &[Workload]) -> Plan {
     let observation = Observation { workloads: workloads.to_vec(), ..Observation::default() };
-    let world = World::from([(SourceName::docker(), observation)]);
+    let world = World::from([(SourceName::docker(), Arc::new(observation))]);
     let memory = Memory {
         previous: &Plan::default(),
         been_ready: &BTreeSet::new(),
@@ -147,6 +147,7 @@ fn container(name: &str, project: &str) -> Workload {
             exposed: Some(vec![80]),
         },
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
         host_name: None,
     }

@@ -314,10 +314,7 @@ fn pick<'a>(
     repeatable: bool,
     is_long: bool,
 ) -> Option<&'a Endpoint> {
-    pool.pick(draw, tried).or_else(|| {
-        let leaving = (repeatable || is_long).then(|| pool.pick_leaving(draw, tried)).flatten();
-        leaving.or_else(|| is_long.then(|| pool.pick_starting(draw, tried)).flatten())
-    })
+    pool.choose(draw, tried, || repeatable || is_long, || is_long)
 }
 
 /// After this a replica that is starting, or leaving, is better than none.

@@ -202,7 +202,7 @@ impl Quiet<'_> {
     /// What is served is the plan of what was seen last.
     fn check_plan(&self) {
         let observation = self.checks.last.borrow().clone().expect("something was seen");
-        let world = World::from([(SourceName::docker(), observation)]);
+        let world = World::from([(SourceName::docker(), Arc::new(observation))]);
         let memory = Memory {
             previous: &Plan::default(),
             been_ready: &BTreeSet::new(),

@@ -206,6 +206,15 @@ impl Stack {
         get(self.address("9090"), path, &[])
     }
 
+    /// What the balancer says of a container, with the command's exit code.
+    pub(crate) fn explain(&self, container: &str) -> (Option<i32>, String) {
+        let lb = self.containers("lb").remove(0);
+        let words = ["exec", &lb, "/evenkeel", "explain", "--container", container];
+        let output = Command::new("docker").args(words).stdin(Stdio::null()).output().unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&told).into_owned())
+    }
+
     /// The last of what the balancer has written.
     pub(crate) fn logs(&self) -> String {
         finish(self.compose().args(["logs", "--no-color", "--tail", "40", "lb"]))

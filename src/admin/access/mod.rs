@@ -137,7 +137,8 @@ impl Asker {
         let authority = request.uri().authority().map(ToString::to_string);
         Self {
             peer: peer.map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip()),
-            changes: !matches!(*request.method(), Method::GET | Method::HEAD),
+            changes: !matches!(*request.method(), Method::GET | Method::HEAD)
+                && !QUESTIONS.contains(&request.uri().path()),
             token: shown(headers, token),
             // Clients that are no browsers may leave it out, and only browsers
             // can be led here by a page.
@@ -211,6 +212,10 @@ fn is_ours(host: &str) -> bool {
 /// What everybody may read. Readiness says what is wrong with a source to all,
 /// since the Docker host cannot be told from others while Docker is away.
 const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// They are posted, since addresses are logged on their way and headers hold
+/// secrets, and change nothing.
+const QUESTIONS: [&str; 2] = ["/api/v1/explain", "/api/v1/explain/container"];
 
 /// In characters.
 const SHOWN_MAX: usize = 100;

@@ -171,6 +171,17 @@ fn counts(endpoint: Option<&Endpoint>) -> view::Replica {
     })
 }
 
+/// Why an endpoint is in the state that it is in.
+pub(super) fn endpoint_reason(planned: Option<&PoolPlan>, endpoint: &Endpoint) -> String {
+    let members = planned.map(|it| it.members.as_slice()).unwrap_or_default();
+    let id = &endpoint.id;
+    let is_its = |it: &&Member| it.workload == id.workload && it.address == Some(id.address);
+    match members.iter().find(is_its) {
+        Some(member) => replica(member, Some(endpoint)).reason,
+        None => leaving(endpoint).reason,
+    }
+}
+
 fn reason(state: State, member: &Member, endpoint: Option<&Endpoint>, probe: Probe) -> String {
     let check = endpoint.filter(|it| it.check.is_some() || probe == Probe::Unfit);
     if let Some(reason) = check.and_then(|it| check_reason(state, &it.vitals)) {

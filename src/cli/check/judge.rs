@@ -45,7 +45,7 @@ pub(super) fn judge(
         Kind::Pool => SourceName::settings(),
     };
     let been_ready = seen.workloads.iter().map(|it| Arc::clone(&it.id.id)).collect();
-    let world = BTreeMap::from([(source, seen)]);
+    let world = BTreeMap::from([(source, Arc::new(seen))]);
     let memory =
         Memory { previous: &Plan::default(), been_ready: &been_ready, drained: &BTreeSet::new() };
     let files = plan::plan(&world, memory, settings).files;
@@ -97,6 +97,7 @@ fn pool(subject: &Subject) -> Workload {
         created: 0,
         place: Place::Fixed(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
         host_name: None,
     }

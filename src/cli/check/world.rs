@@ -33,7 +33,7 @@ pub(super) fn seen(
     };
     let workloads = services.iter().zip(1_u32..);
     let workloads = workloads.map(|(service, number)| workload(project, service, number));
-    Observation { workloads: workloads.collect(), vantage, problems: Vec::new() }
+    Observation { workloads: workloads.collect(), vantage, ..Observation::default() }
 }
 
 /// The service as its container would be.
@@ -71,6 +71,7 @@ pub(super) fn workload(project: &Project, service: &Service, number: u32) -> Wor
             exposed: None,
         },
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
         host_name: None,
     }

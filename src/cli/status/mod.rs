@@ -1,7 +1,5 @@
 //! `evenkeel status`: what a running balancer serves, and what is wrong.
 
-mod table;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,8 +10,8 @@ use http::StatusCode;
 use crate::admin::view::{Certificate, Pool, Problem, Replica, Source, Status};
 use crate::cli::fetch::Balancer;
 use crate::cli::print::clean;
-use crate::cli::status::table::Table;
 use crate::cli::surroundings::{self, Surroundings};
+use crate::cli::table::Table;
 use crate::cli::{arguments, finding, print};
 use crate::config;
 

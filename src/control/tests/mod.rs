@@ -9,7 +9,9 @@ use super::*;
 use crate::domain::lifecycle::Probe;
 use crate::domain::pool::{Endpoint, Histogram};
 use crate::domain::routing::Asked;
-use crate::domain::world::{Attachment, Health, NetworkMode, Place, RunState, Workload};
+use crate::domain::world::{
+    Attachment, Bystander, Health, NetworkMode, Observation, Place, RunState, Workload,
+};
 use crate::live::{self, Reader};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -156,6 +158,32 @@ async fn a_label_that_cannot_be_read_is_told_in_the_overview() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_container_beside_ours_is_told_of_and_is_no_reason_to_plan_anew() {
+    let mut running = start(&[SourceName::docker()]);
+    running.see(vec![shop("1")]).await;
+    let before = running.generation();
+    let bystander = Bystander {
+        id: "db".into(),
+        name: "db".into(),
+        image: "redis".into(),
+        project: None,
+        service: None,
+        run: RunState::Running,
+    };
+    let observation = Observation {
+        workloads: vec![shop("1")],
+        bystanders: vec![bystander],
+        ..Observation::default()
+    };
+    let report = Report::Seen { source: SourceName::docker(), observation, event_at: None };
+    running.reports.send(report).await.unwrap();
+    let knows =
+        |overview: &Arc<Overview>| overview.world.values().any(|it| !it.bystanders.is_empty());
+    running.overview.wait_for(knows).await.unwrap();
+    assert_eq!(running.generation(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_overview_tells_that_we_are_stopping() {
     let mut running = start(&[]);
     running.stop.send_replace(true);
@@ -254,6 +282,7 @@ fn shop(weight: &str) -> Workload {
         created: 0,
         place: Place::Fixed(([10, 0, 0, 2], 8080).into()),
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
         host_name: None,
     }

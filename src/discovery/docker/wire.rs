@@ -18,6 +18,8 @@ pub(super) struct Listed {
     pub(super) id: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) names: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) image: String,
     /// Whole seconds since the epoch.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) created: i64,

@@ -193,6 +193,7 @@ fn fixed(
         created: 0,
         place: Place::Fixed(address),
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
     }
 }

@@ -129,6 +129,7 @@ mod tests {
             created: 0,
             place: Place::Fixed(([10, 0, 0, 1], 80).into()),
             stop_timeout: None,
+            exit_code: None,
             oneoff: false,
             host_name: None,
         }

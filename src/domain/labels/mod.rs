@@ -79,6 +79,23 @@ pub struct Reading {
     pub problems: Vec<Problem>,
     /// The files that were looked up, whether they are known or not.
     pub files: BTreeSet<Arc<str>>,
+    /// Why it joins no pool; none if it does.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Why a workload joins no pool.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LeftOut {
+    /// It has no label with our prefix.
+    Unlabelled,
+    /// It lacks this label with this value, which the setting `constraint` wants.
+    Constraint(String, String),
+    /// `enable=false`.
+    Disabled,
+    /// Made by `docker-compose run`, without `oneoff=true`.
+    OneOff,
+    /// None of its labels names a pool that can be used; a problem says why.
+    NoPool,
 }
 
 /// A pool that a workload joins, and what it asks of it.
@@ -104,14 +121,20 @@ pub struct Membership {
 /// constraints, or was made by `docker-compose run`, asks for nothing.
 pub fn read(workload: &Workload, settings: &LabelSettings) -> Reading {
     let own = own_labels(workload, &settings.prefix);
-    if own.is_empty() || !is_ours(workload, settings) {
-        return Reading::default();
+    if own.is_empty() {
+        return Reading::without(LeftOut::Unlabelled);
+    }
+    if let Some((label, value)) = unmet(workload, settings) {
+        return Reading::without(LeftOut::Constraint(label.clone(), value.clone()));
     }
     let mut voice = Voice::new(workload, settings);
     let mut groups = Groups::sort(&own, &mut voice);
     let mut wish = Wish::read(&groups.default, settings, &mut voice);
-    if !wish.enable || workload.oneoff && !wish.oneoff {
-        return Reading::default();
+    if !wish.enable {
+        return Reading::without(LeftOut::Disabled);
+    }
+    if workload.oneoff && !wish.oneoff {
+        return Reading::without(LeftOut::OneOff);
     }
 
     let service = workload.service.as_ref().unwrap_or(&workload.name);
@@ -143,7 +166,14 @@ pub fn read(workload: &Workload, settings: &LabelSettings) -> Reading {
         }
     }
     let (problems, files) = voice.finish();
-    Reading { memberships, problems, files }
+    let left_out = memberships.is_empty().then_some(LeftOut::NoPool);
+    Reading { memberships, problems, files, left_out }
+}
+
+impl Reading {
+    fn without(reason: LeftOut) -> Self {
+        Self { left_out: Some(reason), ..Self::default() }
+    }
 }
 
 /// `enable` and `oneoff` speak of the container: beside a group they alone do
@@ -186,12 +216,62 @@ fn own_labels<'a>(workload: &'a Workload, prefix: &str) -> Vec<Own<'a>> {
     workload.labels.iter().filter_map(own).collect()
 }
 
-/// Constraints divide the containers of one engine between balancers; servers
-/// that are written down are always ours.
-fn is_ours(workload: &Workload, settings: &LabelSettings) -> bool {
-    let carries = |(label, value): &(String, String)| workload.labels.get(label) == Some(value);
+/// The first constraint that a container does not meet: they divide the
+/// containers of one engine between balancers. Servers that are written down are
+/// always ours.
+fn unmet<'a>(workload: &Workload, settings: &'a LabelSettings) -> Option<&'a (String, String)> {
+    let lacks = |(label, value): &&(String, String)| workload.labels.get(label) != Some(value);
     match workload.place {
-        Place::Container { .. } => settings.constraints.iter().all(carries),
-        Place::Fixed(_) => true,
+        Place::Container { .. } => settings.constraints.iter().find(lacks),
+        Place::Fixed(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::world::{Health, NetworkMode, RunState, WorkloadId};
+
+    #[test]
+    fn who_joins_no_pool_is_told_why() {
+        let constraints = vec![("stage".to_owned(), "prod".to_owned())];
+        let settings = LabelSettings { constraints, ..LabelSettings::default() };
+        let unmet = LeftOut::Constraint("stage".to_owned(), "prod".to_owned());
+        for (labels, oneoff, left_out) in [
+            (&[("stage", "prod"), ("lb.pool", "a")][..], false, None),
+            (&[("stage", "prod")], false, Some(LeftOut::Unlabelled)),
+            (&[("stage", "test"), ("lb.pool", "a")], false, Some(unmet.clone())),
+            (&[("lb.pool", "a")], false, Some(unmet)),
+            (
+                &[("stage", "prod"), ("lb.pool", "a"), ("lb.enable", "false")],
+                false,
+                Some(LeftOut::Disabled),
+            ),
+            (&[("stage", "prod"), ("lb.pool", "a")], true, Some(LeftOut::OneOff)),
+            (&[("stage", "prod"), ("lb.pol", "a")], false, Some(LeftOut::NoPool)),
+        ] {
+            let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            let reading = read(&workload(labels.collect(), oneoff), &settings);
+            assert_eq!(reading.left_out, left_out);
+            assert_eq!(reading.memberships.is_empty(), left_out.is_some());
+        }
+    }
+
+    fn workload(labels: std::collections::BTreeMap<String, String>, oneoff: bool) -> Workload {
+        Workload {
+            id: WorkloadId { id: "x".into(), life: 0 },
+            name: "x".into(),
+            project: None,
+            service: None,
+            host_name: None,
+            labels,
+            run: RunState::Running,
+            health: Health::None,
+            created: 0,
+            place: Place::Container { mode: NetworkMode::Own, networks: Vec::new(), exposed: None },
+            stop_timeout: None,
+            exit_code: None,
+            oneoff,
+        }
     }
 }

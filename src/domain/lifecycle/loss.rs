@@ -139,6 +139,7 @@ mod tests {
                 exposed: None,
             },
             stop_timeout: None,
+            exit_code: None,
             oneoff: false,
             host_name: None,
         }

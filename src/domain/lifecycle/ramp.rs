@@ -31,6 +31,10 @@ impl Share {
         self >= most || drawn < u64::from(self.0)
     }
 
+    pub fn percent(self) -> u32 {
+        (self.0 * 100 + Self::FULL.0 / 2) / Self::FULL.0
+    }
+
     /// What so many requests in flight would be with a full share.
     pub fn scale(self, in_flight: u32) -> u32 {
         let scaled = u64::from(in_flight) * u64::from(Self::FULL.0) / u64::from(self.0.max(1));
@@ -48,7 +52,7 @@ mod tests {
         let ramp = Duration::from_secs(100);
         for (seconds, percent) in [(0, 10), (5, 10), (25, 25), (50, 50), (99, 99), (100, 100)] {
             let share = Share::after(Duration::from_secs(seconds), ramp);
-            assert_eq!((share.0 * 100 + Share::FULL.0 / 2) / Share::FULL.0, percent, "{seconds} s");
+            assert_eq!(share.percent(), percent, "{seconds} s");
         }
         assert_eq!(Share::after(Duration::ZERO, Duration::ZERO), Share::FULL);
     }

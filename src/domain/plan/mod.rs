@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use conflict::conflicts;
 pub use shadow::shadowed;
 
-use crate::domain::labels::{self, LabelSettings, Membership};
+use crate::domain::labels::{self, LabelSettings, LeftOut, Membership};
 use crate::domain::lifecycle::HealthCheck;
 use crate::domain::names::PoolName;
 use crate::domain::plan::address::Surroundings;
@@ -36,6 +36,8 @@ pub struct Plan {
     pub problems: Vec<Problem>,
     /// The files that labels name, whether they have been read or not.
     pub files: BTreeSet<Arc<str>>,
+    /// The workloads that are in no pool, by their ids, and why.
+    pub left_out: BTreeMap<Arc<str>, LeftOut>,
     /// Every source has been seen. Until then a host that has no route may only
     /// not have one yet. The planner cannot know; the control loop says it.
     pub complete: bool,
@@ -96,7 +98,7 @@ impl Memory<'_> {
 /// Never fails: what cannot be used becomes a [`Problem`].
 pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan {
     let mut problems = Vec::new();
-    let mut files = BTreeSet::new();
+    let (mut files, mut left_out) = (BTreeSet::new(), BTreeMap::new());
     let mut pools: BTreeMap<PoolName, Vec<Candidate<'_>>> = BTreeMap::new();
     let addresses = LazyCell::new(|| memory.addresses());
     for observation in world.values() {
@@ -106,6 +108,7 @@ pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan
             let reading = labels::read(workload, settings);
             problems.extend(reading.problems);
             files.extend(reading.files);
+            left_out.extend(reading.left_out.map(|it| (Arc::clone(&workload.id.id), it)));
             for membership in reading.memberships {
                 let known = || addresses.get(&workload.id).copied();
                 let address = surroundings.find(workload, &membership, &known, &mut problems);
@@ -115,7 +118,7 @@ pub fn plan(world: &World, memory: Memory<'_>, settings: &LabelSettings) -> Plan
             }
         }
     }
-    let mut plan = Plan { files, ..Plan::default() };
+    let mut plan = Plan { files, left_out, ..Plan::default() };
     for (name, candidates) in pools {
         if let Some(pool) = merge(&name, candidates, memory, &mut problems) {
             plan.pools.insert(name, pool);

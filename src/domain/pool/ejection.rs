@@ -100,17 +100,20 @@ impl Ejection {
     /// Claims the trial that is due at `now`, if one is and nobody has it.
     fn claim(&self, now: Instant, repeatable: bool, lapse: Duration) -> Option<Claim> {
         let before = self.due.load(Ordering::Relaxed);
-        let due = before & !TAKEN;
-        let grace = if repeatable { 0 } else { TRIAL_BY_ANY_MS };
-        if due == 0 || due + grace > self.millis(now) + 1 {
-            return None;
-        }
+        let due = self.passed(before, now, repeatable)?;
         // It must lapse after the claim in whose place it is.
         let lapses = (self.millis(now + lapse) + 1).max(due + 1);
         let claim = Claim { before: due, taken: lapses | TAKEN };
         let taken =
             self.due.compare_exchange(before, claim.taken, Ordering::Relaxed, Ordering::Relaxed);
         taken.is_ok().then_some(claim)
+    }
+
+    /// When the trial was due that `due` tells of, if it was by `now`.
+    fn passed(&self, due: u64, now: Instant, repeatable: bool) -> Option<u64> {
+        let due = due & !TAKEN;
+        let grace = if repeatable { 0 } else { TRIAL_BY_ANY_MS };
+        (due != 0 && due + grace <= self.millis(now) + 1).then_some(due)
     }
 
     /// Ends a claim that has decided nothing.
@@ -141,6 +144,12 @@ impl Trial {
     ) -> Option<Self> {
         let claim = vitals.ejection.claim(now, repeatable, lapse)?;
         Some(Self { vitals: Arc::clone(vitals), claim })
+    }
+
+    /// Whether [`Trial::begin`] would give one.
+    pub(super) fn is_due(vitals: &Vitals, now: Instant, repeatable: bool) -> bool {
+        let ejection = &vitals.ejection;
+        ejection.passed(ejection.due.load(Ordering::Relaxed), now, repeatable).is_some()
     }
 
     #[cfg(test)]

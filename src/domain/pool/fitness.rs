@@ -12,13 +12,25 @@ impl Pool {
     /// with them, and who names some may try one of these. `repeatable`: the
     /// request is a short one that could be sent elsewhere if it fails.
     pub fn pick_trial(&self, draw: Draw<'_>, repeatable: bool) -> Option<(&Endpoint, Trial)> {
-        let Draw { now, wanted, .. } = draw;
         let lapse = self.settings.timeouts.response;
+        let claim = |it: &Endpoint| Trial::begin(&it.vitals, draw.now, repeatable, lapse);
+        self.first_trial(draw.wanted, claim)
+    }
+
+    /// The endpoint that [`Pool::pick_trial`] would choose; it is still to be had.
+    pub(super) fn peek_trial(&self, draw: Draw<'_>, repeatable: bool) -> Option<&Endpoint> {
+        let is_due = |it: &Endpoint| Trial::is_due(&it.vitals, draw.now, repeatable).then_some(());
+        self.first_trial(draw.wanted, is_due).map(|(endpoint, ())| endpoint)
+    }
+
+    fn first_trial<T>(
+        &self,
+        wanted: Wanted<'_>,
+        claim: impl Fn(&Endpoint) -> Option<T>,
+    ) -> Option<(&Endpoint, T)> {
         let trial = |slots: &[u16]| {
             let slots = slots.iter().filter_map(|&slot| self.at(slot));
-            slots.filter(|it| self.may_try(it)).find_map(|it| {
-                Trial::begin(&it.vitals, now, repeatable, lapse).map(|trial| (it, trial))
-            })
+            slots.filter(|it| self.may_try(it)).find_map(|it| claim(it).map(|trial| (it, trial)))
         };
         let serves = |&slot: &u16| self.at(slot).is_some_and(|it| it.vitals.state().serves());
         for named in wanted.pins.into_iter().flatten() {
@@ -84,8 +96,14 @@ impl Pool {
     /// at once.
     pub fn has_other(&self, tried: &Tried) -> bool {
         let takes = |it: &Endpoint| it.weight > 0 && it.vitals.state().serves() && it.has_room();
-        let others_first = self.tiers.limited && self.state.queue.waiting() > 0;
-        !others_first && self.endpoints.iter().any(|it| takes(it) && !tried.contains(it))
+        !self.has_line() && self.endpoints.iter().any(|it| takes(it) && !tried.contains(it))
+    }
+}
+
+impl Pool {
+    /// Whether others wait for a place, so that they are served first.
+    pub fn has_line(&self) -> bool {
+        self.tiers.limited && self.state.queue.waiting() > 0
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod ejection;
+mod explain;
 mod fitness;
 mod histogram;
 mod in_flight;
@@ -24,10 +25,11 @@ use std::time::Duration;
 
 pub use affinity::{Affinity, Sticky, Wanted};
 pub use ejection::{Ejected, Trial};
+pub use explain::{Candidate, Foreseen, Standing, Wait};
 pub use histogram::{BUCKETS, Histogram};
 pub use in_flight::InFlight;
 pub use latency::{Latency, PENALTY};
-pub use pick::{Draw, Mark, Tried};
+pub use pick::{Draw, Mark, Stage, Tried};
 pub use pin::Names;
 pub use queue::{Queue, Spot};
 pub use routes::Routes;
@@ -211,6 +213,11 @@ impl Default for Timeouts {
 impl Turn {
     fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What [`Turn::next`] would give.
+    fn peek(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

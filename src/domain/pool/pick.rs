@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::domain::balance::{self, Cost, Load, Policy};
 use crate::domain::lifecycle::{Probe, Share, State};
 use crate::domain::pool::pin::Named;
-use crate::domain::pool::{Endpoint, Pool, Sticky, Tier, Turn, Wanted};
+use crate::domain::pool::{Endpoint, Pool, Sticky, Tier, Tiers, Turn, Wanted};
 
 /// What the choice of an endpoint may depend on.
 #[derive(Clone, Copy, Debug)]
@@ -30,35 +30,117 @@ pub struct Tried(Vec<Mark>);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Mark(u64, u32, u32);
 
+/// Why an endpoint is chosen: the first of these that has one gives it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// Ejected, and its time-out over: this request decides whether it is back.
+    Trial,
+    /// The request names it.
+    Pinned,
+    /// The request belongs to it.
+    Session,
+    Primary,
+    Backup,
+    /// Unhealthy, suspect or ejected: better than no answer at all.
+    Last,
+    /// It has its stop signal, and may still answer.
+    Leaving,
+    /// Its HEALTHCHECK has not spoken yet; for those who have waited.
+    Starting,
+}
+
+/// Whether a choice is made for good, or only foreseen.
+pub(super) trait Manner: Copy {
+    fn turn(self, turn: &Turn) -> u64;
+
+    /// Endpoints of this stage are looked at now.
+    fn enters(self, stage: Stage);
+}
+
+/// For good: it takes its turn.
+#[derive(Clone, Copy)]
+struct Live;
+
+impl Manner for Live {
+    fn turn(self, turn: &Turn) -> u64 {
+        turn.next()
+    }
+
+    fn enters(self, _: Stage) {}
+}
+
 /// A choice among the endpoints of one rank.
-struct Choice<'a> {
+struct Choice<'a, M> {
     pool: &'a Pool,
     tier: &'a Tier,
     turn: &'a Turn,
     draw: Draw<'a>,
     tried: &'a Tried,
+    manner: M,
 }
 
 impl Pool {
+    /// Chooses an endpoint for an attempt. One that leaves is there for those
+    /// who `may_meet_leaving`, and one that starts for those who have
+    /// `waited_long`, unless a place at a better one is worth waiting for.
+    pub fn choose(
+        &self,
+        draw: Draw<'_>,
+        tried: &Tried,
+        may_meet_leaving: impl FnOnce() -> bool,
+        waited_long: impl FnOnce() -> bool,
+    ) -> Option<&Endpoint> {
+        self.choose_by(draw, tried, may_meet_leaving, waited_long, Live)
+    }
+
+    pub(super) fn choose_by(
+        &self,
+        draw: Draw<'_>,
+        tried: &Tried,
+        may_meet_leaving: impl FnOnce() -> bool,
+        waited_long: impl FnOnce() -> bool,
+        manner: impl Manner,
+    ) -> Option<&Endpoint> {
+        self.pick_by(draw, tried, manner).or_else(|| {
+            if self.is_full_at_last(draw.wanted, tried) {
+                return None;
+            }
+            let leaving =
+                may_meet_leaving().then(|| self.pick_leaving(draw, tried, manner)).flatten();
+            leaving.or_else(|| {
+                waited_long().then(|| self.pick_starting(draw, tried, manner)).flatten()
+            })
+        })
+    }
+
     /// Chooses an endpoint that is ready and has not been tried: the one that
     /// the request wants, else one of the first tier that has any. The
     /// endpoint's live state counts, which may be newer than this table.
     pub fn pick(&self, draw: Draw<'_>, tried: &Tried) -> Option<&Endpoint> {
-        let serves_at_last = |it: &Endpoint| it.vitals.state().serves_at_last();
-        self.pick_wanted(draw, tried)
-            .or_else(|| self.pick_from(&self.tiers.primary, draw, tried, serves))
-            .or_else(|| self.pick_from(&self.tiers.backup, draw, tried, serves))
+        self.pick_by(draw, tried, Live)
+    }
+
+    fn pick_by(&self, draw: Draw<'_>, tried: &Tried, manner: impl Manner) -> Option<&Endpoint> {
+        let Tiers { primary, backup, last, .. } = &self.tiers;
+        let from = |tier, stage, serves| self.pick_from(tier, stage, draw, tried, serves, manner);
+        self.pick_wanted(draw, tried, manner)
+            .or_else(|| from(primary, Stage::Primary, serves))
+            .or_else(|| from(backup, Stage::Backup, serves))
             .or_else(|| {
                 // What is full is waited for, and not passed over for what fails.
                 let may_wait = self.is_full(draw.wanted, tried);
-                let last = &self.tiers.last;
-                (!may_wait).then(|| self.pick_from(last, draw, tried, serves_at_last)).flatten()
+                (!may_wait).then(|| from(last, Stage::Last, serves_at_last)).flatten()
             })
     }
 
     /// Chooses an endpoint that was ready until its stop signal came, and may
     /// still accept: better than no answer at all.
-    pub fn pick_leaving(&self, draw: Draw<'_>, tried: &Tried) -> Option<&Endpoint> {
+    fn pick_leaving(
+        &self,
+        draw: Draw<'_>,
+        tried: &Tried,
+        manner: impl Manner,
+    ) -> Option<&Endpoint> {
         let accepts = |it: &Endpoint| {
             let vitals = &it.vitals;
             vitals.state() == State::Draining
@@ -66,13 +148,18 @@ impl Pool {
                 && vitals.times_ready() > 0
                 && !vitals.is_cut()
         };
-        self.pick_from(&self.tiers.leaving, draw, tried, accepts)
+        self.pick_from(&self.tiers.leaving, Stage::Leaving, draw, tried, accepts, manner)
     }
 
     /// Chooses an endpoint whose HEALTHCHECK has not spoken yet but that
     /// accepts connections, for a request that has waited long enough. A health
     /// check of ours speaks soon after it starts: it is waited for.
-    pub fn pick_starting(&self, draw: Draw<'_>, tried: &Tried) -> Option<&Endpoint> {
+    fn pick_starting(
+        &self,
+        draw: Draw<'_>,
+        tried: &Tried,
+        manner: impl Manner,
+    ) -> Option<&Endpoint> {
         if self.settings.ready_strict {
             return None;
         }
@@ -81,7 +168,7 @@ impl Pool {
                 && it.vitals.state() == State::Starting
                 && it.vitals.probe() == Probe::Passed
         };
-        self.pick_from(&self.tiers.starting, draw, tried, accepts)
+        self.pick_from(&self.tiers.starting, Stage::Starting, draw, tried, accepts, manner)
     }
 
     /// Whether any endpoint is ready.
@@ -92,15 +179,17 @@ impl Pool {
     /// The endpoint that the request names or belongs to, whatever its weight;
     /// none if it takes no requests now. A backup must be named while any other
     /// serves: who came to know it meanwhile goes back.
-    pub fn pick_wanted(&self, draw: Draw<'_>, tried: &Tried) -> Option<&Endpoint> {
+    fn pick_wanted(&self, draw: Draw<'_>, tried: &Tried, manner: impl Manner) -> Option<&Endpoint> {
         let wanted = draw.wanted;
         let named = |Named { tier, turn }: &Named| {
-            let choice = Choice { pool: self, tier, turn, draw, tried };
+            manner.enters(Stage::Pinned);
+            let choice = Choice { pool: self, tier, turn, draw, tried, manner };
             choice.slot(serves)
         };
         let pinned = wanted.pins.into_iter().flatten().find_map(named);
         let slot = pinned.or_else(|| {
             let slot = wanted.session?;
+            manner.enters(Stage::Session);
             let usable = |it: &Endpoint| serves(it) && it.has_room() && !tried.contains(it);
             let others = || self.tiers.primary.members.iter().filter_map(|&slot| self.at(slot));
             let is_due = |it: &Endpoint| !it.backup || !others().any(usable);
@@ -112,11 +201,15 @@ impl Pool {
     fn pick_from(
         &self,
         tier: &Tier,
+        stage: Stage,
         draw: Draw<'_>,
         tried: &Tried,
         serves: fn(&Endpoint) -> bool,
+        manner: impl Manner,
     ) -> Option<&Endpoint> {
-        let choice = Choice { pool: self, tier, turn: &self.state.turn, draw, tried };
+        manner.enters(stage);
+        let turn = &self.state.turn;
+        let choice = Choice { pool: self, tier, turn, draw, tried, manner };
         choice.slot(serves).and_then(|slot| self.at(slot))
     }
 
@@ -125,11 +218,15 @@ impl Pool {
     }
 }
 
-fn serves(endpoint: &Endpoint) -> bool {
+pub(super) fn serves(endpoint: &Endpoint) -> bool {
     endpoint.vitals.state().serves()
 }
 
-impl Choice<'_> {
+pub(super) fn serves_at_last(endpoint: &Endpoint) -> bool {
+    endpoint.vitals.state().serves_at_last()
+}
+
+impl<M: Manner> Choice<'_, M> {
     fn slot(&self, serves: fn(&Endpoint) -> bool) -> Option<u16> {
         if self.tier.is_empty() {
             return None;
@@ -173,7 +270,7 @@ impl Choice<'_> {
             _ if draw.wanted.is_away => self.by_client(usable),
             Policy::RoundRobin => self.in_turn(usable, takes),
             Policy::LeastRequest => {
-                balance::least_request(&tier.ring, load, self.turn.next(), willing)
+                balance::least_request(&tier.ring, load, self.next_turn(), willing)
             }
             Policy::P2c => balance::p2c(&tier.ring, load, draw.random, willing),
             Policy::PeakEwma => {
@@ -204,10 +301,14 @@ impl Choice<'_> {
     fn in_turn(&self, usable: impl Fn(u16) -> bool, takes: impl Fn(u16) -> bool) -> Option<u16> {
         // Who stands back loses its turn; were it passed on, one neighbour
         // would have all of them.
-        let turn = || balance::round_robin(&self.tier.ring, self.turn.next(), &usable);
+        let turn = || balance::round_robin(&self.tier.ring, self.next_turn(), &usable);
         let taken = (0..TURNS_MAX).map_while(|_| turn()).find(|&slot| takes(slot));
         let willing = |slot: u16| usable(slot) && takes(slot);
-        taken.or_else(|| balance::round_robin(&self.tier.ring, self.turn.next(), willing))
+        taken.or_else(|| balance::round_robin(&self.tier.ring, self.next_turn(), willing))
+    }
+
+    fn next_turn(&self) -> u64 {
+        self.manner.turn(self.turn)
     }
 
     fn by_client(&self, usable: impl Fn(u16) -> bool) -> Option<u16> {

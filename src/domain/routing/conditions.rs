@@ -4,30 +4,43 @@ use std::cmp::Reverse;
 
 use ipnet::IpNet;
 
-use crate::domain::routing::Asked;
+use crate::domain::routing::{Asked, Miss};
 use crate::domain::rule::{Conditions, Wanted};
 
+/// What sorts the narrower of two rules first.
+pub(super) type Breadth = (Reverse<usize>, usize, usize, usize, (u128, u64));
+
 impl Conditions {
-    /// Whether all of them hold.
-    pub(super) fn hold(&self, asked: &Asked<'_>) -> bool {
-        (self.methods.is_empty() || self.methods.contains(asked.method))
-            && (self.entry_points.is_empty()
-                || self.entry_points.iter().any(|it| **it == *asked.entry_point))
-            && (self.clients.is_empty() || self.clients.iter().any(|it| it.contains(&asked.client)))
-            && self.headers.iter().all(|(name, wanted)| {
-                let mut lines = asked.headers.get_all(name).iter();
-                lines.any(|line| wanted.takes(line.as_bytes().iter().copied()))
+    /// The first of them that does not hold.
+    pub(super) fn miss(&self, asked: &Asked<'_>) -> Option<Miss<'_>> {
+        if !self.methods.is_empty() && !self.methods.contains(asked.method) {
+            return Some(Miss::Method(&self.methods));
+        }
+        let entry_points = &self.entry_points;
+        if !entry_points.is_empty() && !entry_points.iter().any(|it| **it == *asked.entry_point) {
+            return Some(Miss::EntryPoint(entry_points));
+        }
+        if !self.clients.is_empty() && !self.clients.iter().any(|it| it.contains(&asked.client)) {
+            return Some(Miss::Client(&self.clients));
+        }
+        let header = self.headers.iter().find(|(name, wanted)| {
+            let mut lines = asked.headers.get_all(name).iter();
+            !lines.any(|line| wanted.takes(line.as_bytes().iter().copied()))
+        });
+        if let Some((name, wanted)) = header {
+            return Some(Miss::Header(name, wanted));
+        }
+        let query = self.queries.iter().find(|(name, wanted)| {
+            !parameters(asked.query).any(|(given, value)| {
+                name.bytes().eq(decoded(given)) && wanted.takes(decoded(value))
             })
-            && self.queries.iter().all(|(name, wanted)| {
-                parameters(asked.query).any(|(given, value)| {
-                    name.bytes().eq(decoded(given)) && wanted.takes(decoded(value))
-                })
-            })
+        });
+        query.map(|(name, wanted)| Miss::Query(name, wanted))
     }
 
     /// The least sorts first: more conditions, then narrower ones. What takes
     /// only requests that others take too, and not all of them, sorts before.
-    pub(super) fn breadth(&self) -> impl Ord + use<> {
+    pub(super) fn breadth(&self) -> Breadth {
         let wanted = self.headers.iter().map(|(_, it)| it);
         let wanted = wanted.chain(self.queries.iter().map(|(_, it)| it));
         let any = wanted.filter(|it| matches!(it, Wanted::Any)).count();
@@ -206,6 +219,12 @@ mod tests {
             (networks(&["::/1"]), networks(&["::/0"])),
         ] {
             assert!(narrow.breadth() < broad.breadth(), "{narrow} and {broad}");
+        }
+    }
+
+    impl Conditions {
+        fn hold(&self, asked: &Asked<'_>) -> bool {
+            self.miss(asked).is_none()
         }
     }
 

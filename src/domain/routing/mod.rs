@@ -2,6 +2,7 @@
 
 mod conditions;
 mod departed;
+mod explain;
 mod heed;
 mod host;
 mod path;
@@ -15,6 +16,9 @@ use std::sync::{Arc, LazyLock};
 pub use departed::Departure;
 use http::{HeaderMap, Method};
 
+pub use explain::{Considered, Fate, For, Lead, Miss};
+pub use path::PathMatch;
+
 use crate::domain::balance;
 use crate::domain::lifecycle::{self, HealthCheck, Probe, Signs, State};
 use crate::domain::names::{Host, HostPattern, PoolName};
@@ -25,7 +29,6 @@ use crate::domain::pool::{
 };
 use crate::domain::routing::departed::Departed;
 use crate::domain::routing::host::{Entry, Hosts};
-use crate::domain::routing::path::PathMatch;
 use crate::domain::routing::tallies::Tallies;
 use crate::domain::routing::tls::Policies;
 use crate::domain::rule::{Access, Rule};
@@ -74,6 +77,15 @@ pub struct Route<'a> {
     pub tally: Option<&'a Arc<Tally>>,
     /// A guard of the pool's rule cannot be read: answer 503.
     pub closed: bool,
+}
+
+/// Why a request goes nowhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unrouted {
+    /// No rule takes it.
+    Unclaimed,
+    /// A strict and a lenient reader of its path would not agree on the pool.
+    Ambiguous,
 }
 
 /// A pool beside what it was made of, so that one is rebuilt only when the
@@ -137,6 +149,24 @@ impl RoutingTable {
         let private = is_private(asked.client);
         let entry = self.hosts.find(&asked, private)?;
         Some(Route { pool: &entry.pool, tally: entry.tally.as_ref(), closed: entry.closed })
+    }
+
+    /// The route of a request whose path a lenient server would read as `lenient`.
+    /// Where the two readings do not lead to one pool, it has none.
+    pub fn route_of_both(
+        &self,
+        asked: Asked<'_>,
+        lenient: Option<&str>,
+    ) -> Result<Route<'_>, Unrouted> {
+        let route = self.route(asked);
+        if let Some(path) = lenient {
+            let other = self.route(Asked { path, ..asked });
+            let name = |route: Option<Route<'_>>| route.map(|route| route.pool.name.clone());
+            if name(route) != name(other) {
+                return Err(Unrouted::Ambiguous);
+            }
+        }
+        route.ok_or(Unrouted::Unclaimed)
     }
 
     /// How clients of `host`, in its lookup form, show who they are in a
@@ -395,6 +425,7 @@ fn route_names(rule: &Rule) -> BTreeSet<String> {
 
 /// A way to a pool as metrics show it: `shop.example/api/*`.
 fn route_name(host: Option<&HostPattern>, path: &PathMatch) -> String {
+    let path = path.pattern();
     host.map_or_else(|| format!("*{path}"), |host| format!("{host}{path}"))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// One path condition of a rule, in normal form.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum PathMatch {
+pub enum PathMatch {
     /// This path alone.
     Exact(Arc<str>),
     /// This path and all below it, by whole segments: `/api` takes `/api` and
@@ -41,13 +41,24 @@ impl PathMatch {
     }
 }
 
-/// `/only/this`, `/api/*`, `/*`.
+impl PathMatch {
+    /// `/only/this`, `/api/*`, `/*`.
+    pub(super) fn pattern(&self) -> String {
+        match self {
+            Self::Exact(path) => path.to_string(),
+            Self::Prefix(prefix) => format!("{prefix}/*"),
+            Self::Any => "/*".to_owned(),
+        }
+    }
+}
+
+/// As part of a rule: "path `/api`".
 impl fmt::Display for PathMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exact(path) => f.write_str(path),
-            Self::Prefix(prefix) => write!(f, "{prefix}/*"),
-            Self::Any => f.write_str("/*"),
+            Self::Exact(path) => write!(f, "exact path `{path}`"),
+            Self::Prefix(path) => write!(f, "path `{path}`"),
+            Self::Any => f.write_str("any path"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Finding the pool for a request, by both readings of its path.
 
-use crate::domain::routing::{Route, RoutingTable};
+use crate::domain::routing::{Route, RoutingTable, Unrouted};
 use crate::proxy::error::ProxyError;
 use crate::proxy::request::prepare::Prepared;
 
@@ -10,13 +10,11 @@ pub(super) fn route<'a>(
     table: &'a RoutingTable,
     prepared: &Prepared,
 ) -> Result<Route<'a>, ProxyError> {
-    let route = table.route(prepared.asked(prepared.path()));
-    if let Some(lenient) = &prepared.lenient_path {
-        let other = table.route(prepared.asked(lenient));
-        let name = |route: Option<Route<'_>>| route.map(|route| route.pool.name.clone());
-        if name(route) != name(other) {
-            return Err(ProxyError::AmbiguousPath);
-        }
-    }
-    route.ok_or(ProxyError::NoRoute)
+    let asked = prepared.asked(prepared.path());
+    table.route_of_both(asked, prepared.lenient_path.as_deref()).map_err(
+        |unrouted| match unrouted {
+            Unrouted::Unclaimed => ProxyError::NoRoute,
+            Unrouted::Ambiguous => ProxyError::AmbiguousPath,
+        },
+    )
 }

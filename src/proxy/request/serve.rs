@@ -315,15 +315,8 @@ impl Serving<'_> {
             return Picked::One(endpoint, in_flight.on_trial(trial));
         }
         for _ in 0..RACES_MAX {
-            let endpoint = pool.pick(draw, tried).or_else(|| {
-                if pool.is_full_at_last(draw.wanted, tried) {
-                    return None;
-                }
-                let leaving =
-                    || (repeatable() || hold.is_long()).then(|| pool.pick_leaving(draw, tried));
-                let starting = || hold.is_long().then(|| pool.pick_starting(draw, tried));
-                leaving().flatten().or_else(|| starting().flatten())
-            });
+            let may_meet_leaving = || repeatable() || hold.is_long();
+            let endpoint = pool.choose(draw, tried, may_meet_leaving, || hold.is_long());
             match endpoint.map(|endpoint| (endpoint, endpoint.begin(&pool.state))) {
                 Some((endpoint, Some(in_flight))) => return Picked::One(endpoint, in_flight),
                 // Another worker took its last place.

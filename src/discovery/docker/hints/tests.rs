@@ -216,6 +216,7 @@ fn corrected(hints: &Hints, run: RunState, health: Health, now: Instant) -> Work
             exposed: None,
         },
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
         host_name: None,
     };

@@ -13,7 +13,8 @@ use super::wire::{Event, Happening, List, Listed, Misread};
 use super::workload;
 use crate::domain::problem::{Problem, Subject};
 use crate::domain::world::{
-    Health, Hint, Loss, NetworkMode, Observation, Place, RunState, Vantage, Workload,
+    BYSTANDERS_MAX, Bystander, Health, Hint, Loss, NetworkMode, Observation, Place, RunState,
+    Vantage, Workload,
 };
 
 /// What one daemon runs, as far as it concerns us.
@@ -25,6 +26,8 @@ pub(super) struct View {
     vantage: Vantage,
     /// As the last list showed them: ours, and those whose network ours use.
     listed: BTreeMap<Arc<str>, Workload>,
+    /// The others, as far as there is room for them.
+    bystanders: BTreeMap<Arc<str>, Bystander>,
     ledger: Ledger,
     hints: Hints,
     /// Of the last list.
@@ -47,6 +50,7 @@ impl View {
             candidates,
             vantage: Vantage::default(),
             listed: BTreeMap::new(),
+            bystanders: BTreeMap::new(),
             ledger: Ledger::default(),
             hints: Hints::default(),
             problems: Vec::new(),
@@ -78,6 +82,9 @@ impl View {
                 }
             }
         }
+        let others = list.entries.iter().filter(|it| !next.contains_key(it.id.as_str()));
+        let others = others.take(BYSTANDERS_MAX).map(workload::bystander);
+        self.bystanders = others.map(|it| (Arc::clone(&it.id), it)).collect();
         self.listed = next;
     }
 
@@ -110,7 +117,12 @@ impl View {
         // yet is not known by one; its start asks for a list.
         let is_ours = self.listed.contains_key(&event.container)
             || event.attributes.keys().any(|key| workload::begins_with(key, &self.prefix));
-        let wish = if is_ours { self.take_in(event, now) } else { Wish::Nothing };
+        let wish = if is_ours {
+            self.take_in(event, now)
+        } else {
+            self.pass_by(event);
+            Wish::Nothing
+        };
         // Our own process runs some milliseconds before its container is listed
         // with its networks.
         let moved = match event.happening {
@@ -126,6 +138,35 @@ impl View {
             | Happening::Destroyed => false,
         };
         if moved && self.candidates.hold(&event.container) { Wish::ListAgain } else { wish }
+    }
+
+    /// Notes what happens to a container that is not ours, which is worth no list.
+    fn pass_by(&mut self, event: &Event) {
+        let id = &event.container;
+        let run = match &event.happening {
+            Happening::Created => RunState::Created,
+            Happening::Started | Happening::Unpaused => RunState::Running,
+            Happening::Paused => RunState::Paused,
+            Happening::Died | Happening::Stopped => RunState::Stopped,
+            Happening::Destroyed => {
+                self.bystanders.remove(id);
+                return;
+            }
+            Happening::Connected(_)
+            | Happening::Disconnected(_)
+            | Happening::HealthChanged(_)
+            | Happening::Renamed
+            | Happening::Signalled(_) => return,
+        };
+        if !self.bystanders.contains_key(id)
+            && self.bystanders.len() < BYSTANDERS_MAX
+            && let Some(bystander) = workload::bystander_of(event)
+        {
+            self.bystanders.insert(Arc::clone(id), bystander);
+        }
+        if let Some(bystander) = self.bystanders.get_mut(id) {
+            bystander.run = run;
+        }
     }
 
     fn take_in(&mut self, event: &Event, now: Instant) -> Wish {
@@ -250,6 +291,7 @@ impl View {
             workloads: self.listed.values().map(|listed| self.corrected(listed, now)).collect(),
             vantage: self.vantage.clone(),
             problems: self.problems.clone(),
+            bystanders: self.bystanders.values().cloned().collect(),
         }
     }
 
@@ -277,6 +319,7 @@ impl View {
         if let Some(created) = details.and_then(|details| details.created) {
             workload.created = created;
         }
+        workload.exit_code = workload.exit_code.filter(|_| is_dead(workload.run));
         workload.host_name = details.and_then(|details| details.host_name.clone());
         let stop_timeout =
             details.map_or_else(|| Details::default().stop_timeout, |it| it.stop_timeout);

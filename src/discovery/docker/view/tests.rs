@@ -333,6 +333,59 @@ fn what_happens_to_other_people_s_containers_asks_for_nothing() {
 }
 
 #[test]
+fn other_people_s_containers_are_known_by_name_image_and_state_and_ask_for_nothing() {
+    let (now, mut view) = running();
+    let other = |id: &str, happening| {
+        let attributes =
+            json!({"name": id, "image": "redis:8", "com.docker.compose.service": "db"});
+        let attributes = serde_json::from_value(attributes).unwrap();
+        Event { container: id.into(), happening, at: 0, attributes }
+    };
+    let known = |view: &View| -> Vec<(String, RunState)> {
+        let seen = view.observation(now).bystanders;
+        seen.iter().map(|it| (format!("{} {}", it.name, it.image), it.run)).collect()
+    };
+    assert_eq!(known(&view), []);
+    for (happening, run) in [
+        (Happening::Created, RunState::Created),
+        (Happening::Started, RunState::Running),
+        (Happening::Died, RunState::Stopped),
+    ] {
+        view.hear(&other("db", happening), now);
+        assert_eq!(known(&view), [("db redis:8".to_owned(), run)]);
+    }
+    assert_eq!(view.observation(now).bystanders[0].service.as_deref(), Some("db"));
+    view.hear(&other("db", Happening::Destroyed), now);
+    assert_eq!(known(&view), []);
+
+    let many = (0..BYSTANDERS_MAX + 1).map(|at| container(&format!("{at}"), "running", &json!({})));
+    view.list(&entries(many.chain([web("running")]).collect::<Vec<_>>()), now, now);
+    assert_eq!(known(&view).len(), BYSTANDERS_MAX);
+    view.hear(&other("db", Happening::Created), now);
+    assert_eq!(known(&view).len(), BYSTANDERS_MAX);
+    assert_eq!(view.observation(now).workloads.len(), 1);
+    view.list(&entries([web("running")]), now, now);
+    assert_eq!(known(&view), [], "what is listed no more is gone");
+}
+
+#[test]
+fn the_exit_code_of_what_has_ended_is_read_from_the_text_for_people() {
+    let (now, mut view) = (Instant::now(), view());
+    for (state, status, code) in [
+        ("exited", "Exited (137) 3 minutes ago", Some(137)),
+        ("restarting", "Restarting (1) 5 seconds ago", Some(1)),
+        ("exited", "Exited", None),
+        ("running", "Up 3 minutes (healthy)", None),
+        ("running", "Exited (1) 3 minutes ago", None),
+    ] {
+        let entry =
+            json!({"Id": "web", "State": state, "Status": status, "Labels": {"lb.pool": "a"}});
+        view.list(&entries([listed(entry)]), now, now);
+        assert_eq!(view.observation(now).workloads[0].exit_code, code, "{status}");
+    }
+}
+
+#[test]
 fn our_own_networks_are_read_with_every_list_and_asked_for_when_they_change() {
     let (now, mut view) = (Instant::now(), view());
     let own = |networks: Value| {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tracing::debug;
 
-use super::wire::{self, Connection, Listed};
+use super::wire::{self, Connection, Event, Listed};
 use crate::domain::world::{
-    Attachment, Health, NetworkMode, Place, RunState, Workload, WorkloadId,
+    Attachment, Bystander, Health, NetworkMode, Place, RunState, Workload, WorkloadId,
 };
 
 /// Whether a container asks for anything of ours: `prefix` ends with a dot.
@@ -43,8 +43,42 @@ pub(super) fn workload(listed: &Listed, all: &[Listed]) -> Workload {
             exposed: exposed(listed),
         },
         stop_timeout: None,
+        exit_code: exit_code(listed),
         oneoff: label(ONEOFF_LABEL).is_some_and(|value| value.eq_ignore_ascii_case("true")),
     }
+}
+
+/// A container without labels of ours.
+pub(super) fn bystander(listed: &Listed) -> Bystander {
+    let label = |key: &&str| listed.labels.get(*key).map(|it| Arc::from(it.as_str()));
+    Bystander {
+        id: listed.id.as_str().into(),
+        name: name(listed),
+        image: listed.image.as_str().into(),
+        project: PROJECT_LABELS.iter().find_map(label),
+        service: SERVICE_LABELS.iter().find_map(label),
+        run: run_state(listed),
+    }
+}
+
+/// The same, as the event tells it that shows it for the first time.
+pub(super) fn bystander_of(event: &Event) -> Option<Bystander> {
+    let told = |key: &&str| event.attributes.get(*key).map(|it| Arc::from(it.as_str()));
+    Some(Bystander {
+        id: Arc::clone(&event.container),
+        name: told(&"name")?,
+        image: told(&"image").unwrap_or_default(),
+        project: PROJECT_LABELS.iter().find_map(told),
+        service: SERVICE_LABELS.iter().find_map(told),
+        run: RunState::Created,
+    })
+}
+
+/// With what its process ended: the list tells it only in the text for people,
+/// as in `Exited (137) 3 minutes ago`.
+fn exit_code(listed: &Listed) -> Option<i32> {
+    let rest = ENDED.iter().find_map(|word| listed.status.strip_prefix(word))?;
+    rest.split_once(')')?.0.parse().ok()
 }
 
 /// The container's own name: a link adds further ones, such as `/other/alias`.
@@ -151,6 +185,8 @@ fn exposed(listed: &Listed) -> Option<Vec<u16>> {
 const PROJECT_LABELS: [&str; 2] = ["com.docker.compose.project", "com.docker.stack.namespace"];
 
 const SERVICE_LABELS: [&str; 2] = ["com.docker.compose.service", "com.docker.swarm.service.name"];
+
+const ENDED: [&str; 2] = ["Exited (", "Restarting ("];
 
 const ONEOFF_LABEL: &str = "com.docker.compose.oneoff";
 

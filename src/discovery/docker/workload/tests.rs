@@ -36,6 +36,7 @@ fn a_compose_replica_is_read_whole() {
             exposed: Some(vec![80, 9000]),
         },
         stop_timeout: None,
+        exit_code: None,
         oneoff: false,
         host_name: None,
     };

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod distribution;
+mod explain;
 mod peak_ewma;
 mod slow_start;
 

@@ -352,14 +352,14 @@ fn a_starting_endpoint_that_accepts_serves_those_who_waited_unless_strict() {
     plan.pools.get_mut(&name("shop")).unwrap().members[0].health = Health::Starting;
     let table = RoutingTable::build(&plan, &RoutingTable::default());
     let pool = table.pool(&name("shop")).unwrap();
-    assert!(pool.pick_starting(draw(), &Tried::default()).is_none(), "it does not accept yet");
+    assert!(after_a_wait(pool).is_none(), "it does not accept yet");
     probe(&table, "shop", Probe::Passed);
     assert!(pool.pick(draw(), &Tried::default()).is_none());
-    assert!(pool.pick_starting(draw(), &Tried::default()).is_some());
+    assert!(after_a_wait(pool).is_some());
 
     plan.pools.get_mut(&name("shop")).unwrap().settings.ready_strict = true;
     let strict = RoutingTable::build(&plan, &table);
-    assert!(strict.pool(&name("shop")).unwrap().pick_starting(draw(), &Tried::default()).is_none());
+    assert!(after_a_wait(strict.pool(&name("shop")).unwrap()).is_none());
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn an_endpoint_with_a_health_check_waits_for_it_whatever_healthcheck_says() {
         assert!(pool.pick(draw(), &Tried::default()).is_none(), "{health:?}");
         // A connection that was accepted is no pass.
         probe(&table, "shop", Probe::Passed);
-        assert!(pool.pick_starting(draw(), &Tried::default()).is_none(), "{health:?}");
+        assert!(after_a_wait(pool).is_none(), "{health:?}");
         let table = RoutingTable::build(&plan, &table);
         assert!(table.pool(&name("shop")).unwrap().pick(draw(), &Tried::default()).is_some());
     }
@@ -417,6 +417,10 @@ fn the_waiting_of_a_pool_are_bounded() {
     assert!(state.wait(2).is_none());
     drop(first);
     assert!(state.wait(2).is_some());
+}
+
+fn after_a_wait(pool: &Pool) -> Option<&Endpoint> {
+    pool.choose(draw(), &Tried::default(), || true, || true)
 }
 
 #[expect(clippy::disallowed_methods, reason = "any instant does")]

@@ -110,6 +110,101 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Some two hundred requests of each of a few hundred tables.
+    #[test]
+    fn what_is_explained_is_what_is_routed(
+        rules in proptest::collection::vec((rules(), any::<bool>(), any::<bool>()), 0..6),
+    ) {
+        let named: Vec<_> =
+            NAMES.into_iter().zip(&rules).map(|(name, (rule, ..))| (name, rule.clone())).collect();
+        let mut plan = plan(&named);
+        for (pool, (rule, closed, _)) in NAMES.into_iter().zip(&rules) {
+            if *closed {
+                plan.pools.get_mut(&name(pool)).unwrap().access = Access::Closed(rule.clone());
+            }
+        }
+        let table = RoutingTable::build(&plan, &RoutingTable::default());
+        for (pool, (_, _, ready)) in NAMES.into_iter().zip(&rules) {
+            if *ready {
+                probe(&table, pool, Probe::Passed);
+            }
+        }
+        let table = RoutingTable::build(&plan, &table);
+        for request in requests() {
+            let asked = request.asked();
+            let ways = table.consider(&asked);
+            let taken: Vec<_> = ways.iter().filter(|it| it.fate == Fate::Taken).collect();
+            prop_assert!(taken.len() <= 1);
+            let live = table.route(asked).map(|it| (&it.pool.name, it.closed));
+            prop_assert_eq!(taken.first().map(|it| (&it.pool.name, it.closed)), live);
+            let others = ways.iter().skip_while(|it| it.fate != Fate::Taken).skip(1);
+            for other in others.filter(|it| matches!(it.fate, Fate::Behind(_))) {
+                let rule = table.compiled[&other.pool.name].plan.access.rule();
+                let alone = super::table(&[("only", rule.clone())]);
+                prop_assert_eq!(winner(&alone, asked), Some("only"), "{:?}", other);
+            }
+            for pool in plan.pools.keys() {
+                prop_assert!(ways.iter().any(|it| it.pool.name == *pool), "each is told of");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_rule_is_told_why_it_does_not_take_a_request() {
+    let conditions = Conditions {
+        methods: vec![Method::POST],
+        headers: vec![(HEADER, Wanted::Any)],
+        ..Conditions::default()
+    };
+    let with = |conditions| Rule { conditions: Some(Arc::new(conditions)), ..Rule::default() };
+    let headers = Conditions { methods: Vec::new(), ..conditions.clone() };
+    let table = table(&[
+        ("a", rule(&["a.example"], &["/x"], &[], 0)),
+        ("b", rule(&["a.example"], &[], &[], 0)),
+        ("c", rule(&["a.example"], &["/y"], &[], 7)),
+        ("d", rule(&["*.example"], &[], &[], 9)),
+        ("e", with(conditions)),
+        ("f", with(headers)),
+        ("g", rule(&["other.example"], &[], &[], 0)),
+        ("h", rule(&["a.example"], &[], &[], 0)),
+    ]);
+    let ways = table.consider(&Asked::get("a.example", "/x/1", client(1)));
+    let fates: Vec<_> = ways.iter().map(|it| (&*it.pool.name.name, it.fate)).collect();
+    assert_eq!(
+        fates,
+        [
+            ("c", Fate::Missed(Miss::Path)),
+            ("a", Fate::Taken),
+            ("b", Fate::Behind(Lead::Path)),
+            ("h", Fate::Behind(Lead::Path)),
+            ("d", Fate::Behind(Lead::Host)),
+            ("e", Fate::Missed(Miss::Method(&[Method::POST]))),
+            ("f", Fate::Missed(Miss::Header(&HEADER, &Wanted::Any))),
+            ("g", Fate::Missed(Miss::Host)),
+        ]
+    );
+    let public = table.consider(&Asked::get("a.localhost", "/x", [203, 0, 113, 9].into()));
+    let own = public.iter().find(|it| matches!(it.hosts, For::Local(_))).unwrap();
+    assert_eq!((&*own.pool.name.name, own.fate), ("a", Fate::Missed(Miss::NotPrivate)));
+}
+
+#[test]
+fn two_readings_of_a_path_must_lead_to_one_pool() {
+    let table = table(&[("all", Rule::default()), ("admin", rule(&[], &["/admin"], &[], 0))]);
+    let asked = |path| Asked::get("x", path, client(1));
+    let name = |lenient| {
+        table.route_of_both(asked("/%61dmin"), lenient).map(|it| it.pool.name.to_string())
+    };
+    assert_eq!(name(None), Ok("all".to_owned()));
+    assert_eq!(name(Some("/other")), Ok("all".to_owned()));
+    assert_eq!(name(Some("/admin")), Err(Unrouted::Ambiguous));
+    let nothing = super::table(&[]);
+    let unrouted = nothing.route_of_both(asked("/"), Some("/x")).map(|_| ());
+    assert_eq!(unrouted, Err(Unrouted::Unclaimed));
+}
+
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 /// Rules over the world of [`requests`].

@@ -1,5 +1,7 @@
-//! The only JSON shapes of the API. They are read back by `evenkeel status`,
+//! The only JSON shapes of the API. They are read back by our commands,
 //! which may be of another version: what is missing has its default.
+
+pub mod explain;
 
 use std::collections::BTreeMap;
 
