@@ -59,7 +59,9 @@ fn every_compose_file_of_ours_is_clean() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = compose_files(&root.join("compose"));
     assert!(files.len() >= 8, "{files:?}");
-    for file in files {
+    // Others are read by what runs in those stacks.
+    let is_compose = |file: &&PathBuf| fs::read_to_string(file).unwrap().contains("\nservices:");
+    for file in files.iter().filter(is_compose) {
         let file = file.strip_prefix(root).unwrap().to_str().unwrap();
         let beneath = file.strip_suffix("-https.yml").map(|beneath| format!("{beneath}.yml"));
         let mut arguments = vec!["check", "--strict"];
