@@ -74,7 +74,7 @@ impl From<Mistake> for Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.place {
-            write!(f, "{place}: ")?;
+            write!(f, "{}: ", print::clean(&place.to_string()))?;
         }
         write!(f, "{}: {}", self.severity.word(), self.message)?;
         if self.hint.is_empty() { Ok(()) } else { write!(f, "\n  hint: {}", self.hint) }

@@ -8,12 +8,12 @@ use crate::admin::explain::{Outcome, Unanswerable, step};
 use crate::admin::view::explain::{Container, Containers, Step};
 use crate::admin::{Edge, status};
 use crate::control::Overview;
-use crate::domain::labels::LeftOut;
+use crate::domain::labels::{LeftOut, schema};
 use crate::domain::names::{HostPattern, PoolName};
 use crate::domain::plan::{Member, PoolPlan};
 use crate::domain::pool::{Endpoint, EndpointId};
 use crate::domain::problem::{Problem, Subject};
-use crate::domain::routing::{Asked, Fate, Lead, RoutingTable};
+use crate::domain::routing::{Asked, Considered, Fate, Lead, PathMatch, RoutingTable};
 use crate::domain::rule::Access;
 use crate::domain::suggest::nearest;
 use crate::domain::world::{
@@ -162,18 +162,22 @@ impl View<'_> {
         if left_out.is_some() {
             return told_once(steps);
         }
-        let pools = &self.overview.plan.pools;
-        let mut is_member = false;
-        for (name, pool) in pools {
+        let mut memberships = Vec::new();
+        for (name, pool) in &self.overview.plan.pools {
             for member in pool.members.iter().filter(|it| it.workload == workload.id) {
-                is_member = true;
-                steps.extend(self.member(workload, seen, name, pool, member));
+                memberships.push(self.member(workload, seen, name, pool, member));
             }
         }
-        if !is_member {
+        if memberships.is_empty() {
             let message = "it was seen a moment ago, and is not planned yet";
             steps.push(step(Outcome::Stopped, "pool", message, "ask again"));
         }
+        // One pool that leads to it is enough.
+        let is_open = |it: &Vec<Step>| it.iter().all(|it| it.outcome != STOPPED);
+        if memberships.iter().any(is_open) {
+            memberships.iter_mut().flatten().for_each(excuse);
+        }
+        steps.extend(memberships.into_iter().flatten());
         told_once(steps)
     }
 
@@ -185,7 +189,7 @@ impl View<'_> {
         };
         let own = workload.labels.iter().filter(|(key, _)| is_own(key));
         let own: Vec<_> =
-            own.map(|(key, value)| format!("`{key}={}`", hidden(key, value))).collect();
+            own.map(|(key, value)| format!("`{key}={}`", shown(key, prefix, value))).collect();
         let problems = self.problems(&workload.name);
         let mut steps = Vec::new();
         steps.push(match left_out {
@@ -257,7 +261,8 @@ impl View<'_> {
             live?.endpoints.iter().find(|it| it.id == id)
         });
         if let Some(endpoint) = endpoint {
-            steps.push(readiness(pool, endpoint));
+            let others = live.is_some_and(|pool| pool.is_ready());
+            steps.push(readiness(pool, endpoint, others));
             steps.push(weight(self.edge, endpoint, pool));
         }
         steps.extend(self.routes(name, pool));
@@ -362,15 +367,15 @@ impl View<'_> {
                 let taken = ways.iter().find(|it| it.fate == Fate::Taken);
                 let url =
                     if rule.hosts.is_empty() { path.to_string() } else { format!("{host}{path}") };
-                steps.extend(match (own.map(|it| it.fate), taken) {
-                    (Some(Fate::Taken), _) => Some(step(
+                steps.extend(match (own, own.map(|it| it.fate), taken) {
+                    (_, Some(Fate::Taken), _) => Some(step(
                         Outcome::Passed,
                         "route",
                         format!("`{url}` leads to its pool"),
                         "",
                     )),
-                    (Some(Fate::Behind(lead)), Some(taken)) => Some(step(
-                        Outcome::Stopped,
+                    (Some(own), Some(Fate::Behind(lead)), Some(taken)) => Some(step(
+                        if takes_all(taken, own) { Outcome::Stopped } else { Outcome::Noted },
                         "route",
                         format!(
                             "`{url}` goes to pool `{}`, whose rule {}",
@@ -383,7 +388,7 @@ impl View<'_> {
                         ),
                     )),
                     // It asks for more than a host and a path.
-                    (_, _) => None,
+                    (_, _, _) => None,
                 });
             }
         }
@@ -391,13 +396,20 @@ impl View<'_> {
             let message = format!("requests reach it for {rule}");
             steps.push(step(Outcome::Noted, "route", message, "`evenkeel explain URL` tries one"));
         }
-        // One way that is open is enough.
-        if steps.iter().any(|it| it.outcome == PASSED) {
-            for shadowed in steps.iter_mut().filter(|it| it.outcome == STOPPED) {
-                NOTED.clone_into(&mut shadowed.outcome);
-            }
+        // One way that is open is enough, and one that was not tried may be.
+        let is_cut =
+            rule.hosts.len() > SAMPLES_MAX || rule.exact.len() + rule.prefixes.len() > SAMPLES_MAX;
+        if is_cut || steps.iter().any(|it| it.outcome == PASSED) {
+            steps.iter_mut().for_each(excuse);
         }
         steps
+    }
+}
+
+/// An obstacle that there is a way around.
+fn excuse(step: &mut Step) {
+    if step.outcome == STOPPED {
+        NOTED.clone_into(&mut step.outcome);
     }
 }
 
@@ -408,6 +420,14 @@ fn told_once(mut steps: Vec<Step>) -> Vec<Step> {
     let is_told = |it: &Step| obstacles.iter().any(|told| told.ends_with(&it.message));
     steps.retain(|it| it.outcome != NOTED || !is_told(it));
     steps
+}
+
+/// Whether nothing is left to `own` of the requests that it would take, of which
+/// the route takes one.
+fn takes_all(route: &Considered<'_>, own: &Considered<'_>) -> bool {
+    let is_exact = |way: &Considered<'_>| matches!(way.path, PathMatch::Exact(_));
+    (is_exact(own) || !is_exact(route))
+        && (route.conditions.is_none() || route.conditions == own.conditions)
 }
 
 fn comes_first(lead: Lead) -> &'static str {
@@ -446,10 +466,15 @@ fn running(run: RunState, exit_code: Option<i32>, name: &str) -> Step {
     }
 }
 
-fn readiness(pool: &PoolPlan, endpoint: &Endpoint) -> Step {
+/// Who is not ready may serve where no other is.
+fn readiness(pool: &PoolPlan, endpoint: &Endpoint, others_are: bool) -> Step {
     let state = endpoint.vitals.state();
     let message = format!("{}: {}", state.as_str(), status::endpoint_reason(Some(pool), endpoint));
-    let outcome = if state.serves() { Outcome::Passed } else { Outcome::Stopped };
+    let outcome = match state.serves() {
+        true => Outcome::Passed,
+        false if state.serves_at_last() && !others_are => Outcome::Noted,
+        false => Outcome::Stopped,
+    };
     step(outcome, "readiness", message, "")
 }
 
@@ -481,9 +506,16 @@ fn sample(pattern: &HostPattern) -> String {
     }
 }
 
-/// What it may repeat of a label's value: not the users of `auth.basic`.
-fn hidden<'a>(key: &str, value: &'a str) -> &'a str {
-    if key.to_ascii_lowercase().contains(".auth.") { "…" } else { value }
+/// What it may repeat of a label's value: nothing that may be a secret, as those of
+/// headers are, nor of a label that is not known, which may be one misspelt.
+fn shown<'a>(key: &str, prefix: &str, value: &'a str) -> &'a str {
+    let plain = key.get(prefix.len()..).and_then(|rest| rest.strip_prefix('.'));
+    let of_group = plain.and_then(|it| it.split_once('.')).map(|(_, rest)| rest);
+    let mut known = [plain, of_group].into_iter().flatten().filter_map(schema::find);
+    match known.next() {
+        Some((label, _)) if !SECRETIVE.contains(&label.head()) => value,
+        Some(_) | None => "…",
+    }
 }
 
 fn list(names: &[&str]) -> String {
@@ -493,6 +525,9 @@ fn list(names: &[&str]) -> String {
     let shown = names.iter().take(SHOWN_MAX).map(|name| format!("`{name}`"));
     shown.collect::<Vec<_>>().join(", ")
 }
+
+/// Where labels begin that may hold a secret.
+const SECRETIVE: [&str; 4] = ["auth", "header", "headers", "query"];
 
 /// As steps spell it.
 const PASSED: &str = "passed";
@@ -513,3 +548,25 @@ const SAMPLES_MAX: usize = 4;
 
 /// In characters.
 const NAME_SHOWN_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_a_secret_is_not_repeated() {
+        for (key, value, told) in [
+            ("lb.pool", "api", "api"),
+            ("lb.admin.host", "a.example", "a.example"),
+            ("LB.Max-Fails", "3", "3"),
+            ("lb.auth.basic", "user:$2y$", "…"),
+            ("lb.admin.auth.basic", "user:$2y$", "…"),
+            ("lb.headers.request.Authorization", "Bearer secret", "…"),
+            ("lb.header.X-Key", "secret", "…"),
+            ("lb.admin.query.token", "secret", "…"),
+            ("lb.basic_auth", "user:$2y$", "…"),
+        ] {
+            assert_eq!(shown(key, "lb", value), told, "{key}");
+        }
+    }
+}

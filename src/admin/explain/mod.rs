@@ -29,7 +29,9 @@ pub(super) async fn request(
     };
     let overview = Arc::clone(&admin.overview.borrow());
     let table = Arc::clone(admin.table.current());
-    match request::explained(&question, &table, &overview.plan, &admin.edge) {
+    let found =
+        aside(move || request::explained(&question, &table, &overview.plan, &admin.edge)).await;
+    match found {
         Ok(explained) => Json(explained).into_response(),
         Err(fault) => refused(StatusCode::UNPROCESSABLE_ENTITY, fault.message, &fault.hint),
     }
@@ -49,10 +51,21 @@ pub(super) async fn container(
     };
     let overview = Arc::clone(&admin.overview.borrow());
     let table = Arc::clone(admin.table.current());
-    match container::explained(&name, &overview, &table, &admin.edge) {
+    let found = aside(move || container::explained(&name, &overview, &table, &admin.edge)).await;
+    match found {
         Ok(explained) => Json(explained).into_response(),
         Err(fault) => refused(StatusCode::NOT_FOUND, fault.message, &fault.hint),
     }
+}
+
+/// On a thread of its own: with many rules it takes its time, and the runtime that
+/// hears of containers must not wait.
+async fn aside<T: Send + 'static>(
+    explain: impl FnOnce() -> Result<T, Unanswerable> + Send + 'static,
+) -> Result<T, Unanswerable> {
+    tokio::task::spawn_blocking(explain).await.unwrap_or_else(|error| {
+        Err(Unanswerable { message: format!("no answer was found: {error}"), hint: String::new() })
+    })
 }
 
 /// What is asked cannot be answered.

@@ -384,6 +384,10 @@ fn unclaimed(ways: &[Considered<'_>], asked: &Asked<'_>) -> String {
         let (pool, rule) = (&way.pool.name, rule(way));
         return format!("pool `{pool}` wants {rule}, but {}", missed(miss, asked));
     }
+    // No name is longer (RFC 1035, section 2.3.4), so that none of ours is near.
+    if asked.host.len() > HOST_LEN_MAX {
+        return "no host has so long a name".to_owned();
+    }
     let hosts: Vec<_> = ways.iter().map(|way| way.hosts.to_string()).collect();
     match nearest(asked.host, hosts.iter().map(String::as_str)) {
         Some(host) => format!("did you mean `{host}`?"),
@@ -391,6 +395,9 @@ fn unclaimed(ways: &[Considered<'_>], asked: &Asked<'_>) -> String {
         None => format!("label a container with the host `{}`", asked.host),
     }
 }
+
+/// In bytes.
+const HOST_LEN_MAX: usize = 253;
 
 fn candidate(
     it: &Candidate<'_>,

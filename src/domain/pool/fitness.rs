@@ -28,6 +28,9 @@ impl Pool {
         wanted: Wanted<'_>,
         claim: impl Fn(&Endpoint) -> Option<T>,
     ) -> Option<(&Endpoint, T)> {
+        if self.tiers.ejected.is_empty() {
+            return None;
+        }
         let trial = |slots: &[u16]| {
             let slots = slots.iter().filter_map(|&slot| self.at(slot));
             slots.filter(|it| self.may_try(it)).find_map(|it| claim(it).map(|trial| (it, trial)))
