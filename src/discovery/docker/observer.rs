@@ -87,10 +87,11 @@ impl Observer {
         if !self.recent.is_new(event) {
             return None;
         }
-        if self.has_listed() {
+        let (wish, hint) = self.view.hear(event, now);
+        // Most events of a busy engine concern nobody here.
+        if self.has_listed() && (wish != Wish::Nothing || hint.is_some()) {
             self.untold.get_or_insert(Untold { happened: event.at, heard: now });
         }
-        let (wish, hint) = self.view.hear(event, now);
         match wish {
             Wish::Nothing => {}
             Wish::List => self.settle.ask(now),

@@ -66,8 +66,13 @@ pub enum StatusClass {
 impl Tally {
     /// Counts one answer that has ended, or of which only the head counts.
     pub fn record(&self, status: u16, took: Duration) {
-        add(&self.classes, StatusClass::of(status) as usize);
+        self.count(status);
         self.duration.record(took);
+    }
+
+    /// Counts one answer whose time says nothing.
+    pub fn count(&self, status: u16) {
+        add(&self.classes, StatusClass::of(status) as usize);
     }
 
     pub fn requests(&self, class: StatusClass) -> u64 {
@@ -85,7 +90,7 @@ impl ReplicaTally {
         self.attempts.load(Ordering::Relaxed)
     }
 
-    /// An attempt ended without a whole answer, by a fault of the replica.
+    /// An attempt ended without an answer, by a fault of the replica.
     pub fn fail(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }

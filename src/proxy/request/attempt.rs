@@ -214,6 +214,7 @@ impl Attempt<'_> {
             Unconnected::Untrusted(source) => {
                 // A look at its port would find nothing wrong.
                 carriers.tell(self.endpoint, "No TLS with a replica", &source);
+                self.endpoint.tally.fail();
                 self.charge(Trouble::Connect, ongoing);
                 ProxyError::Untrusted { endpoint, source }
             }
@@ -329,7 +330,9 @@ impl Attempt<'_> {
 
     /// Others are preferred until it has been checked, which begins at once.
     fn suspect(&self) {
-        self.endpoint.tally.fail();
+        if !self.leaves() {
+            self.endpoint.tally.fail();
+        }
         if self.endpoint.vitals.suspect() {
             self.resources.parts.alarm.raise();
         }

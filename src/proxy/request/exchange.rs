@@ -172,7 +172,7 @@ impl Exchange {
     pub(super) fn told(&mut self) -> Told {
         let replica = self.line.as_ref().and_then(|line| line.replica.clone());
         let (status, first_byte) = (self.status.take(), self.timers.first_byte.take());
-        Told { status, reused: self.reused, first_byte, replica }
+        Told { status, reused: std::mem::take(&mut self.reused), first_byte, replica }
     }
 
     /// That answer is given after all.
@@ -252,11 +252,14 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let times = self.timers.stop();
         let status = self.status.map_or(CLIENT_CLOSED, |status| status.as_u16());
-        if let Some(pool) = &self.pool {
-            pool.state.tally.record(status, times.total);
-        }
-        if let Some(route) = &self.route {
-            route.record(status, times.total);
+        let of_pool = self.pool.as_ref().map(|pool| &pool.state.tally);
+        for tally in of_pool.into_iter().chain(self.route.as_deref()) {
+            // How long a tunnel was open says nothing of how well it was served.
+            if status == StatusCode::SWITCHING_PROTOCOLS.as_u16() {
+                tally.count(status);
+            } else {
+                tally.record(status, times.total);
+            }
         }
         let log = &self.resources.parts.access_log;
         let Some(line) = self.line.take().filter(|_| log.wants(status, times.total)) else {

@@ -53,7 +53,10 @@ pub(super) async fn serve(
     };
     // What is under way ends with it: a request that is being sent is broken off.
     let served = Box::pin(timeout_at(deadline, serving.run(exchange, admission))).await;
-    served.unwrap_or(Err(ProxyError::DeadlineExceeded))
+    served.unwrap_or_else(|_| {
+        exchange.timers.enter(Stage::Ours);
+        Err(ProxyError::DeadlineExceeded)
+    })
 }
 
 /// A request between its attempts.

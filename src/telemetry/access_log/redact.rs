@@ -38,12 +38,16 @@ impl Redaction {
             },
         };
         let mut masked = Masked { url, copy: Vec::new(), done: 0 };
+        let mut named = 0;
         if !url.starts_with(b"/")
             && let Some((start, end)) = user_info(url)
         {
             masked.mask(start, end);
+            named = end;
         }
-        let mut rest = memchr::memchr3(b'?', b'#', b';', url);
+        // Within user info nothing separates parameters.
+        let after = url.get(named..).unwrap_or_default();
+        let mut rest = memchr::memchr3(b'?', b'#', b';', after).map(|place| named + place);
         while let Some(separator) = rest {
             let start = separator + 1;
             let left = url.get(start..).unwrap_or_default();
@@ -220,6 +224,10 @@ mod tests {
             ("https://shop.example/a?sig=x", "https://shop.example/a?sig=REDACTED"),
             ("https://ann:pw@shop.example/?key=x", "https://REDACTED@shop.example/?key=REDACTED"),
             ("https://ann@shop.example", "https://REDACTED@shop.example"),
+            (
+                "https://ann;token=x;S3CRET@shop.example/;key=x",
+                "https://REDACTED@shop.example/;key=REDACTED",
+            ),
             ("https://shop.example/@x", "https://shop.example/@x"),
             ("*", "*"),
             ("", ""),

@@ -28,7 +28,7 @@ pub(super) const METRICS: &[Metric] = &[
             }
         }),
         labels: &["pool"],
-        help: "From a request's head to the last byte of its answer.",
+        help: "From a request's head to the last byte of its answer; tunnels are left out.",
     },
     Metric {
         name: "evenkeel_requests_in_flight",
