@@ -35,6 +35,8 @@ impl Victim {
         let mut command = evenkeel();
         command.args(["run", "--docker=off", "--http=127.0.0.1:0", "--https=127.0.0.1:0"]);
         command.args(["--admin=127.0.0.1:0", "--workers=2", "--access-log=off"]);
+        // As the image sets it.
+        command.env("MIMALLOC_PURGE_DELAY", "100");
         // All come from one address, as no real siege does.
         command.args(["--connections-per-client=off"]);
         command.arg(format!("--pool=web={}", servers.join(",")));

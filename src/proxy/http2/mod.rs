@@ -86,7 +86,7 @@ impl Default for Limits {
             connection_buffer: 1024 * 1024,
             resets_remembered: 100,
             resets_pending: 20,
-            requests: 10_000,
+            requests: 100_000,
         }
     }
 }
