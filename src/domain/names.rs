@@ -178,7 +178,7 @@ fn host_fault(given: &str) -> Option<&'static str> {
 }
 
 /// RFC 1035, section 2.3.4, counted without the trailing dot.
-const HOST_BYTES_MAX: usize = 253;
+pub const HOST_BYTES_MAX: usize = 253;
 
 /// RFC 1035, section 2.3.4.
 const LABEL_BYTES_MAX: usize = 63;

@@ -21,6 +21,7 @@ mod resources;
 mod secure;
 mod shortage;
 mod sniff;
+mod stream_bytes;
 mod upstream;
 mod worker;
 

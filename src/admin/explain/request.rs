@@ -17,7 +17,7 @@ use crate::domain::http::forwarded::{Downstream, Scheme};
 use crate::domain::http::refusal::Refusal;
 use crate::domain::http::{hop_by_hop, host, target};
 use crate::domain::lifecycle::Share;
-use crate::domain::names::host_key;
+use crate::domain::names::{HOST_BYTES_MAX, host_key};
 use crate::domain::plan::Plan;
 use crate::domain::pool::{Candidate, Draw, Foreseen, Pool, Stage, Standing, Wait};
 use crate::domain::routing::{Asked, Considered, Fate, For, Lead, Miss, RoutingTable, Unrouted};
@@ -384,8 +384,8 @@ fn unclaimed(ways: &[Considered<'_>], asked: &Asked<'_>) -> String {
         let (pool, rule) = (&way.pool.name, rule(way));
         return format!("pool `{pool}` wants {rule}, but {}", missed(miss, asked));
     }
-    // No name is longer (RFC 1035, section 2.3.4), so that none of ours is near.
-    if asked.host.len() > HOST_LEN_MAX {
+    // None of ours is near to what is longer than any.
+    if asked.host.len() > HOST_BYTES_MAX {
         return "no host has so long a name".to_owned();
     }
     let hosts: Vec<_> = ways.iter().map(|way| way.hosts.to_string()).collect();
@@ -395,9 +395,6 @@ fn unclaimed(ways: &[Considered<'_>], asked: &Asked<'_>) -> String {
         None => format!("label a container with the host `{}`", asked.host),
     }
 }
-
-/// In bytes.
-const HOST_LEN_MAX: usize = 253;
 
 fn candidate(
     it: &Candidate<'_>,

@@ -12,15 +12,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::http2::account::{Account, Piece};
 use crate::proxy::http2::stall::Stall;
+use crate::proxy::stream_bytes::StreamBytes;
 
 /// Both directions of one stream. What it is dropped with unfinished is reset.
 #[derive(Debug)]
 pub(super) struct TunnelStream {
-    incoming: RecvStream,
+    incoming: StreamBytes,
     outgoing: SendStream<Piece>,
     account: Rc<Account>,
-    /// What has come and is not taken: the client's window covers it.
-    rest: Bytes,
     /// Our end has been sent.
     finished: bool,
     stall: Stall,
@@ -33,8 +32,9 @@ impl TunnelStream {
         account: &Rc<Account>,
         stall: Duration,
     ) -> Self {
-        let (account, rest, stall) = (Rc::clone(account), Bytes::new(), Stall::new(stall));
-        Self { incoming, outgoing, account, rest, finished: false, stall }
+        let (account, stall) = (Rc::clone(account), Stall::new(stall));
+        let incoming = StreamBytes::new(incoming);
+        Self { incoming, outgoing, account, finished: false, stall }
     }
 
     /// How many bytes may be sent, once that is any.
@@ -66,19 +66,7 @@ impl AsyncRead for TunnelStream {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.rest.is_empty() {
-            match ready!(self.incoming.poll_data(context)) {
-                Some(Ok(data)) => self.rest = data,
-                Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
-                // Trailers of a tunnel mean nothing.
-                None => return Poll::Ready(Ok(())),
-            }
-        }
-        let count = self.rest.len().min(into.remaining());
-        into.put_slice(&self.rest.split_to(count));
-        // Only what is taken may be followed by more.
-        self.incoming.flow_control().release_capacity(count).map_err(io_error)?;
-        Poll::Ready(Ok(()))
+        self.incoming.poll_read(context, into).map_err(io_error)
     }
 }
 

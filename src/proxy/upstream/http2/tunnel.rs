@@ -8,20 +8,20 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::proxy::stream_bytes::StreamBytes;
+
 /// Both directions of one stream. What it is dropped with unfinished is reset.
 #[derive(Debug)]
 pub(in crate::proxy) struct Http2Tunnel {
-    incoming: RecvStream,
+    incoming: StreamBytes,
     outgoing: SendStream<Bytes>,
-    /// What has come and is not taken: our window covers it.
-    rest: Bytes,
     /// Our end has been sent.
     finished: bool,
 }
 
 impl Http2Tunnel {
     pub(super) fn new(incoming: RecvStream, outgoing: SendStream<Bytes>) -> Self {
-        Self { incoming, outgoing, rest: Bytes::new(), finished: false }
+        Self { incoming: StreamBytes::new(incoming), outgoing, finished: false }
     }
 
     /// How many of so many bytes may be sent, once that is any.
@@ -48,19 +48,7 @@ impl AsyncRead for Http2Tunnel {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.rest.is_empty() {
-            match ready!(self.incoming.poll_data(context)) {
-                Some(Ok(data)) => self.rest = data,
-                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
-                // Trailers of a tunnel mean nothing.
-                None => return Poll::Ready(Ok(())),
-            }
-        }
-        let count = self.rest.len().min(into.remaining());
-        into.put_slice(&self.rest.split_to(count));
-        // Only what is taken may be followed by more.
-        self.incoming.flow_control().release_capacity(count).map_err(broken)?;
-        Poll::Ready(Ok(()))
+        self.incoming.poll_read(context, into).map_err(broken)
     }
 }
 
